@@ -1,0 +1,1 @@
+"""fpbench: a benchmark for fingerprints of generative image models."""

@@ -1,0 +1,372 @@
+"""What a plugin implements: hosts, methods, attacks, data sets, metrics, executors.
+
+A component is registered and stateless: it holds its parameters and nothing else. What it learns
+is a `State`; what it builds from a state is a `Generator`. Images cross every boundary as uint8
+(N, 3, H, W) sRGB in channels-last memory. Nothing here imports torch at run time.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from fpbench.api.errors import ContractError
+from fpbench.api.measurement import CellEvidence, Row
+from fpbench.api.params import Params
+from fpbench.api.types import (
+    Access,
+    Card,
+    Evidence,
+    ImageInfo,
+    ImageStream,
+    Needs,
+    Placement,
+    Refusal,
+    State,
+    Strength,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+    from torch.nn import Module
+
+    from fpbench.api.context import Context
+
+P = TypeVar("P", bound=Params)
+T = TypeVar("T")
+
+
+class Component(ABC, Generic[P]):
+    """A registered, stateless thing with a name, a version, parameters and a card.
+
+    Class attributes a subclass sets:
+        name: lower-case words joined by hyphens; how a suite asks for it.
+        version: raised whenever its numbers change.
+        Params: its parameter model.
+        card: what the page says of it.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+    Params: ClassVar[type[Params]]
+    card: ClassVar[Card]
+
+    def __init__(self, params: P) -> None:
+        self.params = params
+
+    def needs(self) -> Needs:
+        """Resources its heaviest stage asks for."""
+        return Needs()
+
+
+class Generator(ABC):
+    """A host or one user's copy, ready to draw images. A runtime object, never registered."""
+
+    @property
+    @abstractmethod
+    def steps(self) -> Mapping[str, Module]:
+        """What a leaked copy reveals, in the order it runs; equal parts are shared objects."""
+
+    @abstractmethod
+    def prior(self, seeds: Sequence[int]) -> Tensor:
+        """(N, ...) latents, one per image seed; row i depends on seed i alone."""
+
+    @abstractmethod
+    def sample(self, latents: Tensor) -> Tensor:
+        """(N, 3, H, W) uint8 images; image i does not depend on the batch it is in."""
+
+    @abstractmethod
+    def replace(self, name: str, step: Module | None, *, after: str | None = None) -> Generator:
+        """A generator with one step exchanged, dropped (None) or put in behind `after`.
+
+        Raises:
+            KeyError: there is no step of that name (or none called `after`).
+        """
+
+
+@dataclass(frozen=True)
+class TrainedHost:
+    """A host after training: what methods build on and, where access allows, attackers use."""
+
+    component: Host[Any]
+    state: State
+    generator: Generator
+
+    def encode(self, images: Tensor, ctx: Context) -> Tensor:
+        """Latents that reproduce `images` as well as the host can; see `Host.encode`."""
+        return self.component.encode(self.state, images, ctx)
+
+
+class Host(Component[P]):
+    """A generator before fingerprinting."""
+
+    @abstractmethod
+    def fit(self, images: ImageStream, ctx: Context) -> State:
+        """Train on `images`."""
+
+    @abstractmethod
+    def assemble(self, state: State, ctx: Context) -> Generator:
+        """The generator of a state: no training, no randomness."""
+
+    @abstractmethod
+    def encode(self, state: State, images: Tensor, ctx: Context) -> Tensor:
+        """Latents (N, ...) of uint8 images (N, 3, H, W)."""
+
+    @abstractmethod
+    def finetune(
+        self,
+        state: State,
+        generator: Generator,
+        images: Tensor,
+        learning_rate: float,
+        marks: Sequence[int],
+        ctx: Context,
+    ) -> Iterator[tuple[int, Generator]]:
+        """Go on with the host's public objective on clean images, starting from `generator`.
+
+        Args:
+            state: the public host's state.
+            generator: a copy whose first step maps this host's latents to images; not changed.
+            images: (N, 3, H, W) uint8, what the adversary owns.
+            learning_rate: Adam's.
+            marks: rising step counts at which to yield.
+            ctx: seeds and device.
+
+        Yields:
+            (mark, generator after that many steps), all along one trajectory.
+        """
+
+
+class Method(Component[P]):
+    """A fingerprinting method: fit once, issue per user, extract from images.
+
+    Class attributes beside the component's:
+        placement: where the fingerprint sits.
+        keeps_sample: True when a copy shows the host's image of the same latent, so that paired
+            image measures against the host make sense.
+        gate: least clean bit accuracy on unseen codes that counts as converged.
+    `self.params` must have a field `bits`.
+    """
+
+    placement: ClassVar[Placement]
+    keeps_sample: ClassVar[bool]
+    gate: ClassVar[float] = 0.9
+
+    @property
+    def bits(self) -> int:
+        """Length K of a code."""
+        bits: int = self.params.bits  # type: ignore[attr-defined]
+        return bits
+
+    @abstractmethod
+    def fit(self, host: TrainedHost, images: ImageStream, ctx: Context) -> State:
+        """Train everything that is paid once; codes come from `ctx.training_codes` alone."""
+
+    def issue(self, state: State, host: TrainedHost, code: Tensor, ctx: Context) -> State:
+        """What is stored for one user; may train, and its seconds are a measure.
+
+        Args:
+            state: from `fit`.
+            host: the trained host.
+            code: (K,) bool.
+            ctx: seeds and device.
+
+        Returns:
+            The user's state; the default keeps the code alone.
+        """
+        del state, host, ctx
+        return {"code": code}
+
+    @abstractmethod
+    def assemble(self, state: State, host: TrainedHost, issued: State, ctx: Context) -> Generator:
+        """The user's copy, exactly what he would hold: no training, no randomness, no extractor."""
+
+    @abstractmethod
+    def extract(self, state: State, host: TrainedHost, evidence: Evidence, ctx: Context) -> Tensor:
+        """(N, K) float logits of the code in each image; above 0 reads as 1."""
+
+    def draw_codes(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """(count, K) bool codes. Uniform unless overridden (error-correcting or tracing codes)."""
+        return rng.integers(0, 2, size=(count, self.bits), dtype="uint8").astype(bool)
+
+    def refuse(self, host: Host[Any], attack: Attack[Any] | None) -> Refusal | None:
+        """A reason why this method has no result for `attack` on `host`; called at plan time."""
+        del host, attack
+        return None
+
+
+class PostHocMethod(Method[P]):
+    """A method that marks finished images: the copy is the host plus one step called "post"."""
+
+    placement: ClassVar[Placement] = Placement.POST_HOC
+    keeps_sample: ClassVar[bool] = True
+
+    @abstractmethod
+    def embedder(self, state: State, ctx: Context) -> Module:
+        """Module (images float (N, 3, H, W) in [-1, 1], codes bool (N, K)) -> images float.
+
+        Its parameters are what the user holds, so the extractor must not be part of it.
+        """
+
+    def assemble(self, state: State, host: TrainedHost, issued: State, ctx: Context) -> Generator:
+        """The host's generator with the embedder and the user's code behind it."""
+        from fpbench.nn.generator import PostStep
+
+        if "code" not in issued:
+            raise ContractError(
+                f"method {self.name}: expected the issued state to hold 'code', got "
+                f"{sorted(issued)}; keep the default issue() or add the code to what it returns"
+            )
+        step = PostStep(self.embedder(state, ctx), issued["code"]).to(ctx.device)
+        last = list(host.generator.steps)[-1]
+        return host.generator.replace("post", step, after=last)
+
+
+@dataclass(frozen=True)
+class Surface:
+    """What an attack's declared access opens to it; everything else is closed.
+
+    Attributes:
+        opened: the declared accesses.
+    """
+
+    opened: frozenset[Access]
+    attack: str
+    _copy: Generator | None = None
+    _clean_images: Tensor | None = None
+    _public_host: TrainedHost | None = None
+
+    @property
+    def copy(self) -> Generator:
+        """The leaked copy."""
+        return self._opened(Access.COPY, self._copy)
+
+    @property
+    def clean_images(self) -> Tensor:
+        """(M, 3, H, W) uint8 images without any fingerprint, disjoint from all others."""
+        return self._opened(Access.CLEAN_IMAGES, self._clean_images)
+
+    @property
+    def public_host(self) -> TrainedHost:
+        """The host as published, before fingerprinting."""
+        return self._opened(Access.PUBLIC_HOST, self._public_host)
+
+    def _opened(self, access: Access, value: T | None) -> T:
+        if access not in self.opened or value is None:
+            raise ContractError(
+                f"attack {self.attack}: expected to use only what it declares "
+                f"({', '.join(sorted(self.opened)) or 'nothing'}), got a request for {access}; "
+                f"add {access} to its `access`"
+            )
+        return value
+
+
+class Attack(Component[P]):
+    """Any change after issue, hostile or not.
+
+    Class attributes beside the component's:
+        family: attacks of one family share one vote in the score.
+        access: what the adversary must hold.
+        strength: its knob; None for an attack that is done or not done.
+    """
+
+    family: ClassVar[str]
+    access: ClassVar[frozenset[Access]]
+    strength: ClassVar[Strength | None] = None
+
+
+class ImageAttack(Attack[P]):
+    """Changes images."""
+
+    access: ClassVar[frozenset[Access]] = frozenset({Access.IMAGES})
+
+    @abstractmethod
+    def apply(
+        self, images: Tensor, indices: Sequence[int], strength: float, ctx: Context
+    ) -> Tensor:
+        """Attacked images (N, 3, H, W) uint8; the input is not changed.
+
+        Args:
+            images: (N, 3, H, W) uint8.
+            indices: image numbers; the draws of image i come from `ctx.image_rng(i)` alone.
+            strength: in the attack's natural unit.
+            ctx: seeds and device.
+        """
+
+
+class ModelAttack(Attack[P]):
+    """Changes a copy."""
+
+    trains: ClassVar[bool] = False
+
+    @abstractmethod
+    def apply(
+        self, surface: Surface, strengths: Sequence[float], ctx: Context
+    ) -> Iterator[tuple[float, Generator]]:
+        """Yield (strength, attacked copy), weakest first; one trajectory may serve all."""
+
+
+class PipelineAttack(Attack[P]):
+    """Changes how a copy is run: drops or exchanges steps."""
+
+    @abstractmethod
+    def apply(self, surface: Surface, ctx: Context) -> Generator:
+        """The generator as the adversary runs it."""
+
+
+class Dataset(Component[P]):
+    """Real images in three disjoint splits: train, test, reference."""
+
+    @abstractmethod
+    def info(self) -> ImageInfo:
+        """Size and counts, without decoding images.
+
+        Raises:
+            MissingResource: the data is not there; the message says how to get it.
+        """
+
+    @abstractmethod
+    def digest(self) -> str:
+        """SHA-256 that changes whenever an image or its place does; cheap enough to plan with."""
+
+    @abstractmethod
+    def read(self, split: str, indices: np.ndarray) -> np.ndarray:
+        """(N, H, W, 3) uint8 images of a split."""
+
+
+class Metric(Component[P]):
+    """One number with one definition.
+
+    Class attributes beside the component's:
+        unit: its unit, empty for a share.
+        higher_is_better: None where neither end is good.
+        bounds: least and largest value, None for open.
+    """
+
+    unit: ClassVar[str]
+    higher_is_better: ClassVar[bool | None]
+    bounds: ClassVar[tuple[float | None, float | None]]
+
+    @abstractmethod
+    def measure(self, evidence: CellEvidence) -> Sequence[Row]:
+        """The rows of one cell, from what is stored; numpy only, no torch. Empty: not its cell."""
+
+
+class Executor(Component[P]):
+    """Runs jobs. It is handed a callable and never sees what a job means."""
+
+    @abstractmethod
+    def submit(self, run: Callable[[str], None], job: str) -> Future[None]:
+        """Run `run(job)` now or later."""
+
+    @abstractmethod
+    def capacity(self) -> int:
+        """How many jobs may run at the same time."""
+
+    @abstractmethod
+    def close(self, *, cancel: bool) -> None:
+        """Wait for what runs; with `cancel`, drop what has not started."""

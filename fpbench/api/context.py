@@ -1,0 +1,60 @@
+"""What a stage hands to a plugin: device, seeds, codes, checkpoints, progress."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    import torch
+
+    from fpbench.api.types import State
+
+
+class Context(ABC):
+    """The sole source of device, randomness, training codes and checkpoints within one stage."""
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """Where tensors of this stage live."""
+
+    @abstractmethod
+    def rng(self, purpose: str, *indices: int) -> torch.Generator:
+        """A fresh CPU generator that depends on the stage's seed, `purpose` and `indices` alone."""
+
+    @abstractmethod
+    def image_rng(self, index: int) -> np.random.Generator:
+        """The draws of one attacked image; the same at every strength of the attack."""
+
+    @abstractmethod
+    def seeded(self, purpose: str) -> AbstractContextManager[None]:
+        """Fork torch's global generators, seeded by `purpose`, for module initialisation."""
+
+    @abstractmethod
+    def training_codes(self, count: int, rng: torch.Generator) -> torch.Tensor:
+        """(count, K) bool codes on the device, never one of those reserved for issued copies."""
+
+    @abstractmethod
+    def load_checkpoint(self, name: str) -> tuple[State, Mapping[str, object]] | None:
+        """The last checkpoint saved under `name` by this stage, or None."""
+
+    @abstractmethod
+    def save_checkpoint(self, name: str, tensors: State, meta: Mapping[str, object]) -> None:
+        """Save a checkpoint; it replaces the former one of that name in one step."""
+
+    @abstractmethod
+    def checkpoint_due(self) -> bool:
+        """True when enough time has passed since the last checkpoint."""
+
+    @abstractmethod
+    def curve(self, name: str, step: int, values: Mapping[str, float]) -> None:
+        """Keep one point of a training curve."""
+
+    @abstractmethod
+    def progress(self, done: int, total: int, text: str) -> None:
+        """Say how far the stage is; may raise KeyboardInterrupt to stop it after a checkpoint."""

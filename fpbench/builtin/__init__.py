@@ -1,0 +1,1 @@
+"""Built-in plugins; they use the public hooks like any other plugin."""

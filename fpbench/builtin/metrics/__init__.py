@@ -1,0 +1,1 @@
+"""The numbers of the board, each with one definition."""

@@ -1,0 +1,48 @@
+"""fpbench's own data sets, metrics and executors, through the same hooks as everybody's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fpbench.api import Dataset, Executor, Metric, hookimpl
+from fpbench.builtin.image_folder.dataset import ImageFolder
+from fpbench.builtin.local.executor import LocalExecutor
+from fpbench.builtin.metrics.fidelity import CodeInfluence, Damage, Fidelity, Imperceptibility
+from fpbench.builtin.metrics.reading import (
+    Attribution,
+    BitAccuracy,
+    Detection,
+    FalseAccusation,
+    Verification,
+)
+from fpbench.builtin.metrics.spending import Cost
+from fpbench.builtin.toy_faces.dataset import ToyFaces
+
+
+@hookimpl
+def fpbench_datasets() -> list[type[Dataset[Any]]]:
+    """Data sets."""
+    return [ToyFaces, ImageFolder]
+
+
+@hookimpl
+def fpbench_metrics() -> list[type[Metric[Any]]]:
+    """Metrics; their order is the order of the records."""
+    return [
+        BitAccuracy,
+        Attribution,
+        Detection,
+        Verification,
+        FalseAccusation,
+        Imperceptibility,
+        CodeInfluence,
+        Damage,
+        Fidelity,
+        Cost,
+    ]
+
+
+@hookimpl
+def fpbench_executors() -> list[type[Executor[Any]]]:
+    """Executors."""
+    return [LocalExecutor]

@@ -1,0 +1,400 @@
+"""`fpbench`: the commands. Everything heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from fpbench.api.errors import FpbenchError, PluginError
+from fpbench.cli import exits
+
+if TYPE_CHECKING:
+    from fpbench.plan import Plan
+    from fpbench.registry import Catalogue
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="fpbench")
+@click.option(
+    "-p",
+    "--plugin",
+    "plugins",
+    multiple=True,
+    metavar="MODULE",
+    help="Load a further plugin module; repeats.",
+)
+@click.pass_context
+def cli(context: click.Context, plugins: tuple[str, ...]) -> None:
+    """Measure fingerprints of generative image models.
+
+    Start with `fpbench run quickstart`.
+    """
+    context.obj = plugins
+
+
+def _suite_options(function: F) -> F:
+    options = [
+        click.argument("suite"),
+        click.option(
+            "--set",
+            "assignments",
+            multiple=True,
+            metavar="TABLE.KEY=VALUE",
+            help="Change a value of the suite, e.g. dataset.use=image-folder; repeats.",
+        ),
+        click.option(
+            "-m",
+            "--method",
+            "methods",
+            multiple=True,
+            metavar="NAME[k=v]",
+            help="Only this method, perhaps with parameters; repeats.",
+        ),
+        click.option(
+            "-a",
+            "--attack",
+            "attacks",
+            multiple=True,
+            metavar="NAME[k=v]",
+            help="Only this attack, e.g. 'jpeg[quality=90,50]'; repeats.",
+        ),
+        click.option("-s", "--seeds", metavar="0..4", help="Training seeds, e.g. 0..4 or 0,2."),
+        click.option(
+            "--runs",
+            type=click.Path(path_type=Path, file_okay=False),
+            default=Path("runs"),
+            show_default=True,
+            help="Folder of runs and their store.",
+        ),
+        click.option("--name", help="Folder of this run in RUNS; default: the suite's name."),
+        click.option(
+            "--store",
+            type=click.Path(path_type=Path, file_okay=False),
+            help="Folder of artefacts; default: RUNS/store.",
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@cli.command()
+@_suite_options
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="cpu, cuda, cuda:1; auto takes a GPU if any.",
+)
+@click.option("--threads", type=click.IntRange(1), help="CPU threads; default: all cores.")
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Stages that run at the same time, each in its own process.",
+)
+@click.option("--repair", is_flag=True, help="Drop damaged artefacts and make them again.")
+@click.option("--page/--no-page", default=True, show_default=True, help="Render the page.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only failures and the result.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@click.pass_obj
+def run(
+    plugins: tuple[str, ...],
+    suite: str,
+    assignments: tuple[str, ...],
+    methods: tuple[str, ...],
+    attacks: tuple[str, ...],
+    seeds: str | None,
+    runs: Path,
+    name: str | None,
+    store: Path | None,
+    device: str,
+    threads: int | None,
+    jobs: int,
+    repair: bool,
+    page: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Run SUITE: train, issue, attack, read, measure, render the page.
+
+    SUITE is the name of a suite that comes with fpbench, or the path of a suite.toml. What is done
+    already is not done again: the same command resumes a run that was stopped or killed.
+    """
+    from fpbench.cli.progress import Progress
+    from fpbench.execute.request import Request
+    from fpbench.execute.run import Run, Settings
+
+    started = time.monotonic()
+    request = Request(
+        suite=suite,
+        assignments=assignments,
+        methods=methods,
+        attacks=attacks,
+        seeds=seeds,
+        plugins=plugins,
+        store=str(store or runs / "store"),
+        device=device,
+        threads=threads,
+    )
+    plan, catalogue = request.plan()
+    folder = runs / (name or plan.suite.header.name)
+    settings = Settings(command=_command(), repair=repair, jobs=jobs)
+    summary = Run(plan, request, folder, catalogue, Progress(quiet=quiet), settings).execute()
+    if summary.interrupted:
+        click.echo(f"Stopped; nothing is lost. To go on: {_command()}", err=True)
+        sys.exit(exits.INTERRUPTED)
+    index = _render(folder) if page else None
+    if as_json:
+        click.echo(json.dumps(summary.as_json() | {"page": str(index) if index else None}))
+    else:
+        _say_summary(plan, summary, folder, index, time.monotonic() - started)
+    if summary.problems:
+        sys.exit(exits.CELLS_FAILED if summary.measured else exits.NOTHING_MEASURED)
+    if not summary.measured:
+        sys.exit(exits.NOTHING_MEASURED)
+
+
+def _say_summary(plan: Plan, summary: Any, folder: Path, page: Path | None, seconds: float) -> None:
+    counts = ", ".join(f"{n} {outcome}" for outcome, n in sorted(summary.cells.items()))
+    click.echo(
+        f"{plan.suite.header.name}: {counts}; {summary.executed} stages run in {seconds:.0f} s"
+    )
+    for label, outcome, reason in summary.problems[:12]:
+        click.echo(f"  {outcome}: {label}: {reason}")
+    if len(summary.problems) > 12:
+        click.echo(f"  … and {len(summary.problems) - 12} more; all are on the page")
+    if summary.problems:
+        click.echo(f"Logs: {folder / 'logs'}")
+    if page is not None:
+        click.echo(f"Open the leaderboard: {page.resolve().as_uri()}")
+        click.echo(f"Records: {folder / 'records.jsonl'}   Your own method next: see README.md")
+    else:
+        click.echo(f"Render the page with: fpbench report {folder}")
+
+
+@cli.command()
+@_suite_options
+@click.option("--json", "as_json", is_flag=True, help="Print stages and cells as JSON.")
+@click.pass_obj
+def plan(
+    plugins: tuple[str, ...],
+    suite: str,
+    assignments: tuple[str, ...],
+    methods: tuple[str, ...],
+    attacks: tuple[str, ...],
+    seeds: str | None,
+    runs: Path,
+    name: str | None,
+    store: Path | None,
+    as_json: bool,
+) -> None:
+    """Show what `run` would do: what is stored, what is pending, what is refused and why."""
+    del name
+    from fpbench.execute.request import Request
+    from fpbench.plan.status import status_of
+    from fpbench.store import Store
+
+    request = Request(
+        suite=suite,
+        assignments=assignments,
+        methods=methods,
+        attacks=attacks,
+        seeds=seeds,
+        plugins=plugins,
+        store=str(store or runs / "store"),
+    )
+    made, _ = request.plan()
+    status = status_of(made, Store(Path(request.store)))
+    if as_json:
+        click.echo(json.dumps(status.as_json(), indent=2))
+        return
+    for line in status.lines():
+        click.echo(line)
+
+
+@cli.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Default: RUN/page.")
+def report(runs: tuple[Path, ...], output: Path | None) -> None:
+    """Render the page of one or more RUN folders from their records alone."""
+    for folder in runs:
+        index = _render(folder, output / folder.name if output and len(runs) > 1 else output)
+        click.echo(f"Open the leaderboard: {index.resolve().as_uri()}")
+
+
+@cli.command("list")
+@click.argument(
+    "kind",
+    required=False,
+    type=click.Choice(
+        ["suites", "hosts", "methods", "attacks", "datasets", "metrics", "executors"]
+    ),
+)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.pass_obj
+def list_components(plugins: tuple[str, ...], kind: str | None, as_json: bool) -> None:
+    """List what is installed: suites and components of every kind."""
+    from fpbench.registry.catalogue import KINDS
+    from fpbench.spec import suite_names
+
+    catalogue = _catalogue(plugins)
+    kinds = [kind] if kind else ["suites", *KINDS]
+    table: dict[str, list[dict[str, str]]] = {}
+    for each in kinds:
+        if each == "suites":
+            table[each] = [{"name": name} for name in suite_names()]
+            continue
+        table[each] = [
+            {
+                "name": name,
+                "from": catalogue.origin(each, name),
+                "summary": catalogue.component(each, name).card.summary,
+            }
+            for name in catalogue.names(each)
+        ]
+    if as_json:
+        click.echo(json.dumps(table, indent=2))
+        return
+    for each, rows in table.items():
+        click.echo(each)
+        for row in rows:
+            click.echo(f"  {row['name']:<24}{row.get('summary', '')}".rstrip())
+
+
+@cli.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.pass_obj
+def info(plugins: tuple[str, ...], name: str, as_json: bool) -> None:
+    """Show a component's card and parameters."""
+    from dataclasses import asdict
+
+    from fpbench.api import SpecError
+    from fpbench.registry.catalogue import KINDS
+
+    catalogue = _catalogue(plugins)
+    found = [(kind, name) for kind in KINDS if name in catalogue.names(kind)]
+    if not found:
+        raise SpecError([f"unknown component '{name}'; `fpbench list` shows all"])
+    for kind, each in found:
+        cls = catalogue.component(kind, each)
+        data = {
+            "kind": kind,
+            "name": each,
+            "version": cls.version,
+            "from": catalogue.origin(kind, each),
+            **asdict(cls.card),
+            "params": cls.Params.model_json_schema().get("properties", {}),
+        }
+        if as_json:
+            click.echo(json.dumps(data, indent=2))
+            continue
+        for key, value in data.items():
+            if key != "params" and value:
+                click.echo(f"{key:<10}{value}")
+        strength = getattr(cls, "strength", None)
+        if strength is not None:
+            grid = ", ".join(f"{v:g}" for v in strength.grid)
+            click.echo(f"strength  {strength.name} ({strength.unit or 'no unit'}): {grid}")
+        for key, field in cls.Params.model_fields.items():
+            click.echo(f"  {key} = {field.get_default()!r}")
+
+
+@cli.command("plugins")
+@click.pass_obj
+def show_plugins(plugins: tuple[str, ...]) -> None:
+    """Show which plugins are loaded, from where, and which could not be."""
+    catalogue = _catalogue(plugins)
+    for name, origin in sorted(catalogue.distributions.items()):
+        click.echo(f"{name:<24}{origin}")
+    for broken in catalogue.unavailable:
+        click.echo(f"{broken.plugin:<24}{broken.distribution}  could not be loaded: {broken.error}")
+    if catalogue.unavailable:
+        sys.exit(exits.PLUGIN)
+
+
+@cli.group()
+def cache() -> None:
+    """Look after the store of artefacts."""
+
+
+@cache.command("verify")
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    default=Path("runs/store"),
+    show_default=True,
+    help="Folder of artefacts.",
+)
+def verify_cache(store: Path) -> None:
+    """Read every artefact and report the damaged ones by key and path."""
+    from fpbench.store import Store
+
+    opened = Store(store)
+    damaged = opened.verify()
+    for error in damaged:
+        click.echo(str(error), err=True)
+    click.echo(f"{len(list(opened.keys()))} artefacts, {len(damaged)} damaged")
+    if damaged:
+        sys.exit(exits.VERIFICATION_FAILED)
+
+
+def main() -> None:
+    """Entry point: turns errors into messages and exit codes."""
+    try:
+        cli(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(exits.USAGE)
+    except click.exceptions.Abort:
+        sys.exit(exits.INTERRUPTED)
+    except KeyboardInterrupt:
+        sys.exit(exits.INTERRUPTED)
+    except FpbenchError as error:
+        click.echo(f"fpbench: {error}", err=True)
+        sys.exit(exits.exit_code(error))
+    except BrokenPipeError:
+        # The reader of our output has gone; what is left to say goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:  # noqa: BLE001 - what nobody foresaw still gets an exit code
+        click.echo(
+            f"fpbench: internal error: {type(error).__name__}: {error}\n"
+            "This is a fault of fpbench; please report it with the lines below.",
+            err=True,
+        )
+        import traceback
+
+        traceback.print_exc()
+        sys.exit(exits.INTERNAL)
+
+
+def _catalogue(plugins: tuple[str, ...]) -> Catalogue:
+    from fpbench.registry import load
+
+    return load(plugins)
+
+
+def _render(folder: Path, output: Path | None = None) -> Path:
+    from fpbench.report.build import build_page
+
+    return build_page(folder, output or folder / "page")
+
+
+def _command() -> str:
+    return shlex.join(["fpbench", *sys.argv[1:]])
+
+
+__all__ = ["PluginError", "cli", "main"]

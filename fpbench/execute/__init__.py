@@ -1,0 +1,1 @@
+"""Runs a plan: stages in order, every outcome stored, nothing lost in a kill."""

@@ -1,0 +1,61 @@
+"""What crosses a boundary is checked where it crosses: shape, dtype, range, finite."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fpbench.api import ContractError
+
+
+def check_images(who: str, images: object, count: int, size: int) -> Tensor:
+    """`images` as (count, 3, size, size) uint8.
+
+    Raises:
+        ContractError: they are anything else.
+    """
+    expected = f"uint8 ({count}, 3, {size}, {size})"
+    if not isinstance(images, Tensor):
+        raise ContractError(f"{who}: expected images {expected}, got {type(images).__name__}")
+    if images.dtype != torch.uint8 or tuple(images.shape) != (count, 3, size, size):
+        got = f"{str(images.dtype).removeprefix('torch.')} {tuple(images.shape)}"
+        raise ContractError(
+            f"{who}: expected images {expected}, got {got}; return 8-bit images of the same size"
+        )
+    return images
+
+
+def check_logits(who: str, logits: object, count: int, bits: int) -> Tensor:
+    """`logits` as finite float (count, bits).
+
+    Raises:
+        ContractError: they are anything else.
+    """
+    expected = f"finite float logits ({count}, {bits})"
+    if not isinstance(logits, Tensor):
+        raise ContractError(f"{who}: expected {expected}, got {type(logits).__name__}")
+    if not logits.is_floating_point() or tuple(logits.shape) != (count, bits):
+        got = f"{str(logits.dtype).removeprefix('torch.')} {tuple(logits.shape)}"
+        raise ContractError(f"{who}: expected {expected}, got {got}")
+    bad = int((~torch.isfinite(logits)).sum())
+    if bad:
+        raise ContractError(f"{who}: expected {expected}, got {bad} values that are not finite")
+    return logits
+
+
+def check_state(who: str, state: object) -> dict[str, Tensor]:
+    """`state` as a dict of finite tensors.
+
+    Raises:
+        ContractError: it is anything else.
+    """
+    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
+        raise ContractError(
+            f"{who}: expected a dict of tensors as state, got {type(state).__name__}"
+        )
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise ContractError(
+                f"{who}: expected finite tensors in its state, got NaN or infinity in '{name}'"
+            )
+    return state

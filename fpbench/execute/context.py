@@ -1,0 +1,134 @@
+"""The context of one stage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fpbench.api import Context, ContractError, State, derive_seed
+from fpbench.execute.interrupt import Interrupt
+from fpbench.plan import is_reserved
+from fpbench.store import Store
+
+CHECKPOINT_SECONDS = 15.0
+
+
+class StageContext(Context):
+    """See `fpbench.api.Context`.
+
+    Args:
+        device: where tensors live.
+        seed_root: what all randomness of the stage derives from.
+        store: for checkpoints.
+        key: the stage's key; empty for stages too short for checkpoints.
+        bits: code length, 0 where no codes are drawn.
+        on_progress: told (done, total, text).
+        interrupt: shared flag.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        seed_root: tuple[Any, ...],
+        store: Store,
+        *,
+        key: str = "",
+        bits: int = 0,
+        on_progress: Callable[[int, int, str], None] | None = None,
+        interrupt: Interrupt | None = None,
+    ) -> None:
+        self._device = device
+        self._root = seed_root
+        self._store = store
+        self._key = key
+        self._bits = bits
+        self._on_progress = on_progress
+        self._interrupt = interrupt or Interrupt()
+        self._started = self._saved = time.monotonic()
+        self._earlier_s = 0.0
+        self.curves: dict[str, list[dict[str, float]]] = {}
+
+    @property
+    def device(self) -> torch.device:
+        """Where tensors of this stage live."""
+        return self._device
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds spent on the stage, those before a resume included."""
+        return self._earlier_s + time.monotonic() - self._started
+
+    def rng(self, purpose: str, *indices: int) -> torch.Generator:
+        """See `Context.rng`."""
+        return torch.Generator().manual_seed(derive_seed(*self._root, purpose, *indices))
+
+    def image_rng(self, index: int) -> np.random.Generator:
+        """See `Context.image_rng`."""
+        return np.random.Generator(np.random.SFC64(derive_seed(*self._root, "image", int(index))))
+
+    @contextmanager
+    def seeded(self, purpose: str) -> Iterator[None]:
+        """See `Context.seeded`."""
+        devices = [self._device] if self._device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(derive_seed(*self._root, "global", purpose))  # noqa: TID251 - the one place
+            yield
+
+    def training_codes(self, count: int, rng: torch.Generator) -> Tensor:
+        """See `Context.training_codes`."""
+        if not self._bits:
+            raise ContractError(
+                "training codes: expected to be drawn while a method is fitted, got a request "
+                "from another stage; test codes are drawn by the harness alone"
+            )
+        codes = torch.randint(0, 2, (count, self._bits), generator=rng, dtype=torch.uint8)
+        while True:
+            bad = torch.from_numpy(is_reserved(codes.numpy().astype(bool)))
+            if not bool(bad.any()):
+                return codes.bool().to(self._device)
+            codes[bad] = torch.randint(
+                0, 2, (int(bad.sum()), self._bits), generator=rng, dtype=torch.uint8
+            )
+
+    def load_checkpoint(self, name: str) -> tuple[State, Mapping[str, object]] | None:
+        """See `Context.load_checkpoint`."""
+        shard = self._store.load_checkpoint(self._key, name) if self._key else None
+        if shard is None:
+            return None
+        self._earlier_s = max(self._earlier_s, float(shard.meta["elapsed_s"]))
+        tensors = {k: torch.from_numpy(v).to(self._device) for k, v in shard.arrays.items()}
+        return tensors, shard.meta["plugin"]
+
+    def save_checkpoint(self, name: str, tensors: State, meta: Mapping[str, object]) -> None:
+        """See `Context.save_checkpoint`."""
+        if self._key:
+            arrays = to_arrays(tensors)
+            whole = {"plugin": dict(meta), "elapsed_s": self.elapsed_s}
+            self._store.save_checkpoint(self._key, name, arrays, whole)
+        self._saved = time.monotonic()
+
+    def checkpoint_due(self) -> bool:
+        """See `Context.checkpoint_due`."""
+        return self._interrupt.requested or time.monotonic() - self._saved > CHECKPOINT_SECONDS
+
+    def curve(self, name: str, step: int, values: Mapping[str, float]) -> None:
+        """See `Context.curve`."""
+        self.curves.setdefault(name, []).append({"step": float(step), **values})
+
+    def progress(self, done: int, total: int, text: str) -> None:
+        """See `Context.progress`."""
+        if self._on_progress is not None:
+            self._on_progress(done, total, text)
+        if self._interrupt.requested:
+            raise KeyboardInterrupt
+
+
+def to_arrays(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Tensors as numpy arrays that the store takes."""
+    return {k: t.detach().cpu().contiguous().numpy() for k, t in tensors.items()}

@@ -1,0 +1,206 @@
+"""Jobs: the units an executor runs. A job is a short text, so that any process can run it.
+
+    host             train the host
+    reference        features of real images
+    fit:F            train method fit F
+    copies:F:A-B     attack and read copies A to B - 1 of fit F
+    negatives:F      attack and read the negatives of fit F
+
+Running a job twice is free: every body first looks for its artefacts.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fpbench.api import MissingResource, NoSpace, Outcome
+from fpbench.execute.interrupt import Interrupt
+from fpbench.execute.request import Request
+from fpbench.plan import Fit, Plan
+from fpbench.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fpbench.execute.session import Session
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that failed.
+
+    Attributes:
+        key: of the stage or cell that has no result.
+        label: for people.
+        outcome: failed or unavailable.
+        reason: one line.
+        trace: the traceback.
+    """
+
+    key: str
+    label: str
+    outcome: Outcome
+    reason: str
+    trace: str
+
+
+class JobRunner:
+    """Runs jobs in this process; loads torch at the first one.
+
+    Args:
+        plan: what the jobs belong to.
+        request: device, threads, store.
+        store: opened store.
+        on_progress: told (done, total, text).
+        interrupt: set when the user wants to stop.
+        slot: number of this process among those that share the machine.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        request: Request,
+        store: Store,
+        on_progress: Callable[[int, int, str], None] | None = None,
+        interrupt: Interrupt | None = None,
+        slot: int = 0,
+    ) -> None:
+        self._plan = plan
+        self._request = request
+        self._store = store
+        self.on_progress = on_progress or (lambda done, total, text: None)
+        self._interrupt = interrupt or Interrupt()
+        self._slot = slot
+        self._loaded: Session | None = None
+
+    def run(self, job: str) -> list[Problem]:
+        """Run a job; what a plugin breaks comes back as problems.
+
+        Raises:
+            NoSpace: the disk is full.
+            KeyboardInterrupt: the user stopped it, after everything was saved.
+        """
+        kind, _, rest = job.partition(":")
+        try:
+            session = self._session()
+            if kind == "host":
+                session.fit_host()
+            elif kind == "reference":
+                session.reference()
+            elif kind == "fit":
+                session.fit_method(self._plan.fits[int(rest)])
+            elif kind == "copies":
+                return self._copies(session, rest)
+            elif kind == "negatives":
+                fit = self._plan.fits[int(rest)]
+                return self._cell_problems(fit, session.read_negatives(fit))
+            else:
+                raise AssertionError(f"no such job: {job}")
+        except NoSpace:
+            raise
+        except Exception as error:  # noqa: BLE001 - the worker turns any failure into an outcome
+            return [problem_of(job, job, error)]
+        return []
+
+    def _copies(self, session: Session, rest: str) -> list[Problem]:
+        index, _, span = rest.partition(":")
+        first, _, end = span.partition("-")
+        fit = self._plan.fits[int(index)]
+        problems: dict[str, Problem] = {}
+        total = int(end) - int(first)
+        for done, user in enumerate(range(int(first), int(end)), start=1):
+            for problem in self._cell_problems(fit, session.read_copy(fit, user)):
+                problems.setdefault(problem.key, problem)
+            self.on_progress(done, total, f"copy {user + 1}")
+            if self._interrupt.requested:
+                raise KeyboardInterrupt
+        return list(problems.values())
+
+    def _cell_problems(self, fit: Fit, failures: dict[Any, BaseException]) -> list[Problem]:
+        problems = []
+        for cell in self._plan.cells if failures else ():
+            point = cell.point
+            # What fails untouched, or under a model attack, takes all that is read behind it along.
+            keys = ((point.model, point.image), (point.model, None), (None, None))
+            error = next((failures[key] for key in keys if key in failures), None)
+            if cell.fit is fit and error is not None:
+                problems.append(
+                    problem_of(cell.key, f"{fit_label(fit)} under {point.label}", error)
+                )
+        return problems
+
+    def _session(self) -> Session:
+        if self._loaded is None:
+            import torch
+
+            from fpbench.execute.session import Session
+
+            if self._request.threads is not None:
+                torch.set_num_threads(self._request.threads)
+            self._loaded = Session(
+                self._plan,
+                self._store,
+                torch.device(resolve_device(self._request.device, self._slot)),
+                lambda done, total, text: self.on_progress(done, total, text),
+                self._interrupt,
+            )
+        return self._loaded
+
+
+def resolve_device(wanted: str, slot: int = 0) -> str:
+    """The torch device that "auto" stands for; several slots share the GPUs in turn.
+
+    Raises:
+        MissingResource: a GPU is asked for and there is none.
+    """
+    import torch
+
+    count = torch.cuda.device_count()
+    if wanted == "auto":
+        return f"cuda:{slot % count}" if count else "cpu"
+    if wanted.startswith("cuda") and not count:
+        raise MissingResource(
+            f"device: expected {wanted}, got a machine without a usable GPU; use --device cpu"
+        )
+    return wanted
+
+
+def thread_count(request: Request) -> int:
+    """CPU threads that a run computes with."""
+    return request.threads or len(os.sched_getaffinity(0))
+
+
+def fit_label(fit: Fit) -> str:
+    """A training as people write it."""
+    return fit.method.label if fit.seed == 0 else f"{fit.method.label} (training seed {fit.seed})"
+
+
+def problem_of(key: str, label: str, error: BaseException) -> Problem:
+    """A problem from an exception."""
+    missing = isinstance(error, MissingResource | ImportError)
+    text = str(error) or type(error).__name__
+    if isinstance(error, ImportError):
+        text += "; install what it needs and run again"
+    if isinstance(error, MemoryError):
+        text = "out of memory; use a larger machine or smaller networks"
+    return Problem(
+        key=key,
+        label=label,
+        outcome=Outcome.UNAVAILABLE if missing else Outcome.FAILED,
+        reason=f"{type(error).__name__}: {text}",
+        trace="".join(traceback.format_exception(error)),
+    )
+
+
+def write_log(folder: Path, problem: Problem) -> None:
+    """Keep the traceback of a problem where the summary says."""
+    from fpbench.store.objects import write_text
+
+    name = "".join(c if c.isalnum() else "-" for c in problem.label)[:80]
+    write_text(
+        folder / "logs" / f"{name}.txt", f"{problem.label}\n{problem.reason}\n\n{problem.trace}"
+    )

@@ -1,0 +1,282 @@
+"""Reading codes: one generator through every pending attack, extractor and image measure."""
+
+from __future__ import annotations
+
+import copy as copying
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fpbench.api import (
+    Access,
+    Evidence,
+    Generator,
+    ImageAttack,
+    ModelAttack,
+    NoSpace,
+    PipelineAttack,
+    Surface,
+)
+from fpbench.execute.checks import check_images, check_logits
+from fpbench.execute.context import StageContext
+from fpbench.execute.images import SplitStream
+from fpbench.nn.image_quality import psnr, ssim
+from fpbench.plan import AttackPoint, Fit
+from fpbench.plan.plan import CHUNK
+
+if TYPE_CHECKING:
+    from fpbench.execute.session import Session
+
+_SHARED_FROM = 1_000_000
+
+Arrays = dict[str, np.ndarray]
+Failures = dict[tuple[AttackPoint | None, AttackPoint | None], BaseException]
+
+
+class CopyReader:
+    """All pending model points of one generator (a copy, or the host as negative)."""
+
+    def __init__(
+        self,
+        session: Session,
+        fit: Fit,
+        subject: Generator,
+        *,
+        origin: tuple[Any, ...],
+        latents: Callable[[AttackPoint | None], list[int]],
+        key: Callable[[AttackPoint | None], str],
+    ) -> None:
+        self._session = session
+        self._fit = fit
+        self._subject = subject
+        self._origin = origin
+        self._latents = latents
+        self._key = key
+        self._failures: Failures = {}
+
+    def run(self, pending: Mapping[AttackPoint | None, list[AttackPoint | None]]) -> Failures:
+        """Execute; returns what failed, by point."""
+        if None in pending:
+            try:
+                self._read(None, self._subject, pending[None])
+            except NoSpace:
+                raise
+            except Exception as error:  # noqa: BLE001 - a plugin may fail in any way
+                self._failures |= {(None, image): error for image in pending[None]}
+        by_attack: dict[str, list[AttackPoint]] = {}
+        for model in pending:
+            if model is not None:
+                by_attack.setdefault(model.attack.label, []).append(model)
+        for models in by_attack.values():
+            self._attack(models, pending)
+        return self._failures
+
+    def _attack(
+        self,
+        models: Sequence[AttackPoint],
+        pending: Mapping[AttackPoint | None, list[AttackPoint | None]],
+    ) -> None:
+        attack = models[0].attack.component
+        done: set[AttackPoint] = set()
+        try:
+            if isinstance(attack, PipelineAttack):
+                surface = self._surface(models[0])
+                ctx = self._context(models[0])
+                self._read(models[0], attack.apply(surface, ctx), pending[models[0]])
+                return
+            assert isinstance(attack, ModelAttack)
+            by_strength = {model.strength: model for model in models}
+            strengths = [float(s) for s in by_strength if s is not None]
+            trajectory = attack.apply(self._surface(models[0]), strengths, self._context(models[0]))
+            for strength, attacked in trajectory:
+                model = by_strength[strength]
+                self._read(model, attacked, pending[model])
+                done.add(model)
+        except NoSpace:
+            raise
+        except Exception as error:  # noqa: BLE001 - a plugin may fail in any way; its cells say so
+            for model in models:
+                if model not in done:
+                    self._failures[model, None] = error
+
+    def _read(
+        self,
+        model: AttackPoint | None,
+        generator: Generator,
+        images: list[AttackPoint | None],
+    ) -> None:
+        session = self._session
+        seeds = self._latents(model)
+        reader = ImageReader(session, self._fit, self._origin, images, features=True)
+        size = session.suite.dataset.info().size
+        who = f"{self._fit.method.label}: sample"
+        for chunk in chunks(len(seeds)):
+            latents = generator.prior([seeds[i] for i in chunk])
+            drawn = check_images(who, generator.sample(latents), len(chunk), size)
+            beside = self._beside(model, latents)
+            reader.read(drawn, chunk, beside=beside)
+        seeds = session.latent_seeds("shared", session.suite.population.shared)
+        shared = generator.sample(generator.prior(seeds))
+        reader.show(shared, attacked=self._origin == ("copy", 0))
+        session.store_columns(self._key(model), reader)
+        for point, error in reader.failures.items():
+            self._failures[model, point] = error
+
+    def _beside(self, model: AttackPoint | None, latents: Tensor) -> tuple[str, Tensor] | None:
+        """The image each drawn one is compared with: the host's, or the copy's before attack."""
+        if model is not None:
+            return "damage", self._subject.sample(latents)
+        if self._origin[0] == "copy" and self._fit.method.component.keeps_sample:
+            return "host", self._session.host.generator.sample(latents)
+        return None
+
+    def _surface(self, model: AttackPoint) -> Surface:
+        session, attack = self._session, model.attack.component
+        clean = None
+        if Access.CLEAN_IMAGES in attack.access:
+            count = model.attack.options.clean_images
+            stream = SplitStream(
+                session.suite.dataset,
+                "test",
+                session.device,
+                first=session.suite.negatives.real,  # behind the negatives
+                count=count,
+            )
+            clean = stream.read(np.arange(count)) if count else None
+        return Surface(
+            opened=attack.access,
+            attack=model.attack.label,
+            _copy=copying.deepcopy(self._subject),
+            _clean_images=clean,
+            _public_host=session.host,
+        )
+
+    def _context(self, model: AttackPoint) -> StageContext:
+        return self._session.context(*attack_root(model), *self._origin)
+
+
+class ImageReader:
+    """Streams chunks of images through image attacks, extractor and image measures."""
+
+    def __init__(
+        self,
+        session: Session,
+        fit: Fit,
+        origin: tuple[Any, ...],
+        points: Sequence[AttackPoint | None],
+        *,
+        features: bool = False,
+    ) -> None:
+        self._session = session
+        self._fit = fit
+        self._origin = origin
+        self._points = list(points)
+        self._parts: dict[AttackPoint | None, dict[str, list[Tensor]]] = {p: {} for p in points}
+        self._with_features = features
+        self._extract_ctx = session.context("extract")
+        self.failures: dict[AttackPoint | None, BaseException] = {}
+        self.extract_s = 0.0
+        self.extracted = 0
+
+    def read(
+        self, images: Tensor, indices: np.ndarray, beside: tuple[str, Tensor] | None = None
+    ) -> None:
+        """Attack, extract and measure one chunk."""
+        attacked: dict[AttackPoint | None, Tensor] = {}
+        for point in self._points:
+            if point in self.failures:
+                continue
+            try:
+                attacked[point] = self._attack(point, images, indices)
+            except Exception as error:  # noqa: BLE001 - a plugin may fail in any way
+                self.failures[point] = error
+        if not attacked:
+            return
+        logits = self._extract(torch.cat(list(attacked.values())))
+        for row, (point, changed) in enumerate(attacked.items()):
+            self._keep(point, "logits", logits[row * len(images) : (row + 1) * len(images)])
+            if point is not None:
+                self._keep(point, "damage_psnr", psnr(images, changed))
+                self._keep(point, "damage_ssim", ssim(images, changed))
+        if None in attacked:
+            if self._with_features:
+                self._keep(None, "features", self._session.features(images))
+            if beside is not None:
+                self._keep(None, f"{beside[0]}_psnr", psnr(beside[1], images))
+                self._keep(None, f"{beside[0]}_ssim", ssim(beside[1], images))
+
+    def show(self, shared: Tensor, *, attacked: bool) -> None:
+        """Keep the images of the latents that all copies share: for sheets, and code against code.
+
+        Args:
+            shared: (N, 3, H, W) uint8.
+            attacked: keep them under every image attack too.
+        """
+        # Numbers behind those of every measured image, so that the draws are other ones.
+        indices = np.arange(len(shared)) + _SHARED_FROM
+        for point in self.columns():
+            if point is None or attacked:
+                self._keep(point, "shared", self._attack(point, shared, indices).contiguous())
+
+    def columns(self) -> list[AttackPoint | None]:
+        """The points that were read without failure."""
+        return [p for p in self._points if p not in self.failures and self._parts[p]]
+
+    def arrays(self, name: Callable[[AttackPoint | None], str]) -> Arrays:
+        """All kept tensors as `column/name`."""
+        return {
+            f"{name(point)}/{key}": torch.cat(parts).cpu().numpy()
+            for point in self.columns()
+            for key, parts in self._parts[point].items()
+        }
+
+    def _attack(self, point: AttackPoint | None, images: Tensor, indices: np.ndarray) -> Tensor:
+        if point is None:
+            return images
+        attack = point.attack.component
+        assert isinstance(attack, ImageAttack)
+        ctx = self._session.context(*attack_root(point), *self._origin)
+        strength = 0.0 if point.strength is None else point.strength
+        before = images.sum()
+        changed = attack.apply(images, indices.tolist(), strength, ctx)
+        check_images(f"attack {point.attack.label}", changed, len(images), images.shape[-1])
+        if images.sum() != before:
+            raise RuntimeError(f"attack {point.attack.label} changed its input; copy it first")
+        return changed
+
+    def _extract(self, images: Tensor) -> Tensor:
+        method, session = self._fit.method.component, self._session
+        started = time.monotonic()
+        parts = []
+        with torch.no_grad():
+            for chunk in chunks(len(images), 4 * CHUNK):
+                part = images[torch.from_numpy(chunk)]
+                logits = method.extract(
+                    session.state(self._fit.key),
+                    session.host,
+                    Evidence(part),
+                    self._extract_ctx,
+                )
+                who = f"{self._fit.method.label}: extract"
+                parts.append(check_logits(who, logits, len(part), method.bits).float())
+        self.extract_s += time.monotonic() - started
+        self.extracted += len(images)
+        return torch.cat(parts)
+
+    def _keep(self, point: AttackPoint | None, name: str, values: Tensor) -> None:
+        self._parts[point].setdefault(name, []).append(values.detach())
+
+
+def attack_root(point: AttackPoint) -> tuple[Any, ...]:
+    """What the draws of an attack derive from: never its strength, so that curves share them."""
+    component = point.attack.component
+    return ("attack", component.name, component.params.model_dump(mode="json"))
+
+
+def chunks(count: int, size: int = CHUNK) -> list[np.ndarray]:
+    """The indices 0 … count-1 in runs of `size`."""
+    return [np.arange(first, min(first + size, count)) for first in range(0, count, size)]

@@ -1,0 +1,64 @@
+"""Peak memory of a stage alone, and a description of the machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import resource
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+_PACKAGES = ("fpbench", "torch", "numpy", "scipy", "opencv-python-headless")
+
+
+class Peak:
+    """Highest resident memory while the block ran, bytes.
+
+    On Linux the kernel's high-water mark is reset first. Where it cannot be, the mark of the whole
+    process stands in, an upper bound.
+    """
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    def __enter__(self) -> Self:
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.bytes = _high_water_mark()
+
+
+def _high_water_mark() -> int:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def environment(device: str, threads: int) -> dict[str, Any]:
+    """Versions and hardware that a number was made with; no names of machines or people."""
+    packages = {}
+    for name in _PACKAGES:
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = "unknown"
+    return {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "device": device,
+        "threads": threads,
+        "cpu_count": os.cpu_count() or 0,
+        "packages": packages,
+    }

@@ -1,0 +1,93 @@
+"""Sample strips for the page: host, copies, ×10 residual, attacked; PNG files beside the records."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpbench.api import StoreError, digest
+from fpbench.execute.measure import Measurer
+from fpbench.plan import Fit, Plan
+from fpbench.store.objects import write_text
+
+_CODES = 4  # copies whose images of the same latents are shown one below the other
+_GAIN = 10
+
+Strip = NDArray[np.uint8]
+
+
+def write_samples(plan: Plan, measurer: Measurer, folder: Path) -> None:
+    """Write the strips of the first training seed of every method, unless they are there.
+
+    Args:
+        plan: what was run.
+        measurer: gives the stored columns.
+        folder: made if absent; `samples.json` in it says what the files show.
+    """
+    key = digest([plan.host_key, [c.key for c in plan.cells if measurer.measured(c)]])
+    index_file = folder / "samples.json"
+    if index_file.is_file() and json.loads(index_file.read_text(encoding="utf-8"))["key"] == key:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    index: dict[str, Any] = {"key": key, "methods": {}}
+    index["real"] = _save(folder, "real", _real(plan))
+    first = min(plan.suite.training.seeds)
+    for fit in (fit for fit in plan.fits if fit.seed == first):
+        try:
+            index["methods"][fit.method.label] = _method(plan, measurer, fit, folder, index)
+        except StoreError:
+            continue  # its cells say why there is nothing to show
+    write_text(index_file, json.dumps(index, indent=1, sort_keys=True) + "\n")
+
+
+def _method(
+    plan: Plan, measurer: Measurer, fit: Fit, folder: Path, index: dict[str, Any]
+) -> dict[str, Any]:
+    host = measurer.column(plan.null_key(fit, "host", None), None)["shared"]
+    index.setdefault("host", _save(folder, "host", _strip(host)))
+    users = range(min(_CODES, plan.suite.population.copies))
+    copies = [measurer.column(plan.reading_key(fit, u, None), None)["shared"] for u in users]
+    name = fit.method.label
+    found: dict[str, Any] = {
+        "codes": [
+            _save(folder, f"{name}-copy-{u}", _strip(images)) for u, images in enumerate(copies)
+        ],
+        "points": {},
+    }
+    if fit.method.component.keeps_sample:
+        change = copies[0].astype(np.float64) - host
+        residual = np.clip(128 + _GAIN * change, 0, 255).astype(np.uint8)
+        found["residual"] = _save(folder, f"{name}-residual", _strip(residual))
+    for cell in plan.cells:
+        if cell.fit is fit and cell.point.label != "none" and measurer.measured(cell):
+            point = cell.point
+            column = measurer.column(plan.reading_key(fit, 0, point.model), point.image)
+            if "shared" in column:
+                file = _save(folder, f"{name}-{point.label}", _strip(column["shared"]))
+                found["points"][point.label] = file
+    return found
+
+
+def _real(plan: Plan) -> Strip:
+    count = min(plan.suite.population.shared, plan.suite.dataset.info().counts["reference"])
+    return np.concatenate(list(plan.suite.dataset.read("reference", np.arange(count))), axis=1)
+
+
+def _strip(images: NDArray[Any]) -> Strip:
+    """(N, 3, H, W) side by side as (H, N·W, 3)."""
+    return np.concatenate(list(images.transpose(0, 2, 3, 1)), axis=1)
+
+
+def _save(folder: Path, name: str, strip: Strip) -> str:
+    import cv2
+
+    file = re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-") + ".png"
+    ok, data = cv2.imencode(".png", strip[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    assert ok
+    (folder / file).write_bytes(data.tobytes())
+    return file

@@ -1,0 +1,238 @@
+"""What each stage does. The only part of the harness that runs plugins.
+
+A `Session` lives in one process and keeps what stages share (host, fitted states, networks). Every
+body first looks for its artefact, so that calling it again is free.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fpbench.api import (
+    Generator,
+    TrainedHost,
+    derive_seed,
+    digest,
+)
+from fpbench.execute import resources
+from fpbench.execute.checks import check_state
+from fpbench.execute.context import StageContext, to_arrays
+from fpbench.execute.images import SplitStream
+from fpbench.execute.interrupt import Interrupt
+from fpbench.execute.measure import issue_key
+from fpbench.execute.readings import CopyReader, Failures, ImageReader, chunks
+from fpbench.nn.features import RandomFeatures
+from fpbench.plan import AttackPoint, Fit, Plan, issued_codes
+from fpbench.store import Store
+
+
+class Session:
+    """Runs the stages of one plan in this process.
+
+    Args:
+        plan: what to run.
+        store: where artefacts go.
+        device: where tensors live.
+        on_progress: told (done, total, text) within long stages.
+        interrupt: set when the user wants to stop.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        device: torch.device,
+        on_progress: Callable[[int, int, str], None] | None = None,
+        interrupt: Interrupt | None = None,
+    ) -> None:
+        self.plan = plan
+        self.suite = plan.suite
+        self.store = store
+        self.device = device
+        self._on_progress = on_progress
+        self._interrupt = interrupt or Interrupt()
+        self._states: dict[str, dict[str, Tensor]] = {}
+        self._codes: dict[int, np.ndarray] = {}
+
+    # -- trainings ---------------------------------------------------------------------------
+
+    def fit_host(self) -> None:
+        """Train the host, unless the store has it."""
+        key = self.plan.host_key
+        ctx = self.context("host-fit", key=key)
+        self._train(key, ctx, lambda: self.suite.host.fit(self._train_images(), ctx))
+
+    def fit_method(self, fit: Fit) -> None:
+        """Train a method, unless the store has it."""
+        method = fit.method.component
+        ctx = self.context("fit", fit.seed, key=fit.key, bits=method.bits)
+        self._train(fit.key, ctx, lambda: method.fit(self.host, self._train_images(), ctx))
+
+    def _train(self, key: str, ctx: StageContext, body: Callable[[], object]) -> None:
+        if self.store.has(key):
+            return
+        with resources.Peak() as peak:
+            state = check_state("training", body())
+        cost = {"wall_s": ctx.elapsed_s, "peak_memory_bytes": peak.bytes}
+        meta = {"cost": cost, "curves": ctx.curves, "device": str(self.device)}
+        self.store.put(key, to_arrays(state), meta)
+        self.store.drop_checkpoints(key)
+
+    # -- what stages share -------------------------------------------------------------------
+
+    @cached_property
+    def host(self) -> TrainedHost:
+        """The trained host."""
+        component = self.suite.host
+        state = self.state(self.plan.host_key)
+        return TrainedHost(component, state, component.assemble(state, self.context("assemble")))
+
+    @cached_property
+    def features(self) -> RandomFeatures:
+        """The network behind the Fréchet distances."""
+        return RandomFeatures().to(self.device)
+
+    def codes(self, fit: Fit) -> np.ndarray:
+        """(U, K) bool issued codes."""
+        if fit.index not in self._codes:
+            self._codes[fit.index] = issued_codes(
+                fit.method.component, self.suite.header.seed, self.suite.population.copies
+            )
+        return self._codes[fit.index]
+
+    def state(self, key: str) -> dict[str, Tensor]:
+        """A stored state, on the device."""
+        if key not in self._states:
+            arrays = self.store.get(key).arrays
+            self._states[key] = {k: torch.from_numpy(v).to(self.device) for k, v in arrays.items()}
+        return self._states[key]
+
+    def _train_images(self) -> SplitStream:
+        return SplitStream(self.suite.dataset, "train", self.device)
+
+    def context(self, *root: Any, key: str = "", bits: int = 0) -> StageContext:
+        """A context whose randomness derives from the suite's seed and `root`."""
+        return StageContext(
+            self.device,
+            (self.suite.header.seed, *root),
+            self.store,
+            key=key,
+            bits=bits,
+            on_progress=self._on_progress,
+            interrupt=self._interrupt,
+        )
+
+    # -- reference ---------------------------------------------------------------------------
+
+    def reference(self) -> None:
+        """Features of the real images of the reference split."""
+        key = self.plan.reference_key
+        if self.store.has(key):
+            return
+        stream = SplitStream(self.suite.dataset, "reference", self.device)
+        parts = [self.features(stream.read(c)).cpu().numpy() for c in chunks(len(stream))]
+        self.store.put(key, {"features": np.concatenate(parts)}, {})
+
+    # -- one copy ----------------------------------------------------------------------------
+
+    def read_copy(self, fit: Fit, user: int) -> Failures:
+        """Read everything that is pending of one copy; one attack's failure stops no other."""
+        pending = {
+            model: columns
+            for model in self.plan.model_points()
+            if user < self.plan.copies(model)
+            and (columns := self._pending(self.plan.reading_key(fit, user, model), model))
+        }
+        if not pending:
+            return {}
+        subject = self._issue(fit, user)
+        jobs = CopyReader(
+            self,
+            fit,
+            subject,
+            origin=("copy", user),
+            latents=lambda model: self.latent_seeds(user, self.plan.images(model)),
+            key=lambda model: self.plan.reading_key(fit, user, model),
+        )
+        return jobs.run(pending)
+
+    def read_negatives(self, fit: Fit) -> Failures:
+        """Read everything that is pending of the negatives: real images, host, attacked host."""
+        failures: Failures = {}
+        key = self.plan.null_key(fit, "real", None)
+        if columns := self._pending(key, None):
+            failures |= self._read_real(fit, key, columns)
+        pending = {
+            model: columns
+            for model in self.plan.model_points()
+            if (columns := self._pending(self.plan.null_key(fit, "host", model), model))
+        }
+        if pending:
+            jobs = CopyReader(
+                self,
+                fit,
+                self.host.generator,
+                origin=("host",),
+                latents=lambda model: self._host_seeds(self.plan.negatives("host", model)),
+                key=lambda model: self.plan.null_key(fit, "host", model),
+            )
+            failures |= jobs.run(pending)
+        return failures
+
+    def _pending(self, key: str, model: AttackPoint | None) -> list[AttackPoint | None]:
+        there = self.store.columns(key)
+        return [i for i in self.plan.image_points(model) if self.plan.column(i) not in there]
+
+    def _issue(self, fit: Fit, user: int) -> Generator:
+        method, host = fit.method.component, self.host
+        state = self.state(fit.key)
+        code = torch.from_numpy(self.codes(fit)[user]).to(self.device)
+        key = issue_key(fit, user, self.codes(fit)[user])
+        ctx = self.context("issue", user, key=key)
+        started = time.monotonic()
+        if not self.store.has(key):
+            issued = check_state(f"{fit.method.label}: issue", method.issue(state, host, code, ctx))
+            copy = method.assemble(state, host, issued, ctx)
+            meta = {"cost": {"wall_s": time.monotonic() - started}}
+            self.store.put(key, to_arrays(issued), meta)
+            self.store.drop_checkpoints(key)
+            return copy
+        return method.assemble(state, host, self.state(key), ctx)
+
+    def latent_seeds(self, user: int | str, count: int) -> list[int]:
+        """Seeds of a user's first `count` latents; the same for every method."""
+        return [derive_seed(self.suite.header.seed, "latent", user, i) for i in range(count)]
+
+    def _host_seeds(self, count: int) -> list[int]:
+        # The host's images are those of the copies' own latents, user by user, so that they pair.
+        images = self.suite.population.images
+        return [
+            derive_seed(self.suite.header.seed, "latent", i // images, i % images)
+            for i in range(count)
+        ]
+
+    def _read_real(self, fit: Fit, key: str, columns: list[AttackPoint | None]) -> Failures:
+        count = self.plan.negatives("real", None)
+        stream = SplitStream(self.suite.dataset, "test", self.device, count=count)
+        reader = ImageReader(self, fit, ("real",), columns)
+        for chunk in chunks(count):
+            reader.read(stream.read(chunk), chunk)
+        self.store_columns(key, reader)
+        return {(None, point): error for point, error in reader.failures.items()}
+
+    def store_columns(self, key: str, reader: ImageReader) -> None:
+        """Commit what a reader has read as one shard."""
+        names = [self.plan.column(point) for point in reader.columns()]
+        if not names:
+            return
+        arrays = reader.arrays(self.plan.column)
+        seconds = reader.extract_s / max(reader.extracted, 1)
+        meta = {"cost": {"extract_s_per_image": seconds}}
+        self.store.append(key, digest(sorted(names))[:32], arrays, names, meta)

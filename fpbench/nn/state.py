@@ -1,0 +1,35 @@
+"""Several modules in one state and back, and onto the device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from fpbench.api import State
+
+__all__ = ["part", "placed", "prefixed"]
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def prefixed(modules: Mapping[str, nn.Module]) -> State:
+    """The tensors of several modules as one state, each under the name of its module and a dot."""
+    return {
+        f"{name}.{key}": tensor
+        for name, module in modules.items()
+        for key, tensor in module.state_dict().items()
+    }
+
+
+def part(state: State, name: str) -> dict[str, Tensor]:
+    """What one module put into a state, for its ``load_state_dict``."""
+    prefix = f"{name}."
+    return {key.removeprefix(prefix): t for key, t in state.items() if key.startswith(prefix)}
+
+
+def placed(module: M, device: torch.device) -> M:
+    """The module itself, on the device and in the memory format of images."""
+    return module.to(device).to(memory_format=torch.channels_last)

@@ -1,0 +1,73 @@
+"""The issued codes, and the part of the code space that no training ever sees."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpbench.api import ContractError, Method, derive_seed
+
+Codes = NDArray[np.bool_]
+
+_MAX_ATTEMPTS = 10_000
+_RESERVED = np.uint64(7)  # a code is reserved when the last three bits of its hash are zero: 1/8
+
+
+def is_reserved(codes: Codes) -> NDArray[np.bool_]:
+    """(N,) bool: which of the (N, K) codes are reserved for issued copies (1 in 8, by hash)."""
+    packed = np.packbits(np.asarray(codes, dtype=bool), axis=1)
+    padded = np.zeros((len(packed), -(-packed.shape[1] // 8) * 8), dtype=np.uint8)
+    padded[:, : packed.shape[1]] = packed
+    words = padded.view("<u8")
+    hashed = np.full(len(words), codes.shape[1], dtype=np.uint64)
+    for column in words.T:
+        hashed = _mix(hashed ^ column)
+    return np.asarray((hashed & _RESERVED) == 0)
+
+
+def issued_codes(method: Method[Any], suite_seed: int, users: int) -> Codes:
+    """(users, K) distinct reserved codes; code u does not depend on how many there are.
+
+    Every method with the same K meets the same codes, unless it overrides `draw_codes`.
+
+    Raises:
+        ContractError: `draw_codes` returns something else than bool codes, or never a new one.
+    """
+    bits = method.bits
+    issued: list[NDArray[np.bool_]] = []
+    seen: set[bytes] = set()
+    for user in range(users):
+        code = next(
+            (c for c in _candidates(method, suite_seed, user) if c.tobytes() not in seen), None
+        )
+        if code is None:
+            raise ContractError(
+                f"method {method.name}: expected draw_codes to give a new reserved code for user "
+                f"{user}, got none in {_MAX_ATTEMPTS} draws; {bits} bits may be too few for "
+                f"{users} copies"
+            )
+        seen.add(code.tobytes())
+        issued.append(code)
+    return np.stack(issued)
+
+
+def _candidates(method: Method[Any], suite_seed: int, user: int) -> Any:
+    for attempt in range(_MAX_ATTEMPTS // 64):
+        seed = derive_seed(suite_seed, "code", method.bits, user, attempt)
+        codes = method.draw_codes(64, np.random.default_rng(seed))
+        if codes.shape != (64, method.bits) or codes.dtype != bool:
+            raise ContractError(
+                f"method {method.name}: expected draw_codes to return bool (64, {method.bits}), "
+                f"got {codes.dtype} {codes.shape}"
+            )
+        yield from codes[is_reserved(codes)]
+
+
+def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    # splitmix64 (Steele, Lea and Flood 2014); unsigned arithmetic wraps on purpose.
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))

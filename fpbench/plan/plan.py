@@ -1,0 +1,283 @@
+"""The stages of a suite and their keys. No torch, no images: a plan is made in a second.
+
+    host ─┬─ fit (method, training seed) ─┬─ reading (copy, model point; image points as columns)
+          │                               └─ null (negative source, model point; same columns)
+          └─ reference (features of real images)
+    measure (cell) ← its readings, nulls, reference
+
+A *cell* is one method × training seed × point. The points are a star: every model or pipeline
+point with untouched images, every image point with untouched copies, and the crosses that the
+suite lists.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from fpbench.api import ImageAttack, Metric, Refusal, SpecError, digest
+from fpbench.api.numerics import NUMERICS_EPOCH
+from fpbench.plan.identity import identity
+from fpbench.spec import Suite, SuiteAttack, SuiteMethod
+
+KEY_VERSION = 1
+CHUNK = 64  # images generated and read at a time; part of the keys, since it may move a last digit
+NUMERICS = {"precision": "fp32", "tf32": False, "epoch": NUMERICS_EPOCH}
+
+
+@dataclass(frozen=True)
+class AttackPoint:
+    """One attack at one strength."""
+
+    attack: SuiteAttack
+    strength: float | None
+
+    @property
+    def label(self) -> str:
+        """As people write it: "jpeg 50"."""
+        if self.strength is None:
+            return self.attack.label
+        return f"{self.attack.label} {self.strength:g}"
+
+    @cached_property
+    def key_part(self) -> dict[str, Any]:
+        """What identifies the point in a stage key."""
+        return {**identity(self.attack.component), "strength": self.strength}
+
+
+@dataclass(frozen=True)
+class Point:
+    """What was done to a copy and to its images; None means untouched."""
+
+    model: AttackPoint | None = None
+    image: AttackPoint | None = None
+
+    @property
+    def label(self) -> str:
+        """As people write it: "none", "jpeg 50", "fine-tune 10 + jpeg 50"."""
+        parts = [p.label for p in (self.model, self.image) if p is not None]
+        return " + ".join(parts) or "none"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One training of one method."""
+
+    index: int
+    method: SuiteMethod
+    seed: int
+    key: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method × training seed × point, and its measure's key."""
+
+    fit: Fit
+    point: Point
+    key: str
+    refusal: Refusal | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All stages of a suite, keyed."""
+
+    suite: Suite
+    metrics: tuple[Metric[Any], ...]
+    host_key: str
+    reference_key: str
+    fits: tuple[Fit, ...]
+    points: tuple[Point, ...]
+    cells: tuple[Cell, ...]
+
+    def copies(self, point: AttackPoint | None) -> int:
+        """How many copies a model point is run on."""
+        limit = point.attack.options.copies if point is not None else None
+        everyone = self.suite.population.copies
+        return everyone if limit is None else min(limit, everyone)
+
+    def images(self, point: AttackPoint | None) -> int:
+        """How many images are drawn from each copy at a model point."""
+        number = point.attack.options.images if point is not None else None
+        return self.suite.population.images if number is None else number
+
+    def model_points(self) -> list[AttackPoint | None]:
+        """Untouched first, then every model or pipeline point."""
+        return list(dict.fromkeys(point.model for point in self.points))
+
+    def image_points(self, model: AttackPoint | None) -> list[AttackPoint | None]:
+        """The image points that are read at a model point."""
+        return [point.image for point in self.points if point.model is model]
+
+    def reading_key(self, fit: Fit, user: int, model: AttackPoint | None) -> str:
+        """Key of a copy's reading at a model point."""
+        return _sub_key(self._base(fit, "reading", model, self.images(model)), user)
+
+    def null_key(self, fit: Fit, source: str, model: AttackPoint | None) -> str:
+        """Key of the readings of negatives from `source` ("real" or "host")."""
+        return _sub_key(self._base(fit, f"null-{source}", model, self.negatives(source, model)), 0)
+
+    def negatives(self, source: str, model: AttackPoint | None) -> int:
+        """How many negatives a source gives at a model point."""
+        numbers = self.suite.negatives
+        if model is not None:
+            return numbers.attacked_host
+        return numbers.real if source == "real" else numbers.host
+
+    def column(self, image: AttackPoint | None) -> str:
+        """Key of an image point's column in readings and nulls."""
+        return _column_key(image)
+
+    def stages(self, fit: Fit) -> Iterator[tuple[str, str]]:
+        """(kind, key) of every reading and null of a fit."""
+        for model in self.model_points():
+            for user in range(self.copies(model)):
+                yield "reading", self.reading_key(fit, user, model)
+            yield "null", self.null_key(fit, "host", model)
+        yield "null", self.null_key(fit, "real", None)
+
+    def _base(self, fit: Fit, kind: str, model: AttackPoint | None, images: int) -> str:
+        cache: dict[Any, str] = self.__dict__.setdefault("_bases", {})
+        known = cache.get((fit.index, kind, id(model)))
+        if known is None:
+            known = digest(
+                {
+                    "version": KEY_VERSION,
+                    "kind": kind,
+                    "fit": fit.key,
+                    "point": model.key_part if model is not None else None,
+                    "images": images,
+                    "shared": self.suite.population.shared,
+                    "clean_images": model.attack.options.clean_images if model is not None else 0,
+                    "chunk": CHUNK,
+                    "numerics": NUMERICS,
+                    "seed": self.suite.header.seed,
+                }
+            )
+            cache[fit.index, kind, id(model)] = known
+        return known
+
+
+def make_plan(suite: Suite, metrics: tuple[Metric[Any], ...]) -> Plan:
+    """Key every stage of a suite.
+
+    Raises:
+        SpecError: the data set has too few images for what the suite asks.
+    """
+    data = _data_identity(suite)
+    common = {"version": KEY_VERSION, "numerics": NUMERICS, "seed": suite.header.seed}
+    host_key = digest({**common, "kind": "host", "host": identity(suite.host), "data": data})
+    reference_key = digest({**common, "kind": "reference", "data": data})
+    fits = [
+        Fit(
+            index,
+            method,
+            seed,
+            digest(
+                {
+                    **common,
+                    "kind": "fit",
+                    "method": identity(method.component),
+                    "host": host_key,
+                    "data": data,
+                    "training_seed": seed,
+                }
+            ),
+        )
+        for index, (method, seed) in enumerate(
+            (method, seed) for method in suite.methods for seed in suite.training.seeds
+        )
+    ]
+    points = _star(suite)
+    measured = digest(
+        {
+            **common,
+            "kind": "measure",
+            "metrics": [identity(metric) for metric in metrics],
+            "population": suite.population.model_dump(mode="json"),
+            "negatives": suite.negatives.model_dump(mode="json"),
+            "score": suite.score.model_dump(mode="json"),
+            "reference": reference_key,
+        }
+    )
+    point_keys = [(_point_key(point), point) for point in points]
+    cells = [
+        Cell(
+            fit,
+            point,
+            hashlib.sha256(f"{measured}/{fit.key}/{key}".encode()).hexdigest(),
+            _refusal(suite, fit, point),
+        )
+        for fit in fits
+        for key, point in point_keys
+    ]
+    return Plan(suite, metrics, host_key, reference_key, tuple(fits), points, tuple(cells))
+
+
+def _star(suite: Suite) -> tuple[Point, ...]:
+    points = [Point()]
+    by_label: dict[str, list[AttackPoint]] = {}
+    for attack in suite.attacks:
+        own = [AttackPoint(attack, s) for s in attack.strengths] or [AttackPoint(attack, None)]
+        by_label[attack.label] = own
+        image = isinstance(attack.component, ImageAttack)
+        points += [Point(image=p) if image else Point(model=p) for p in own]
+    for cross in suite.crosses:
+        points += [Point(m, i) for m in by_label[cross.model] for i in by_label[cross.image]]
+    return tuple(points)
+
+
+def _refusal(suite: Suite, fit: Fit, point: Point) -> Refusal | None:
+    method = fit.method.component
+    for part in (None, point.model, point.image):
+        attack = part.attack.component if part is not None else None
+        if refusal := method.refuse(suite.host, attack):
+            return refusal
+    return None
+
+
+def _data_identity(suite: Suite) -> dict[str, Any]:
+    info = suite.dataset.info()
+    clean = max((attack.options.clean_images for attack in suite.attacks), default=0)
+    wanted = {"train": 1, "test": suite.negatives.real + clean, "reference": 2}
+    problems = [
+        f"dataset {suite.dataset.name}: expected at least {number} images in the split '{split}', "
+        f"got {info.counts.get(split, 0)}; give it more images or lower [negatives] real and "
+        "clean_images"
+        for split, number in wanted.items()
+        if info.counts.get(split, 0) < number
+    ]
+    if problems:
+        raise SpecError(problems)
+    return {
+        **identity(suite.dataset),
+        "size": info.size,
+        "counts": info.counts,
+        "digest": suite.dataset.digest(),
+    }
+
+
+def _point_key(point: Point) -> str:
+    model = point.model
+    options = model.attack.options if model is not None else None
+    return digest(
+        {
+            "model": model.key_part if model is not None else None,
+            "image": point.image.key_part if point.image is not None else None,
+            "copies": options.copies if options is not None else None,
+            "images": options.images if options is not None else None,
+            "clean_images": options.clean_images if options is not None else 0,
+        }
+    )
+
+
+def _column_key(image: AttackPoint | None) -> str:
+    return digest({"column": image.key_part if image is not None else None})[:32]
+
+
+def _sub_key(base: str, index: int) -> str:
+    return hashlib.sha256(f"{base}/{index}".encode()).hexdigest()

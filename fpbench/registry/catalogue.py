@@ -1,0 +1,225 @@
+"""From entry points to classes by kind and name.
+
+Discovery reads metadata only. Loading imports the plugins' torch-free `plugin.py` modules; one
+that fails to import becomes *unavailable* with its error and matters only to suites that name it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import inspect
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import pluggy
+
+from fpbench.api import (
+    Attack,
+    Component,
+    Dataset,
+    Executor,
+    Host,
+    Method,
+    Metric,
+    Params,
+    PluginError,
+    hooks,
+)
+
+KINDS: Mapping[str, type[Component[Any]]] = {
+    "hosts": Host,
+    "methods": Method,
+    "attacks": Attack,
+    "datasets": Dataset,
+    "metrics": Metric,
+    "executors": Executor,
+}
+
+
+@dataclass(frozen=True)
+class Unavailable:
+    """A plugin that could not be loaded.
+
+    Attributes:
+        plugin: entry point name or module.
+        distribution: what installed it.
+        error: the exception, one line.
+        trace: its traceback.
+    """
+
+    plugin: str
+    distribution: str
+    error: str
+    trace: str
+
+
+@dataclass
+class Catalogue:
+    """Loaded component classes by kind and name.
+
+    Attributes:
+        unavailable: plugins that failed to load.
+        distributions: plugin name -> distribution and version, for all that loaded.
+    """
+
+    unavailable: list[Unavailable] = field(default_factory=list)
+    distributions: dict[str, str] = field(default_factory=dict)
+    _classes: dict[str, dict[str, type[Component[Any]]]] = field(
+        default_factory=lambda: {kind: {} for kind in KINDS}
+    )
+    _origin: dict[tuple[str, str], str] = field(default_factory=dict)
+    _relay: Any = None
+
+    def names(self, kind: str) -> list[str]:
+        """Names of a kind, sorted."""
+        return sorted(self._classes[kind])
+
+    def get(self, kind: str, name: str) -> type[Component[Any]] | None:
+        """The class called `name`, or None."""
+        return self._classes[kind].get(name)
+
+    def component(self, kind: str, name: str) -> type[Component[Any]]:
+        """The class called `name`.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return self._classes[kind][name]
+
+    def metrics(self) -> tuple[Metric[Any], ...]:
+        """Every metric with default parameters, in order of registration."""
+        classes = self._classes["metrics"].values()
+        return tuple(cls(cls.Params()) for cls in classes)  # type: ignore[misc]
+
+    def origin(self, kind: str, name: str) -> str:
+        """Distribution and version that offers a component."""
+        return self._origin[kind, name]
+
+    def unknown(self, kind: str, name: str) -> str:
+        """One sentence about a name that is not there: nearest match, or the broken plugin."""
+        singular = kind.removesuffix("s")
+        near = difflib.get_close_matches(name, self.names(kind), n=1, cutoff=0.5)
+        text = f"unknown {singular} '{name}'"
+        text += f"; did you mean '{near[0]}'?" if near else f"; there are {self.names(kind)}"
+        for broken in self.unavailable:
+            text += f" (plugin '{broken.plugin}' could not be loaded: {broken.error})"
+        return text
+
+    def broken(self, name: str) -> Unavailable | None:
+        """The plugin that failed to load and, by its name, should have offered `name`."""
+        wanted = _plain(name)
+        for plugin in self.unavailable:
+            if wanted in _plain(plugin.plugin):
+                return plugin
+        return None
+
+    def stage_finished(self, kind: str, label: str, outcome: str, seconds: float) -> None:
+        """Tell observers that a stage ended."""
+        if self._relay is not None:
+            self._relay.fpbench_stage_finished(
+                kind=kind, label=label, outcome=outcome, seconds=seconds
+            )
+
+    def add(self, kind: str, cls: Any, origin: str) -> None:
+        """Register one class.
+
+        Raises:
+            PluginError: it is not a concrete, fully declared subclass of its kind, or the name
+                is taken.
+        """
+        _check_class(kind, cls, origin)
+        taken = self._origin.get((kind, cls.name))
+        if taken is not None and self._classes[kind][cls.name] is not cls:
+            raise PluginError(
+                f"{kind}: expected one '{cls.name}', got two, from {taken} and from {origin}; "
+                "uninstall one of them"
+            )
+        self._classes[kind][cls.name] = cls
+        self._origin[kind, cls.name] = origin
+
+
+def load(extra_modules: Iterable[str] = ()) -> Catalogue:
+    """Load every installed plugin and the named extra modules.
+
+    Args:
+        extra_modules: dotted names of further plugin modules, as `-p MODULE` gives them.
+
+    Raises:
+        PluginError: two plugins offer one name, an extra module cannot be imported, or a class
+            breaks its contract.
+    """
+    manager = pluggy.PluginManager(hooks.PROJECT)
+    manager.add_hookspecs(hooks)
+    catalogue = Catalogue(_relay=manager.hook)
+    points = sorted(entry_points(group=hooks.ENTRY_POINT_GROUP), key=lambda p: p.name)
+    for point in points:
+        _register(manager, catalogue, point.name, _origin_of(point), point.load)
+    for module in extra_modules:
+        before = len(catalogue.unavailable)
+        importer = functools.partial(importlib.import_module, module)
+        _register(manager, catalogue, module, module, importer)
+        if len(catalogue.unavailable) > before:
+            raise PluginError(
+                f"plugin module '{module}': expected a module that imports, got "
+                f"{catalogue.unavailable[-1].error}; check the name given with -p"
+            )
+    return catalogue
+
+
+def _register(
+    manager: pluggy.PluginManager,
+    catalogue: Catalogue,
+    name: str,
+    origin: str,
+    importer: Callable[[], Any],
+) -> None:
+    if manager.has_plugin(name):
+        raise PluginError(
+            f"plugins: expected one called '{name}', got another from {origin}; uninstall one"
+        )
+    try:
+        module = importer()
+    except Exception as error:  # noqa: BLE001 - a plugin may fail in any way and must not stop others
+        trace = traceback.format_exc()
+        line = f"{type(error).__name__}: {error}"
+        catalogue.unavailable.append(Unavailable(name, origin, line, trace))
+        return
+    manager.register(module, name)
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise PluginError(f"plugin '{name}' from {origin}: {error}") from error
+    for kind in KINDS:
+        function = getattr(module, f"fpbench_{kind}", None)
+        for cls in function() if function is not None else ():
+            catalogue.add(kind, cls, origin)
+    catalogue.distributions[name] = origin
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "")
+
+
+def _origin_of(point: EntryPoint) -> str:
+    dist = point.dist
+    return f"{dist.name} {dist.version}" if dist is not None else point.value
+
+
+def _check_class(kind: str, cls: Any, origin: str) -> None:
+    base = KINDS[kind]
+    who = f"{kind}: {getattr(cls, '__name__', cls)!s} from {origin}"
+    if not (isinstance(cls, type) and issubclass(cls, base)):
+        raise PluginError(f"{who}: expected a subclass of {base.__name__}, got {cls!r}")
+    missing = [a for a in ("name", "version", "Params", "card") if not hasattr(cls, a)]
+    if missing:
+        raise PluginError(f"{who}: expected the class attributes {missing}; add them")
+    if not issubclass(cls.Params, Params):
+        raise PluginError(f"{who}: expected Params to be a subclass of fpbench.api.Params")
+    if inspect.isabstract(cls):
+        abstract = sorted(cls.__abstractmethods__)
+        raise PluginError(f"{who}: expected a finished class, got abstract methods {abstract}")

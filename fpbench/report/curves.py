@@ -1,0 +1,167 @@
+"""Strength curves: what is read and what the images are worth, on one axis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from fpbench.report import charts, show
+from fpbench.report.score import ATTRIBUTION, DISTANCE
+from fpbench.report.tables import NONE, AttackInfo, Board, MethodInfo, Number
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What a panel shows.
+
+    Attributes:
+        key: for identifiers.
+        title: above the panel, with the better direction.
+        metric: of the records.
+        variant: of the records.
+        ratio: show the distance over the untouched copy's.
+        limits: of the axis.
+        level: a line to draw.
+    """
+
+    key: str
+    title: str
+    metric: str
+    variant: str = ""
+    ratio: bool = False
+    limits: tuple[float, float] | None = None
+    level: float | None = None
+
+    def shown(self, number: Number) -> str:
+        """The number as text."""
+        if not number.done:
+            return show.WORDS.get(number.outcome, number.outcome)
+        if self.ratio:
+            return show.ratio(number.value)
+        if self.metric == "damage":
+            return f"{show.decibel(number.value)} dB"
+        return " ".join(filter(None, (show.share(number.value), _bracket(show.interval(number)))))
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One chart with its heading."""
+
+    title: str
+    svg: str
+
+
+@dataclass(frozen=True)
+class Curves:
+    """All panels of an attack and the numbers behind them.
+
+    Attributes:
+        attack: the attack.
+        panels: charts.
+        head: column heads of the table: measures.
+        rows: (strength, method, cells).
+    """
+
+    attack: AttackInfo
+    panels: Sequence[Panel]
+    head: Sequence[str]
+    rows: Sequence[tuple[str, str, Sequence[str]]]
+
+
+def attack_curves(board: Board, attack: AttackInfo) -> Curves:
+    """The curves of an attack, from untouched to its strongest point."""
+    labels = [NONE, *(point.label for point in attack.points)]
+    ticks = ["none", *(point.short for point in attack.points)]
+    methods = [m for m in board.methods if not m.unavailable]
+    measures = list(_measures(board, attack))
+    panels = [
+        panel
+        for measure in measures
+        if (panel := _panel(board, attack, measure, methods, labels, ticks)) is not None
+    ]
+    rows = [
+        (
+            tick,
+            method.label,
+            [
+                "–"
+                if label == NONE and measure.metric == "damage"
+                else measure.shown(read(board, measure, method.label, label))
+                for measure in measures
+            ],
+        )
+        for label, tick in zip(labels, ticks, strict=True)
+        for method in methods
+    ]
+    return Curves(attack, panels, [measure.title for measure in measures], rows)
+
+
+def read(board: Board, measure: Measure, method: str, point: str) -> Number:
+    """The number of a measure; of ratios the ratio is the value."""
+    number = board.number(method, point, measure.metric, measure.variant)
+    if not (measure.ratio and number.done):
+        return number
+    value = number.detail.get("ratio_to_untouched")
+    return Number(number.outcome, number.reason, value, seeds=() if value is None else (value,))
+
+
+def _measures(board: Board, attack: AttackInfo) -> Iterable[Measure]:
+    right = "right-rate ↑"
+    if board.registered is not None and board.false_rate is not None:
+        right = f"traced right, N = {board.registered:,}, α = {board.false_rate:g} ↑"
+    yield Measure("right", right, ATTRIBUTION, limits=(0, 1))
+    yield Measure("bits", "bit accuracy ↑ (chance 0.5)", "bit-accuracy", limits=(0.4, 1), level=0.5)
+    yield Measure("psnr", "damage: PSNR to unattacked, dB", "damage", "psnr")
+    if attack.kind in ("model", "cross"):
+        title = f"damage: Fréchet distance over the untouched copy's (budget {board.budget:g})"
+        yield Measure("ratio", title, DISTANCE, "copies", ratio=True, level=board.budget)
+
+
+def _panel(
+    board: Board,
+    attack: AttackInfo,
+    measure: Measure,
+    methods: Sequence[MethodInfo],
+    labels: Sequence[str],
+    ticks: Sequence[str],
+) -> Panel | None:
+    series = [_series(board, measure, method, labels) for method in methods]
+    series = [s for s in series if any(v is not None for v in s.values)]
+    if not series:
+        return None
+    limits = measure.limits
+    if limits and (least := min(v for s in series for v in s.values if v is not None)) < limits[0]:
+        limits = (least, limits[1])
+    words = charts.Text(
+        f"{attack.slug}-{measure.key}".replace(".", "-"),
+        f"{attack.label}: {measure.title}",
+        f"Lines of {len(series)} methods over {', '.join(ticks)}; the numbers are in the table "
+        "below the charts.",
+        x=attack.knob or "strength",
+    )
+    svg = charts.curve(words, ticks, series, limits=limits, line=measure.level)
+    return Panel(measure.title, svg)
+
+
+def _series(
+    board: Board, measure: Measure, method: MethodInfo, labels: Sequence[str]
+) -> charts.Series:
+    numbers = [read(board, measure, method.label, label) for label in labels]
+    banded = measure.metric not in ("damage", DISTANCE)
+
+    def end(number: Number, which: str) -> float | None:
+        if len(number.seeds) > 1:
+            return min(number.seeds) if which == "low" else max(number.seeds)
+        return (number.low if which == "low" else number.high) if banded else None
+
+    return charts.Series(
+        method.label,
+        method.index,
+        [number.value if number.done else None for number in numbers],
+        [end(number, "low") for number in numbers],
+        [end(number, "high") for number in numbers],
+    )
+
+
+def _bracket(text: str) -> str:
+    return f"[{text}]" if text else ""

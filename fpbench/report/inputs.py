@@ -1,0 +1,210 @@
+"""Reads what a run left behind: its records, its suite, its sample strips."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fpbench.api import StoreError
+from fpbench.store import RecordLog
+
+_SAFE_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_RECORD_ID = re.compile(rb'"record_id":"([^"]+)"')
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class MethodSamples:
+    """File names of one method's strips.
+
+    Attributes:
+        codes: one strip for each of the first users, all of the same latents.
+        residual: ten times the difference to the host's strip; empty where the sample changes.
+        points: point label -> strip of attacked images of user 0.
+    """
+
+    codes: tuple[str, ...] = ()
+    residual: str = ""
+    points: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """File names of all strips; each is a file in `folder`."""
+
+    folder: Path
+    host: str = ""
+    real: str = ""
+    methods: Mapping[str, MethodSamples] = field(default_factory=dict)
+
+    def files(self) -> list[str]:
+        """Every file that the page shows."""
+        names = {self.host, self.real}
+        for method in self.methods.values():
+            names |= {*method.codes, method.residual, *method.points.values()}
+        return sorted(names - {""})
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything the page is made of.
+
+    Attributes:
+        folder: of the run.
+        records: the current records, in order of first appearance.
+        suite: the resolved suite; empty where there is none.
+        samples: the strips.
+        earlier: number of records of earlier runs, which the page does not show.
+    """
+
+    folder: Path
+    records: list[Record]
+    suite: Record
+    samples: Samples
+    earlier: int = 0
+
+
+def read_inputs(folder: Path) -> Inputs:
+    """Read a run's folder.
+
+    Raises:
+        StoreError: a file is not what a run writes.
+    """
+    suite = _json(folder / "suite.json")
+    latest = RecordLog(folder / "records.jsonl").read()
+    records = current(latest, _lines(folder / "records.jsonl"), suite)
+    samples = _samples(folder / "samples")
+    return Inputs(folder, records, suite, samples, len(latest) - len(records))
+
+
+def current(latest: Mapping[str, Record], lines: Mapping[str, int], suite: Record) -> list[Record]:
+    """The records that still hold.
+
+    The log keeps everything: cells of a suite that has changed since, and the failure of a cell
+    that was measured later. A cell is what its latest line says it is; where a failure and numbers
+    carry the same cell key, the numbers hold, because a stored cell stays measured.
+
+    Args:
+        latest: record id -> record.
+        lines: record id -> line of the file.
+        suite: the resolved suite; where empty, every record is of it.
+    """
+    scope = _Scope.of(suite)
+    mine = {i: record for i, record in latest.items() if scope is None or scope.holds(record)}
+    last: dict[tuple[str, int, str], tuple[int, str]] = {}
+    for number, (identity, record) in enumerate(mine.items()):
+        place = (lines.get(identity, number), record["cell"])
+        last[_cell(record)] = max(last.get(_cell(record), place), place)
+    measured = {record["cell"] for record in mine.values() if record["metric"]}
+    return [
+        record
+        for record in mine.values()
+        if record["cell"] == last[_cell(record)][1]
+        and (record["metric"] or record["cell"] not in measured)
+    ]
+
+
+def method_label(record: Record) -> str:
+    """The method's name on the page; empty for an attack that is unavailable."""
+    return str(record["method"].get("label", ""))
+
+
+def _cell(record: Record) -> tuple[str, int, str]:
+    return method_label(record), record["training_seed"], str(record["point"]["label"])
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """What belongs to a suite."""
+
+    header: Record
+    methods: frozenset[str]
+    attacks: frozenset[str]
+    seeds: frozenset[int]
+    points: frozenset[str]
+
+    @classmethod
+    def of(cls, suite: Record) -> _Scope | None:
+        if not suite:
+            return None
+        return cls(
+            {k: suite["suite"][k] for k in ("name", "version", "seed")},
+            frozenset(method["label"] for method in suite["methods"]),
+            frozenset(attack["label"] for attack in suite["attacks"]),
+            frozenset(suite["training"]["seeds"]),
+            frozenset(suite_points(suite)),
+        )
+
+    def holds(self, record: Record) -> bool:
+        method, point = method_label(record), record["point"]
+        if record["suite"] != self.header:
+            return False
+        if not record["cell"]:  # unavailable, unless it could be loaded since
+            return method not in self.methods and point["label"] not in self.attacks
+        return (
+            method in self.methods
+            and record["training_seed"] in self.seeds
+            and point["label"] in self.points
+        )
+
+
+def suite_points(suite: Record) -> dict[str, tuple[str, float | None]]:
+    """Point label -> (attack label, strength) of every point of the suite, in its order."""
+    points: dict[str, tuple[str, float | None]] = {"none": ("", None)}
+    by_attack: dict[str, list[str]] = {}
+    for attack in suite.get("attacks", []):
+        label = attack["label"]
+        own = {f"{label} {s:g}": (label, s) for s in attack["strengths"]} or {label: (label, None)}
+        by_attack[label] = list(own)
+        points |= own
+    for cross in suite.get("crosses", []):
+        for first in by_attack[cross["model"]]:
+            for second in by_attack[cross["image"]]:
+                points[f"{first} + {second}"] = (f"{cross['model']} + {cross['image']}", None)
+    return points
+
+
+def _lines(path: Path) -> dict[str, int]:
+    """Record id -> its last line; a nested record_id would stand behind escaped quotes."""
+    if not path.is_file():
+        return {}
+    with path.open("rb") as file:
+        found = ((n, _RECORD_ID.search(line)) for n, line in enumerate(file))
+        return {match[1].decode(): n for n, match in found if match is not None}
+
+
+def _json(path: Path) -> Record:
+    if not path.is_file():
+        return {}
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        data = None
+    if not isinstance(data, dict):
+        raise StoreError(f"page: expected a JSON object in {path}; run the suite again to write it")
+    return data
+
+
+def _samples(folder: Path) -> Samples:
+    data = _json(folder / "samples.json")
+
+    def name(value: object) -> str:
+        # A name from a file may point anywhere; only plain names of files that exist are followed.
+        safe = isinstance(value, str) and _SAFE_NAME.fullmatch(value) and value.strip(".")
+        path = folder / str(value) if safe else folder
+        return path.name if path.is_file() and not path.is_symlink() else ""
+
+    methods = {
+        str(label): MethodSamples(
+            codes=tuple(filter(None, map(name, strips.get("codes", [])))),
+            residual=name(strips.get("residual", "")),
+            points={str(k): name(v) for k, v in strips.get("points", {}).items() if name(v)},
+        )
+        for label, strips in data.get("methods", {}).items()
+    }
+    return Samples(folder, name(data.get("host", "")), name(data.get("real", "")), methods)

@@ -1,0 +1,389 @@
+"""Records → a board: methods, attacks, points, and the one number that stands in each place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from fpbench.report.inputs import Inputs, Record, method_label, suite_points
+from fpbench.report.names import Slugs
+
+DONE = "done"
+MISSING = "missing"
+NONE = "none"
+
+
+@dataclass(frozen=True)
+class Number:
+    """One number of one method at one point, over its training seeds, or why there is none.
+
+    Attributes:
+        outcome: as in `fpbench.api.Outcome`, or "missing" where the records say nothing.
+        reason: why not done.
+        value: mean over training seeds.
+        low: lower end of the interval; None with several seeds, which are shown as points.
+        high: upper end.
+        rule: of the interval.
+        n: images of each training.
+        clusters: copies of each training.
+        seeds: the value of each training seed, in order.
+        by_copy: mean over seeds for each copy; empty where a copy has no value.
+        detail: numbers averaged over seeds, all else of the first.
+        cost: medians would need more seeds than there are; means over seeds.
+        ids: record ids.
+    """
+
+    outcome: str = MISSING
+    reason: str = "no record of it; run the suite again"
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    rule: str = ""
+    n: int = 0
+    clusters: int = 0
+    seeds: tuple[float, ...] = ()
+    by_copy: tuple[float, ...] = ()
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    cost: Mapping[str, float] = field(default_factory=dict)
+    ids: tuple[str, ...] = ()
+
+    @property
+    def done(self) -> bool:
+        """Whether there is a number."""
+        return self.outcome == DONE
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """A row of the board.
+
+    Attributes:
+        label: name on the page.
+        slug: name of its file.
+        index: place in the suite; picks colour and marker.
+        about: the record's own description: placement, bits, name, version, params.
+        unavailable: why no plugin offers it; empty if one does.
+    """
+
+    label: str
+    slug: str
+    index: int
+    about: Mapping[str, Any]
+    unavailable: str = ""
+
+
+@dataclass(frozen=True)
+class PointInfo:
+    """One attack at one strength, the untouched point, or a cross of two attacks.
+
+    Attributes:
+        label: as people write it.
+        slug: for anchors.
+        attack: label of the attack.
+        kind: "none", "image", "model", "cross", or "unknown" where no record tells.
+        strength: in the attack's unit; None without a knob.
+        scored: marked for the score; of model attacks the damage decides beside.
+    """
+
+    label: str
+    slug: str
+    attack: str
+    kind: str
+    strength: float | None
+    scored: bool
+
+    @property
+    def short(self) -> str:
+        """Its strength, or the attack where there is none."""
+        return f"{self.strength:g}" if self.strength is not None else self.label
+
+
+@dataclass(frozen=True)
+class AttackInfo:
+    """An attack with its points from weakest to strongest."""
+
+    label: str
+    slug: str
+    kind: str
+    family: str
+    about: Mapping[str, Any]
+    points: tuple[PointInfo, ...]
+    unavailable: str = ""
+
+    @property
+    def knob(self) -> str:
+        """Name and unit of the strength."""
+        name, unit = self.about.get("strength_name", ""), self.about.get("strength_unit", "")
+        return f"{name} ({unit})" if name and unit else str(name)
+
+
+class Board:
+    """All that the pages show.
+
+    Args:
+        inputs: of a run.
+    """
+
+    def __init__(self, inputs: Inputs) -> None:
+        self.inputs = inputs
+        self.suite = inputs.suite
+        self.records = inputs.records
+        self._rows: dict[tuple[str, int, str, str, str], Record] = {}
+        self._outcomes: dict[tuple[str, int, str], Record] = {}
+        self._touched: set[tuple[str, int, str]] = set()
+        for record in inputs.records:
+            cell = (method_label(record), record["training_seed"], record["point"]["label"])
+            self._touched.add(cell)
+            if record["metric"]:
+                self._rows[(*cell, record["metric"], record["variant"])] = record
+            else:
+                self._outcomes[cell] = record
+        self._numbers: dict[tuple[str, str, str, str], Number] = {}
+
+    # -- what there is -----------------------------------------------------------------------
+
+    @cached_property
+    def seeds(self) -> tuple[int, ...]:
+        """Training-seed indices."""
+        listed = self.suite.get("training", {}).get("seeds")
+        return tuple(listed or sorted({r["training_seed"] for r in self.records})) or (0,)
+
+    @cached_property
+    def registered(self) -> int | None:
+        """N of the suite."""
+        return self._score_setting("registered")
+
+    @cached_property
+    def false_rate(self) -> float | None:
+        """α of the suite."""
+        return self._score_setting("false_rate")
+
+    @cached_property
+    def budget(self) -> float:
+        """Largest damage of a scored model attack, over the untouched copy's own distance."""
+        return float(self.suite.get("score", {}).get("damage_budget", 1.5))
+
+    @cached_property
+    def methods(self) -> tuple[MethodInfo, ...]:
+        """In the order of the suite, then those that are unavailable."""
+        about: dict[str, Mapping[str, Any]] = {
+            method["label"]: method for method in self.suite.get("methods", [])
+        }
+        reasons: dict[str, str] = {}
+        for record in self.records:
+            label = method_label(record)
+            if label and record["cell"]:
+                about[label] = {**about.get(label, {}), **record["method"]}
+            elif label:
+                about.setdefault(label, record["method"])
+                reasons[label] = record["reason"]
+        slugs = Slugs()
+        return tuple(
+            MethodInfo(label, slugs.make(label), index, facts, reasons.get(label, ""))
+            for index, (label, facts) in enumerate(about.items())
+        )
+
+    @cached_property
+    def points(self) -> tuple[PointInfo, ...]:
+        """Untouched first, then by attack, weakest first, then crosses."""
+        seen = self._seen_points()
+        order: dict[str, tuple[str, float | None]] = {**suite_points(self.suite)}
+        for label, point in seen.items():
+            order.setdefault(label, _attack_of(point))
+        slugs = Slugs()
+        return tuple(
+            PointInfo(
+                label,
+                slugs.make(label),
+                attack,
+                _kind(label, seen.get(label)),
+                strength,
+                _scored(seen.get(label)),
+            )
+            for label, (attack, strength) in order.items()
+        )
+
+    @cached_property
+    def attacks(self) -> tuple[AttackInfo, ...]:
+        """In the order of the suite, crosses and unavailable ones last."""
+        slugs = Slugs()
+        seen = self._seen_points()
+        listed = {a["label"]: a for a in self.suite.get("attacks", [])}
+        found = []
+        for label in dict.fromkeys(p.attack for p in self.points if p.label != NONE):
+            points = tuple(p for p in self.points if p.attack == label)
+            about = next((_part(seen[p.label]) for p in points if p.label in seen), None)
+            about = {**listed.get(label, {}), **(about or {})}
+            kind, family = points[0].kind, str(about.get("family", ""))
+            found.append(AttackInfo(label, slugs.make(label), kind, family, about, points))
+        return (*found, *self._unavailable_attacks(slugs))
+
+    def _unavailable_attacks(self, slugs: Slugs) -> Iterable[AttackInfo]:
+        for record in self.records:
+            label = record["point"]["label"]
+            if not record["cell"] and not method_label(record):
+                yield AttackInfo(label, slugs.make(label), "unknown", "", {}, (), record["reason"])
+
+    def families(self) -> dict[str, list[PointInfo]]:
+        """Family -> its points, those of the untouched copy and of crosses left out."""
+        families: dict[str, list[PointInfo]] = {}
+        for attack in self.attacks:
+            if attack.kind in ("image", "model"):
+                families.setdefault(attack.family, []).extend(attack.points)
+        return families
+
+    def cells(self) -> Iterable[tuple[MethodInfo, int, PointInfo, Number]]:
+        """Every cell that the suite asks for, with its outcome."""
+        for method in self.methods:
+            if method.unavailable:
+                continue
+            for seed in self.seeds:
+                for point in self.points:
+                    yield method, seed, point, self.cell(method.label, seed, point.label)
+
+    # -- what stands in a place --------------------------------------------------------------
+
+    def cell(self, method: str, seed: int, point: str) -> Number:
+        """How a cell ended; of its numbers only the outcome."""
+        record = self._outcomes.get((method, seed, point))
+        if record is not None:
+            return _number(record)
+        done = (method, seed, point) in self._touched
+        return Number(outcome=DONE, reason="") if done else Number()
+
+    def at_seed(
+        self, method: str, seed: int, point: str, metric: str, variant: str = ""
+    ) -> Number:
+        """A number of one training."""
+        record = self._rows.get((method, seed, point, metric, variant))
+        if record is not None:
+            return _number(record)
+        cell = self.cell(method, seed, point)
+        return cell if not cell.done else Number(reason=f"{metric} is not measured here")
+
+    def number(self, method: str, point: str, metric: str, variant: str = "") -> Number:
+        """A number over all training seeds; not done as soon as one of them is not."""
+        key = (method, point, metric, variant)
+        if key not in self._numbers:
+            reason = next((m.unavailable for m in self.methods if m.label == method), "")
+            if reason:
+                self._numbers[key] = Number("unavailable", reason)
+            else:
+                parts = [self.at_seed(method, s, point, metric, variant) for s in self.seeds]
+                self._numbers[key] = _merge(parts, self.seeds)
+        return self._numbers[key]
+
+    def _score_setting(self, name: str) -> Any:
+        listed = self.suite.get("score", {}).get(name)
+        if listed is not None:
+            return listed
+        details = (r["detail"] for r in self.records if r["metric"] == "attribution")
+        return next((d[name] for d in details if name in d), None)
+
+    def _seen_points(self) -> dict[str, Record]:
+        if "_seen" not in self.__dict__:
+            seen = (r["point"] for r in self.records if r["cell"])
+            self.__dict__["_seen"] = {point["label"]: point for point in seen}
+        known: dict[str, Record] = self.__dict__["_seen"]
+        return known
+
+
+def _part(point: Record) -> Record:
+    """The attack of a point; of a cross the first."""
+    part: Record = point.get("model") or point.get("image") or {}
+    return part
+
+
+def _attack_of(point: Record) -> tuple[str, float | None]:
+    parts = [p for p in (point.get("model"), point.get("image")) if p]
+    if len(parts) == 1:
+        return parts[0]["label"], parts[0]["strength"]
+    return " + ".join(p["label"] for p in parts), None
+
+
+def _kind(label: str, point: Record | None) -> str:
+    if label == NONE:
+        return NONE
+    if point is None:
+        return "unknown"
+    if point.get("model") and point.get("image"):
+        return "cross"
+    return "model" if point.get("model") else "image"
+
+
+def _scored(point: Record | None) -> bool:
+    return point is not None and all(
+        part["scored"] for part in (point.get("model"), point.get("image")) if part
+    )
+
+
+def _number(record: Record) -> Number:
+    value = record["value"]
+    by_copy = tuple(record["by_copy"])
+    return Number(
+        outcome=record["outcome"],
+        reason=record["reason"],
+        value=value,
+        low=record["low"],
+        high=record["high"],
+        rule=record["rule"],
+        n=record["n"],
+        clusters=record["clusters"],
+        seeds=() if value is None else (value,),
+        by_copy=() if None in by_copy else by_copy,
+        detail=record["detail"],
+        cost=record.get("cost") or {},
+        ids=(record["record_id"],),
+    )
+
+
+def _merge(parts: Sequence[Number], seeds: Sequence[int]) -> Number:
+    if len(parts) == 1:
+        return parts[0]
+    for seed, part in zip(seeds, parts, strict=True):
+        if not part.done:
+            return replace(part, reason=f"training seed {seed}: {part.reason}", ids=_ids(parts))
+    values = [part.value for part in parts if part.value is not None]
+    lengths = {len(part.by_copy) for part in parts}
+    return replace(
+        parts[0],
+        value=sum(values) / len(values) if len(values) == len(parts) else None,
+        low=None,
+        high=None,
+        rule="training seeds as points",
+        seeds=tuple(values),
+        by_copy=tuple(_mean(v) for v in zip(*(p.by_copy for p in parts), strict=True))
+        if len(lengths) == 1
+        else (),
+        detail=_average([part.detail for part in parts]),
+        cost=_average([part.cost for part in parts]),
+        ids=_ids(parts),
+    )
+
+
+def _ids(parts: Sequence[Number]) -> tuple[str, ...]:
+    return tuple(i for part in parts for i in part.ids)
+
+
+def _mean(values: Iterable[float]) -> float:
+    listed = list(values)
+    return sum(listed) / len(listed)
+
+
+def _average(details: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {key: _average_value([d.get(key) for d in details]) for key in details[0]}
+
+
+def _average_value(values: Sequence[Any]) -> Any:
+    first = values[0]
+    if all(isinstance(v, bool) for v in values):
+        return all(values)
+    if all(isinstance(v, int | float) for v in values):
+        return first if len(set(values)) == 1 else _mean(values)
+    if all(isinstance(v, list) and len(v) == len(first) for v in values):
+        return [_average_value(column) for column in zip(*values, strict=True)]
+    if all(isinstance(v, Mapping) for v in values):
+        return _average(values)
+    return first

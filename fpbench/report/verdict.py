@@ -1,0 +1,133 @@
+"""The verdict: what the tables say, in sentences made from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from fpbench.report import show
+from fpbench.report.score import ATTRIBUTION, MethodScore
+from fpbench.report.tables import NONE, Board
+
+SURVIVES = 0.9
+"""Least right-rate at every scored strength of a family that is called surviving it."""
+_NAMED = 4
+
+
+def verdict(board: Board, scores: Mapping[str, MethodScore]) -> list[str]:
+    """Sentences on ranks, on what survives what, on what is not supported, on false accusations."""
+    ranked = {label: s for label, s in scores.items() if s.rank is not None}
+    sentences = [*_leaders(ranked), *_unranked(scores), *_survival(ranked)]
+    return [*sentences, *_support(board), *_accusations(board)]
+
+
+def _leaders(ranked: Mapping[str, MethodScore]) -> Iterable[str]:
+    if not ranked:
+        yield "No method is ranked."
+        return
+    first = [label for label, s in ranked.items() if s.rank == 1]
+    first.sort(key=lambda label: (-(ranked[label].value or 0), label))
+    scored = [f"{label} ({show.share(ranked[label].value)})" for label in first]
+    if len(ranked) == 1:
+        yield f"{scored[0]} is the only ranked method, so it is compared with nothing."
+    elif len(first) == 1:
+        yield f"{scored[0]} has the best score; every other ranked method is significantly below."
+    elif len(first) == len(ranked):
+        yield f"No ranked method is significantly better than another: {join(scored)} are tied."
+    else:
+        yield f"{join(scored)} share the first rank: no method is significantly better than any."
+
+
+def _unranked(scores: Mapping[str, MethodScore]) -> Iterable[str]:
+    reasons: dict[str, list[str]] = {}
+    for label, score in scores.items():
+        if score.rank is None:
+            reasons.setdefault(score.reason, []).append(label)
+    for reason, labels in reasons.items():
+        verb = "is" if len(labels) == 1 else "are"
+        yield f"{join(labels)} {verb} not ranked: {reason}."
+
+
+def _survival(ranked: Mapping[str, MethodScore]) -> Iterable[str]:
+    if not ranked:
+        return
+    families = list(next(iter(ranked.values())).families)
+    survivors = {f: _survivors(ranked, f) for f in families}
+    every = [f for f in families if len(survivors[f]) == len(ranked)]
+    nothing = [f for f in families if not survivors[f]]
+    rule = f"(at least {SURVIVES:.0%} of images traced right at the scored strengths, on average)"
+    who = "every ranked method" if len(ranked) > 1 else next(iter(ranked))
+    if every:
+        yield f"{_upper(who)} survives {join(every)} {rule}."
+        rule = ""
+    by_who: dict[tuple[str, ...], list[str]] = {}
+    for family in families:
+        if survivors[family] and family not in every:
+            by_who.setdefault(tuple(survivors[family]), []).append(family)
+    for labels, survived in by_who.items():
+        verb = "survives" if len(labels) == 1 else "survive"
+        yield f"Only {join(labels)} {verb} {join(survived)} {rule}".rstrip() + "."
+        rule = ""
+    if nothing:
+        none = "No ranked method" if len(ranked) > 1 else f"{next(iter(ranked))} does not"
+        verb = "survives" if len(ranked) > 1 else "survive"
+        yield f"{none} {verb} {join(nothing)} {rule}".rstrip() + "."
+    kept = [f for f in families if any(s.families[f].not_removed for s in ranked.values())]
+    if kept:
+        yield (
+            f"Under {join(kept)} some methods have no strength within the damage budget; their "
+            "clean rate stands in, marked “not removed within the budget”."
+        )
+
+
+def _survivors(ranked: Mapping[str, MethodScore], family: str) -> list[str]:
+    return [label for label, s in ranked.items() if s.families[family].value >= SURVIVES]
+
+
+def _support(board: Board) -> Iterable[str]:
+    for population in (10**6, 10**4):
+        numbers = {
+            m.label: board.number(m.label, NONE, ATTRIBUTION, f"n={population}")
+            for m in board.methods
+        }
+        asked = {label: n for label, n in numbers.items() if n.outcome in ("done", "not-supported")}
+        able = [label for label, n in asked.items() if n.done]
+        if asked and not able:
+            bits = sorted({int(m.about.get("bits", 0)) for m in board.methods if m.label in asked})
+            words = join([str(b) for b in bits])
+            yield f"No method supports {population:,} registered users at {words} bits."
+        elif asked:
+            verb = "supports" if len(able) == 1 else "support"
+            yield f"{join(able)} {verb} {population:,} registered users."
+            return
+
+
+def _accusations(board: Board) -> Iterable[str]:
+    alpha = board.false_rate
+    if alpha is None:
+        return
+    above, checked = [], 0
+    for method in board.methods:
+        for source in ("real", "host", "unregistered"):
+            number = board.number(method.label, NONE, "false-accusation", source)
+            if number.done and number.value is not None:
+                checked += 1
+                if number.value > alpha:
+                    above.append(f"{method.label} on {source} images ({show.rate(number.value)})")
+    if above:
+        yield f"Realised false accusations exceed α = {alpha:g} for {join(above)}."
+    elif checked:
+        yield (
+            f"No realised rate of false accusation on untouched images exceeds α = {alpha:g}; "
+            "the bounds say how far the counts can prove it."
+        )
+
+
+def join(words: Sequence[str]) -> str:
+    """a, b and c; long lists are cut with their count."""
+    if len(words) > _NAMED + 1:
+        words = [*words[:_NAMED], f"{len(words) - _NAMED} more"]
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def _upper(text: str) -> str:
+    return text if text[:1].isupper() else text[:1].upper() + text[1:] if text[:5] == "every" else text

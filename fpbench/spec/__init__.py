@@ -1,0 +1,26 @@
+"""suite.toml → a frozen `Suite`; every mistake in the file is reported at once."""
+
+from fpbench.spec.model import (
+    Cross,
+    Negatives,
+    Population,
+    Score,
+    Suite,
+    SuiteAttack,
+    SuiteMethod,
+    UnavailableComponent,
+)
+from fpbench.spec.read import read_suite, suite_names
+
+__all__ = [
+    "Cross",
+    "Negatives",
+    "Population",
+    "Score",
+    "Suite",
+    "SuiteAttack",
+    "SuiteMethod",
+    "UnavailableComponent",
+    "read_suite",
+    "suite_names",
+]

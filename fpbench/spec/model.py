@@ -1,0 +1,198 @@
+"""The resolved suite: what is run, with every default filled in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from fpbench.api import Attack, Dataset, Host, Method, Params
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class Header(Params):
+    """What the suite is called.
+
+    Attributes:
+        name: lower-case words joined by hyphens; also the run's folder.
+        version: raised when numbers of two versions must not be compared.
+        title: one line for the page.
+        description: what the suite can and cannot say, for the page.
+        seed: root of all randomness.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    version: Count = 1
+    title: str = ""
+    description: str = ""
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class Training(Params):
+    """How often methods are trained.
+
+    Attributes:
+        seeds: training-seed indices; each trains every method once more.
+    """
+
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+
+
+class Population(Params):
+    """The issued copies.
+
+    Attributes:
+        copies: number of users U who get a copy.
+        images: images drawn from each copy.
+        shared: images of latents that all copies and the host share, for sample sheets and for
+            comparing two codes at one latent.
+    """
+
+    copies: Annotated[int, Field(ge=2)] = 30
+    images: Count = 18
+    shared: Count = 8
+
+
+class Negatives(Params):
+    """Images that carry no issued code.
+
+    Attributes:
+        real: real images of the test split.
+        host: host images.
+        attacked_host: images of the host under each model attack.
+    """
+
+    real: Count = 1000
+    host: Count = 1000
+    attacked_host: Count = 250
+
+
+class Score(Params):
+    """Where methods are compared.
+
+    Attributes:
+        registered: number of registered users N.
+        false_rate: family-wise error α of an accusation per image.
+        damage_budget: largest Fréchet distance of a scored model attack, over the copy's own.
+    """
+
+    registered: Annotated[int, Field(ge=2)] = 100
+    false_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
+    damage_budget: Annotated[float, Field(ge=1)] = 1.5
+
+
+class AttackOptions(Params):
+    """What a suite may say of any attack beside its strength and parameters.
+
+    Attributes:
+        label: its name on the page, if not the attack's own.
+        scored: strengths of an image attack that count in the score; all if empty.
+        copies: number of copies it is run on; None = all.
+        images: images drawn from each attacked copy; None = as the population.
+        clean_images: images of the test split that the adversary owns.
+    """
+
+    label: str | None = None
+    scored: tuple[float, ...] = ()
+    copies: Count | None = None
+    images: Count | None = None
+    clean_images: Annotated[int, Field(ge=0)] = 0
+
+
+@dataclass(frozen=True)
+class SuiteMethod:
+    """A method with its label on the page."""
+
+    label: str
+    component: Method[Any]
+
+
+@dataclass(frozen=True)
+class SuiteAttack:
+    """An attack at some strengths.
+
+    Attributes:
+        label: name on the page.
+        component: the attack.
+        strengths: from weakest to strongest; empty for an attack without a knob.
+        options: what the suite says beside.
+    """
+
+    label: str
+    component: Attack[Any]
+    strengths: tuple[float, ...]
+    options: AttackOptions
+
+
+@dataclass(frozen=True)
+class Cross:
+    """A model attack followed by an image attack, at all their strengths."""
+
+    model: str
+    image: str
+
+
+@dataclass(frozen=True)
+class UnavailableComponent:
+    """Something the suite names that a broken plugin should have offered.
+
+    Attributes:
+        kind: "methods" or "attacks".
+        label: name on the page.
+        reason: why, and what to do.
+    """
+
+    kind: str
+    label: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Everything a run needs to know."""
+
+    header: Header
+    training: Training
+    population: Population
+    negatives: Negatives
+    score: Score
+    dataset: Dataset[Any]
+    host: Host[Any]
+    methods: tuple[SuiteMethod, ...]
+    attacks: tuple[SuiteAttack, ...]
+    crosses: tuple[Cross, ...]
+    unavailable: tuple[UnavailableComponent, ...] = ()
+
+    def resolved(self) -> dict[str, Any]:
+        """Plain data that says all of it, for the page and for submissions."""
+        return {
+            "suite": self.header.model_dump(mode="json"),
+            "training": self.training.model_dump(mode="json"),
+            "population": self.population.model_dump(mode="json"),
+            "negatives": self.negatives.model_dump(mode="json"),
+            "score": self.score.model_dump(mode="json"),
+            "dataset": component_json(self.dataset),
+            "host": component_json(self.host),
+            "methods": [{"label": m.label, **component_json(m.component)} for m in self.methods],
+            "attacks": [
+                {
+                    **a.options.model_dump(mode="json"),
+                    **component_json(a.component),
+                    "label": a.label,
+                    "strengths": list(a.strengths),
+                }
+                for a in self.attacks
+            ],
+            "crosses": [{"model": c.model, "image": c.image} for c in self.crosses],
+        }
+
+
+def component_json(component: Any) -> dict[str, Any]:
+    """Name, version and parameters of a component; part of keys and of records."""
+    return {
+        "name": component.name,
+        "version": component.version,
+        "params": component.params.model_dump(mode="json"),
+    }

@@ -1,0 +1,336 @@
+"""Reads and checks a suite."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from fpbench.api import Attack, Component, ImageAttack, Params, SpecError
+from fpbench.registry import Catalogue
+from fpbench.spec import source
+from fpbench.spec.model import (
+    AttackOptions,
+    Cross,
+    Header,
+    Negatives,
+    Population,
+    Score,
+    Suite,
+    SuiteAttack,
+    SuiteMethod,
+    Training,
+    UnavailableComponent,
+)
+
+M = TypeVar("M", bound=Params)
+
+_COMPONENTS = {"dataset": "datasets", "host": "hosts"}
+_TABLES = ["suite", "training", "population", "negatives", "score"]
+_TOP = [*_TABLES, *_COMPONENTS, "methods", "attacks", "crosses"]
+
+
+def suite_names() -> list[str]:
+    """Names of the suites that come with fpbench."""
+    folder = resources.files("fpbench.spec") / "suites"
+    names = {p.name.removesuffix(".toml") for p in folder.iterdir()} if folder.is_dir() else set()
+    checkout = _checkout_boards()
+    if checkout is not None:
+        names |= {path.parent.name for path in checkout.glob("*/suite.toml")}
+    return sorted(names)
+
+
+def read_suite(
+    name_or_path: str,
+    catalogue: Catalogue,
+    *,
+    assignments: tuple[str, ...] = (),
+    methods: tuple[str, ...] = (),
+    attacks: tuple[str, ...] = (),
+    seeds: str | None = None,
+) -> Suite:
+    """Read a suite and check all of it.
+
+    Args:
+        name_or_path: a suite that comes with fpbench, or the path of a `suite.toml`.
+        catalogue: the components there are.
+        assignments: `table.key=value` changes.
+        methods: selectors; empty keeps all methods.
+        attacks: selectors; empty keeps all attacks.
+        seeds: training seeds as `0..4` or `0,2`.
+
+    Raises:
+        SpecError: with every mistake found.
+    """
+    place, text = _find(name_or_path)
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError([f"{place}: not valid TOML: {error}"]) from None
+    reader = _Reader(place, source.locate(text), catalogue)
+    for assignment in assignments:
+        if problem := source.set_value(data, assignment):
+            reader.problems.append(problem)
+    for key, chosen in (("methods", methods), ("attacks", attacks)):
+        if isinstance(data.get(key, []), list):
+            data[key] = source.select(data.get(key, []), chosen)
+    if seeds is not None:
+        try:
+            data.setdefault("training", {})["seeds"] = source.parse_seeds(seeds)
+        except ValueError:
+            reader.problems.append(f"--seeds {seeds}: expected 0..4 or 0,2")
+    return reader.read(data)
+
+
+@dataclass
+class _Reader:
+    place: str
+    lines: dict[source.Path, int]
+    catalogue: Catalogue
+    problems: list[str] = field(default_factory=list)
+    unavailable: list[UnavailableComponent] = field(default_factory=list)
+
+    def read(self, data: dict[str, Any]) -> Suite:
+        for key in data:
+            if key not in _TOP:
+                self._problem((key,), f"unknown table '{key}'{_nearest(key, _TOP)}")
+        header = self._table("suite", Header, data)
+        training = self._table("training", Training, data)
+        population = self._table("population", Population, data)
+        negatives = self._table("negatives", Negatives, data)
+        score = self._table("score", Score, data)
+        dataset = self._single("dataset", data)
+        host = self._single("host", data)
+        methods = self._methods(data.get("methods", []))
+        attacks = self._attacks(data.get("attacks", []))
+        crosses = self._crosses(data.get("crosses", []), attacks)
+        if not methods and not self.problems and not self.unavailable:
+            self._problem(("methods",), "expected at least one [[methods]] table, got none")
+        if self.problems:
+            raise SpecError(self.problems)
+        # Whatever is None has left a problem behind.
+        assert header is not None
+        assert training is not None
+        assert population is not None
+        assert negatives is not None
+        assert score is not None
+        return Suite(
+            header=header,
+            training=training,
+            population=population,
+            negatives=negatives,
+            score=score,
+            dataset=dataset,
+            host=host,
+            methods=tuple(methods),
+            attacks=tuple(attacks),
+            crosses=tuple(crosses),
+            unavailable=tuple(self.unavailable),
+        )
+
+    # -- parts -------------------------------------------------------------------------------
+
+    def _table(self, key: str, cls: type[M], whole: dict[str, Any]) -> M | None:
+        data = whole.get(key, {})
+        if not isinstance(data, dict):
+            self._problem((key,), "expected a table")
+            return None
+        return self._validate((key,), cls, data)
+
+    def _single(self, key: str, data: dict[str, Any]) -> Any:
+        if not isinstance(data.get(key), dict):
+            self._problem((key,), f"expected a table [{key}] with a key `use`, got none")
+            return None
+        return self._component((key,), _COMPONENTS[key], dict(data[key]))
+
+    def _methods(self, entries: Any) -> list[SuiteMethod]:
+        found = []
+        for path, entry in self._entries("methods", entries):
+            if self._broken("methods", entry):
+                continue
+            label = entry.pop("label", entry.get("use"))
+            component = self._component(path, "methods", entry)
+            if component is not None:
+                found.append(SuiteMethod(str(label), component))
+        self._unique("methods", [method.label for method in found])
+        return found
+
+    def _attacks(self, entries: Any) -> list[SuiteAttack]:
+        found = []
+        for path, entry in self._entries("attacks", entries):
+            if self._broken("attacks", entry):
+                continue
+            own = {key: entry.pop(key) for key in list(entry) if key in AttackOptions.model_fields}
+            options = self._validate(path, AttackOptions, own)
+            cls = self.catalogue.get("attacks", str(entry.get("use")))
+            strengths = self._strengths(path, cls, entry)
+            component = self._component(path, "attacks", entry, strength=cls)
+            if component is None or options is None:
+                continue
+            label = options.label or component.name
+            unknown = sorted(set(options.scored) - set(strengths))
+            if unknown:
+                self._problem(
+                    (*path, "scored"), f"{unknown} are not among the strengths {list(strengths)}"
+                )
+            found.append(SuiteAttack(label, component, strengths, options))
+        self._unique("attacks", [attack.label for attack in found])
+        return found
+
+    def _broken(self, kind: str, entry: dict[str, Any]) -> bool:
+        name = entry.get("use")
+        if not isinstance(name, str) or self.catalogue.get(kind, name) is not None:
+            return False
+        plugin = self.catalogue.broken(name)
+        if plugin is None:
+            return False
+        reason = (
+            f"plugin '{plugin.plugin}' ({plugin.distribution}) could not be loaded: "
+            f"{plugin.error}; mend or reinstall it and run again"
+        )
+        self.unavailable.append(UnavailableComponent(kind, str(entry.get("label", name)), reason))
+        return True
+
+    def _strengths(
+        self, path: source.Path, cls: type[Component[Any]] | None, entry: dict[str, Any]
+    ) -> tuple[float, ...]:
+        knob = cls.strength if cls is not None and issubclass(cls, Attack) else None
+        if knob is None:
+            return ()
+        given = entry.pop(knob.name, list(knob.grid))
+        values = given if isinstance(given, list) else [given]
+        for value in values:
+            ok = isinstance(value, int | float) and not isinstance(value, bool)
+            if not (ok and knob.low <= value <= knob.high) or (knob.whole and value != int(value)):
+                whole = "whole numbers" if knob.whole else "numbers"
+                self._problem(
+                    (*path, knob.name),
+                    f"expected {whole} from {knob.low:g} to {knob.high:g}, got {value!r}",
+                )
+                return ()
+        return tuple(sorted({float(v) for v in values}, reverse=not knob.rising))
+
+    def _crosses(self, entries: Any, attacks: list[SuiteAttack]) -> list[Cross]:
+        image = [a.label for a in attacks if isinstance(a.component, ImageAttack)]
+        other = [a.label for a in attacks if not isinstance(a.component, ImageAttack)]
+        found = []
+        for path, entry in self._entries("crosses", entries):
+            good = True
+            for key, labels in (("model", other), ("image", image)):
+                if entry.get(key) not in labels:
+                    near = _nearest(str(entry.get(key)), labels)
+                    self._problem(
+                        (*path, key), f"expected the label of a listed {key} attack{near}"
+                    )
+                    good = False
+            if good:
+                found.append(Cross(entry["model"], entry["image"]))
+        return found
+
+    def _entries(self, key: str, entries: Any) -> Iterable[tuple[source.Path, dict[str, Any]]]:
+        if not isinstance(entries, list):
+            self._problem((key,), f"expected [[{key}]] tables")
+            return
+        for index, entry in enumerate(entries):
+            yield (key, index), dict(entry)
+
+    def _component(
+        self,
+        path: source.Path,
+        kind: str,
+        data: dict[str, Any],
+        *,
+        strength: type[Component[Any]] | None = None,
+    ) -> Any:
+        name = data.pop("use", None)
+        if not isinstance(name, str):
+            near = _nearest("use", list(data))
+            self._problem(path, f"expected a key `use` that names one of the {kind}{near}")
+            return None
+        cls = self.catalogue.get(kind, name)
+        if cls is None:
+            self._problem((*path, "use"), self.catalogue.unknown(kind, name))
+            return None
+        extra = []
+        if strength is not None and issubclass(strength, Attack):
+            extra = [strength.strength.name] if strength.strength else []
+            extra += list(AttackOptions.model_fields)
+        params = self._validate(path, cls.Params, data, also=extra)
+        return None if params is None else cls(params)
+
+    def _validate(
+        self, path: source.Path, cls: type[M], data: dict[str, Any], also: Iterable[str] = ()
+    ) -> M | None:
+        try:
+            # JSON mode is strict about types but takes TOML's arrays for tuples.
+            return cls.model_validate_json(json.dumps(data, default=str))
+        except ValidationError as error:
+            for item in error.errors():
+                where = (*path, *item["loc"])
+                if item["type"] == "extra_forbidden":
+                    fields = [*cls.model_fields, *also]
+                    name = str(item["loc"][-1])
+                    self._problem(where, f"unknown parameter '{name}'{_nearest(name, fields)}")
+                elif item["type"] == "missing":
+                    self._problem(where, "expected a value, got none")
+                else:
+                    message = item["msg"].removeprefix("Input should be ")
+                    self._problem(where, f"expected {message}, got {item['input']!r}")
+            return None
+
+    def _unique(self, key: str, labels: list[str]) -> None:
+        for label in sorted({label for label in labels if labels.count(label) > 1}):
+            self._problem(
+                (key,), f"expected different labels, got '{label}' twice; add `label = ...` to one"
+            )
+
+    def _problem(self, path: source.Path, text: str) -> None:
+        for end in range(len(path), 0, -1):
+            if path[:end] in self.lines:
+                self.problems.append(
+                    f"{self.place}:{self.lines[path[:end]]}: {source.show(path)}: {text}"
+                )
+                return
+        self.problems.append(f"{self.place}: {source.show(path)}: {text}")
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if near:
+        return f"; did you mean '{near[0]}'?"
+    return f"; there are {known}" if known else ""
+
+
+def _find(name_or_path: str) -> tuple[str, str]:
+    path = Path(name_or_path)
+    if path.suffix == ".toml" or path.is_file():
+        if not path.is_file():
+            raise SpecError([f"{path}: no such file"])
+        return str(path), path.read_text(encoding="utf-8")
+    packaged = resources.files("fpbench.spec") / "suites" / f"{name_or_path}.toml"
+    if packaged.is_file():
+        return f"{name_or_path}/suite.toml", packaged.read_text(encoding="utf-8")
+    boards = _checkout_boards()
+    if boards is not None and (boards / name_or_path / "suite.toml").is_file():
+        file = boards / name_or_path / "suite.toml"
+        return f"{name_or_path}/suite.toml", file.read_text(encoding="utf-8")
+    raise SpecError(
+        [
+            f"unknown suite '{name_or_path}'{_nearest(name_or_path, suite_names())}; "
+            "or give the path of a suite.toml"
+        ]
+    )
+
+
+def _checkout_boards() -> Path | None:
+    # An editable install runs from the checkout, where suites lie beside their boards.
+    folder = Path(__file__).resolve().parents[2] / "leaderboards"
+    return folder if folder.is_dir() else None

@@ -1,0 +1,60 @@
+"""Pure functions on numbers: exact tails, clustered intervals, paired tests, tie groups."""
+
+from fpbench.stats.attribution import (
+    OpenSet,
+    accused,
+    auroc,
+    closed_set,
+    detection,
+    false_verification,
+    matches,
+    open_set,
+    unregistered,
+    verification,
+)
+from fpbench.stats.frechet import frechet, moments
+from fpbench.stats.intervals import Interval, clopper_pearson, mean, rate, upper_bound
+from fpbench.stats.ranking import Comparison, Paired, Rank, compare, holm, paired, ranks
+from fpbench.stats.tails import (
+    capacity,
+    largest_supported,
+    log_any_tail,
+    log_tail,
+    supports,
+    survives,
+    threshold,
+)
+
+__all__ = [
+    "Comparison",
+    "Interval",
+    "OpenSet",
+    "Paired",
+    "Rank",
+    "accused",
+    "auroc",
+    "capacity",
+    "clopper_pearson",
+    "closed_set",
+    "compare",
+    "detection",
+    "false_verification",
+    "frechet",
+    "holm",
+    "largest_supported",
+    "log_any_tail",
+    "log_tail",
+    "matches",
+    "mean",
+    "moments",
+    "open_set",
+    "paired",
+    "ranks",
+    "rate",
+    "supports",
+    "survives",
+    "threshold",
+    "unregistered",
+    "upper_bound",
+    "verification",
+]

@@ -1,0 +1,66 @@
+"""Fréchet distance of two Gaussians that are fitted to features. Letters: N images, F features."""
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+
+def moments(features: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """Mean and unbiased covariance of features, in double precision.
+
+    Args:
+        features: `(N, F)` finite, N >= 2.
+
+    Returns:
+        Mean `(F,)` and covariance `(F, F)`, divided by N - 1.
+
+    Raises:
+        ValueError: If there are fewer than two images, another shape, or a value is not finite.
+    """
+    values = np.asarray(features, dtype=np.float64)
+    if values.ndim != 2 or values.shape[0] < 2 or values.shape[1] < 1:
+        msg = f"moments: expected features (N, F) of at least two images, got {values.shape}"
+        raise ValueError(msg)
+    if not np.all(np.isfinite(values)):
+        msg = "moments: expected finite features, got nan or infinity"
+        raise ValueError(msg)
+    mean = values.mean(axis=0)
+    centred = values - mean
+    return mean, centred.T @ centred / (values.shape[0] - 1)
+
+
+def frechet(
+    mean1: npt.ArrayLike, cov1: npt.ArrayLike, mean2: npt.ArrayLike, cov2: npt.ArrayLike
+) -> float:
+    """Squared Fréchet distance |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)).
+
+    Dowson and Landau 1982, used for images by Heusel et al. 2017. The trace of the root is taken of
+    the symmetric S1^(1/2) S2 S1^(1/2), which has the eigenvalues of S1 S2 but no complex noise when
+    N < F.
+
+    Args:
+        mean1: `(F,)`.
+        cov1: `(F, F)` symmetric, positive semidefinite.
+        mean2: `(F,)`.
+        cov2: `(F, F)` symmetric, positive semidefinite.
+
+    Returns:
+        Distance >= 0 in squared units of the features.
+
+    Raises:
+        ValueError: If the shapes do not fit.
+    """
+    m1, s1, m2, s2 = (np.asarray(x, dtype=np.float64) for x in (mean1, cov1, mean2, cov2))
+    size = m1.size
+    if m1.shape != (size,) or m2.shape != (size,) or not s1.shape == s2.shape == (size, size):
+        shapes = [x.shape for x in (m1, s1, m2, s2)]
+        msg = f"frechet: expected means (F,) and covariances (F, F), got {shapes}"
+        raise ValueError(msg)
+    variances, axes = np.linalg.eigh(s1)
+    root = (axes * np.sqrt(np.clip(variances, 0, None))) @ axes.T
+    # Rounding makes eigenvalues that should be zero slightly negative, and the distance of equals
+    # likewise.
+    product = np.clip(np.linalg.eigvalsh(root @ s2 @ root), 0, None)
+    distance = (m1 - m2) @ (m1 - m2) + np.trace(s1) + np.trace(s2) - 2 * np.sqrt(product).sum()
+    return max(float(distance), 0.0)

@@ -1,0 +1,6 @@
+"""Content-addressed artefacts and append-only records on disk."""
+
+from fpbench.store.objects import Store
+from fpbench.store.records import RecordLog
+
+__all__ = ["RecordLog", "Store"]

@@ -1,0 +1,304 @@
+"""The content-addressed store: nothing half-written is ever read, nothing damaged is ever used.
+
+    <root>/objects/<2 digits>/<key>/<shard>/manifest.json
+                                            arrays.safetensors
+    <root>/checkpoints/<key>/<name>/…       dropped when the stage's artefact is committed
+    <root>/failures/<key>.json              why a stage failed last time; never a hit
+    <root>/tmp/…                            shards being written
+
+An artefact of a key is one or more *shards*: a folder that is written under `tmp`, synced and
+renamed into place. A stage that makes one thing commits the shard `main`; a reading appends a
+shard for every batch of columns. The manifest carries the SHA-256 of the payload and of itself.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load as parse_arrays
+from safetensors.numpy import save as dump_arrays
+
+from fpbench.api import NoSpace, StoreError, canonical_json
+
+Arrays = dict[str, NDArray[Any]]
+
+FORMAT = 1
+_MAIN = "main"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One committed part of an artefact.
+
+    Attributes:
+        arrays: its tensors by name.
+        meta: its plain values.
+    """
+
+    arrays: Arrays
+    meta: dict[str, Any]
+
+
+class Store:
+    """Artefacts by stage key. Several processes and runs may share one store.
+
+    Args:
+        root: folder, made if absent.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._objects = root / "objects"
+        self._checkpoints = root / "checkpoints"
+        self._failures = root / "failures"
+        self._tmp = root / "tmp"
+
+    # -- artefacts ---------------------------------------------------------------------------
+
+    def has(self, key: str) -> bool:
+        """True when the artefact `key` is committed (its payload is checked when it is read)."""
+        return self._shard_path(key, _MAIN).is_dir()
+
+    def put(self, key: str, arrays: Arrays, meta: Mapping[str, Any]) -> None:
+        """Commit the artefact `key`; the first of two writers wins."""
+        self._commit(self._shard_path(key, _MAIN), key, arrays, meta)
+
+    def get(self, key: str) -> Shard:
+        """The artefact `key`.
+
+        Raises:
+            StoreError: it is absent or damaged.
+        """
+        return self._load(self._shard_path(key, _MAIN), key)
+
+    def meta(self, key: str) -> dict[str, Any]:
+        """The plain values of the artefact `key`, without reading its arrays."""
+        return dict(self._manifest(self._shard_path(key, _MAIN), key)["meta"])
+
+    def append(
+        self, key: str, shard: str, arrays: Arrays, columns: list[str], meta: Mapping[str, Any]
+    ) -> None:
+        """Add a shard with the given columns to the reading `key`."""
+        path = self._shard_path(key, shard)
+        self._commit(path, key, arrays, {**meta, "columns": columns})
+
+    def started(self, key: str) -> bool:
+        """True when a reading has at least one shard."""
+        return self._key_path(key).is_dir()
+
+    def columns(self, key: str) -> dict[str, str]:
+        """Column key -> shard that holds it, for the reading `key`; empty if there is none."""
+        folder = self._key_path(key)
+        found: dict[str, str] = {}
+        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+            for column in self._manifest(path, key)["meta"].get("columns", []):
+                found.setdefault(column, path.name)
+        return found
+
+    def shard(self, key: str, shard: str) -> Shard:
+        """One shard of the reading `key`; see `get`."""
+        return self._load(self._shard_path(key, shard), key)
+
+    def keys(self) -> Iterator[str]:
+        """Every committed key."""
+        for folder in sorted(self._objects.glob("??/*")):
+            yield folder.name
+
+    def verify(self) -> list[StoreError]:
+        """Read everything; one error for each damaged artefact."""
+        damaged = []
+        for key in self.keys():
+            for path in sorted(self._key_path(key).iterdir()):
+                try:
+                    self._load(path, key)
+                except StoreError as error:
+                    damaged.append(error)
+        return damaged
+
+    def drop(self, key: str) -> None:
+        """Remove an artefact, so that the next run makes it again."""
+        shutil.rmtree(self._key_path(key), ignore_errors=True)
+
+    # -- checkpoints -------------------------------------------------------------------------
+
+    def save_checkpoint(self, key: str, name: str, arrays: Arrays, meta: Mapping[str, Any]) -> None:
+        """Replace the checkpoint `name` of stage `key` in one step."""
+        folder = self._checkpoints / key / name
+        old = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        number = max((int(n) for n in old if n.isdigit()), default=0) + 1
+        self._commit(folder / f"{number:06d}", key, arrays, meta)
+        for stale in old:
+            shutil.rmtree(folder / stale, ignore_errors=True)
+
+    def load_checkpoint(self, key: str, name: str) -> Shard | None:
+        """The newest readable checkpoint `name` of stage `key`."""
+        folder = self._checkpoints / key / name
+        for path in sorted(folder.iterdir(), reverse=True) if folder.is_dir() else []:
+            # A damaged checkpoint costs time, not truth: fall back to an older one or to none.
+            with suppress(StoreError):
+                return self._load(path, key)
+        return None
+
+    def drop_checkpoints(self, key: str) -> None:
+        """Forget the checkpoints of a finished stage."""
+        shutil.rmtree(self._checkpoints / key, ignore_errors=True)
+
+    # -- failures ----------------------------------------------------------------------------
+
+    def put_failure(self, key: str, failure: Mapping[str, Any]) -> None:
+        """Remember why stage `key` failed; the next run tries it again all the same."""
+        self._failures.mkdir(parents=True, exist_ok=True)
+        write_text(self._failures / f"{key}.json", canonical_json(failure))
+
+    def failure(self, key: str) -> dict[str, Any] | None:
+        """Why stage `key` failed last time, or None."""
+        try:
+            found: dict[str, Any] = json.loads((self._failures / f"{key}.json").read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+        return found
+
+    def drop_failure(self, key: str) -> None:
+        """Forget a failure."""
+        (self._failures / f"{key}.json").unlink(missing_ok=True)
+
+    # -- parts -------------------------------------------------------------------------------
+
+    def _key_path(self, key: str) -> Path:
+        if len(key) != 64 or not set(key) <= set("0123456789abcdef"):
+            raise StoreError(f"store: expected a 64-digit stage key, got {key!r}")
+        return self._objects / key[:2] / key
+
+    def _shard_path(self, key: str, shard: str) -> Path:
+        return self._key_path(key) / shard
+
+    def _commit(self, path: Path, key: str, arrays: Arrays, meta: Mapping[str, Any]) -> None:
+        if path.is_dir():
+            return
+        with disk_errors(path):
+            self._tmp.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(dir=self._tmp))
+            try:
+                payload = dump_arrays({k: np.ascontiguousarray(v) for k, v in arrays.items()})
+                body = {
+                    "format": FORMAT,
+                    "key": key,
+                    "shard": path.name,
+                    "sha256": hashlib.sha256(payload).hexdigest(),
+                    "meta": dict(meta),
+                }
+                text = canonical_json(body | {"self": _self_digest(body)})
+                _write_synced(folder / "arrays.safetensors", payload)
+                _write_synced(folder / "manifest.json", text.encode())
+                folder.rename(path)
+                _sync_folder(path.parent)
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                if path.is_dir():  # another process committed the same content first
+                    return
+                raise
+
+    def _manifest(self, path: Path, key: str) -> dict[str, Any]:
+        file = path / "manifest.json"
+        try:
+            body: dict[str, Any] = json.loads(file.read_text())
+            stated = body.pop("self")
+            intact = stated == _self_digest(body) and body["key"] == key
+        except FileNotFoundError:
+            raise _damaged(key, file, "a manifest", "none") from None
+        except (ValueError, KeyError, TypeError):
+            raise _damaged(key, file, "a readable manifest", "broken JSON") from None
+        if not intact or body["shard"] != path.name:
+            raise _damaged(key, file, "the manifest as it was written", "an edited one")
+        return body
+
+    def _load(self, path: Path, key: str) -> Shard:
+        body = self._manifest(path, key)
+        file = path / "arrays.safetensors"
+        try:
+            payload = file.read_bytes()
+        except FileNotFoundError:
+            raise _damaged(key, file, "a payload", "none") from None
+        if hashlib.sha256(payload).hexdigest() != body["sha256"]:
+            raise _damaged(
+                key, file, f"SHA-256 {body['sha256'][:12]}…", f"other content, {len(payload)} bytes"
+            )
+        try:
+            arrays = parse_arrays(payload)
+        except SafetensorError as error:
+            raise _damaged(key, file, "safetensors", str(error)) from None
+        return Shard(arrays, body["meta"])
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in one step: it is there whole or not at all."""
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).chmod(0o644)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+def _self_digest(body: Mapping[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(dict(body)).encode()).hexdigest()
+
+
+def _damaged(key: str, path: Path, expected: str, got: str) -> StoreError:
+    return StoreError(
+        f"store: artefact {key[:16]}… is damaged at {path}: expected {expected}, got {got}; "
+        "nothing was computed from it. Run again with --repair to drop it and make it anew",
+        key,
+        str(path),
+    )
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full disk into an error that says so."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoSpace(
+                f"store: no space left on the device while writing {path}; earlier results are "
+                "intact. Free some space and run the same command again",
+                path=str(path),
+            ) from error
+        raise
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,1 @@
+"""For plugin authors: tiny CPU fakes with known answers."""

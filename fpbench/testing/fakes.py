@@ -1,0 +1,219 @@
+"""Fakes that are real components, with known answers; load them with `-p fpbench.testing.fakes`.
+
+`tiny-host` draws smooth images after a "training" of a few steps. `perfect` writes the code into
+the images so that it is always read right untouched; `blind` reads nothing. `broken` fails where
+its parameter says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from fpbench.api import (
+    Card,
+    Context,
+    Evidence,
+    Generator,
+    Host,
+    ImageStream,
+    Method,
+    Params,
+    Placement,
+    PostHocMethod,
+    State,
+    TrainedHost,
+    hookimpl,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+
+_CARD = Card("Fake", "own", "Apache-2.0", "For tests.")
+Bits = Annotated[int, Field(ge=4, le=64)]
+
+
+class TinyHostParams(Params):
+    """How long it pretends to train.
+
+    Attributes:
+        steps: training steps.
+        step_s: seconds that each takes, so that tests can interrupt it.
+    """
+
+    steps: Annotated[int, Field(ge=1)] = 5
+    step_s: Annotated[float, Field(ge=0)] = 0.0
+
+
+class TinyHost(Host[TinyHostParams]):
+    """A linear map of 8 latents to images."""
+
+    name = "tiny-host"
+    version = "1"
+    Params = TinyHostParams
+    card = _CARD
+
+    def fit(self, images: ImageStream, ctx: Context) -> State:
+        """A few regression steps, checkpointed like any training."""
+        from fpbench.testing import networks
+
+        return networks.fit_linear(images, ctx, self.params.steps, self.params.step_s)
+
+    def assemble(self, state: State, ctx: Context) -> Generator:
+        """See `Host.assemble`."""
+        from fpbench.testing import networks
+
+        return networks.generator(state, ctx.device)
+
+    def encode(self, state: State, images: Tensor, ctx: Context) -> Tensor:
+        """Pseudo-inverse of the linear map."""
+        from fpbench.testing import networks
+
+        del ctx
+        return networks.encode(state, images)
+
+    def finetune(
+        self,
+        state: State,
+        generator: Generator,
+        images: Tensor,
+        learning_rate: float,
+        marks: Sequence[int],
+        ctx: Context,
+    ) -> Iterator[tuple[int, Generator]]:
+        """Regression on encoded images."""
+        from fpbench.testing import networks
+
+        del ctx
+        return networks.finetune(state, generator, images, learning_rate, marks)
+
+
+class FakeParams(Params):
+    """Length of the code.
+
+    Attributes:
+        bits: K.
+    """
+
+    bits: Bits = 16
+
+
+class Perfect(PostHocMethod[FakeParams]):
+    """Bit k is the sign of the contrast between two halves of block k of the image."""
+
+    name = "perfect"
+    version = "1"
+    Params = FakeParams
+    card = _CARD
+
+    def fit(self, host: TrainedHost, images: ImageStream, ctx: Context) -> State:
+        """Nothing to learn."""
+        import torch
+
+        del host, images
+        return {"amplitude": torch.tensor([0.25], device=ctx.device)}
+
+    def embedder(self, state: State, ctx: Context) -> Module:
+        """See `PostHocMethod.embedder`."""
+        from fpbench.testing import networks
+
+        del ctx
+        return networks.BlockEmbedder(self.params.bits, state["amplitude"])
+
+    def extract(self, state: State, host: TrainedHost, evidence: Evidence, ctx: Context) -> Tensor:
+        """Contrast of each block."""
+        from fpbench.testing import networks
+
+        del state, host, ctx
+        return networks.block_contrast(evidence.images, self.params.bits)
+
+
+class Blind(Method[FakeParams]):
+    """Copies are the host; readings are a hash of the pixels, so bits are fair coins."""
+
+    name = "blind"
+    version = "1"
+    Params = FakeParams
+    placement = Placement.IN_MODEL
+    keeps_sample = True
+    card = _CARD
+
+    def fit(self, host: TrainedHost, images: ImageStream, ctx: Context) -> State:
+        """Nothing to learn."""
+        import torch
+
+        del host, images
+        return {"nothing": torch.zeros(1, device=ctx.device)}
+
+    def assemble(self, state: State, host: TrainedHost, issued: State, ctx: Context) -> Generator:
+        """The host itself."""
+        del state, issued, ctx
+        return host.generator
+
+    def extract(self, state: State, host: TrainedHost, evidence: Evidence, ctx: Context) -> Tensor:
+        """Coins."""
+        from fpbench.testing import networks
+
+        del state, host, ctx
+        return networks.coins(evidence.images, self.params.bits)
+
+
+class BrokenParams(FakeParams):
+    """Where it breaks.
+
+    Attributes:
+        where: the fault.
+    """
+
+    where: Literal["fit", "nan", "shape", "import", "nowhere"] = "fit"
+
+
+class Broken(Method[BrokenParams]):
+    """Fails in a chosen way."""
+
+    name = "broken"
+    version = "1"
+    Params = BrokenParams
+    placement = Placement.IN_MODEL
+    keeps_sample = True
+    card = _CARD
+
+    def fit(self, host: TrainedHost, images: ImageStream, ctx: Context) -> State:
+        """Raises if told so."""
+        import torch
+
+        del host, images
+        if self.params.where == "fit":
+            raise RuntimeError("the fit broke, as it was told to")
+        if self.params.where == "import":
+            raise ImportError("No module named 'no_such_package'")
+        return {"nothing": torch.zeros(1, device=ctx.device)}
+
+    def assemble(self, state: State, host: TrainedHost, issued: State, ctx: Context) -> Generator:
+        """The host itself."""
+        del state, issued, ctx
+        return host.generator
+
+    def extract(self, state: State, host: TrainedHost, evidence: Evidence, ctx: Context) -> Tensor:
+        """NaN or a wrong shape if told so."""
+        import torch
+
+        del state, host, ctx
+        width = self.params.bits + (self.params.where == "shape")
+        fill = float("nan") if self.params.where == "nan" else 1.0
+        return torch.full((len(evidence.images), width), fill)
+
+
+@hookimpl
+def fpbench_hosts() -> list[type[Host[Any]]]:
+    """The tiny host."""
+    return [TinyHost]
+
+
+@hookimpl
+def fpbench_methods() -> list[type[Method[Any]]]:
+    """Perfect, blind and broken."""
+    return [Perfect, Blind, Broken]

@@ -1,0 +1,122 @@
+"""The torch half of the fakes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from fpbench.api import Context, Generator, ImageStream, State
+from fpbench.nn.generator import ChainGenerator
+from fpbench.nn.images import to_float
+from fpbench.training import TrainingRun
+
+LATENT = 8
+
+
+class LinearImages(nn.Module):
+    """(N, 8) latents to smooth images: a linear map to 4×4, enlarged."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+        self.map = nn.Linear(LATENT, 3 * 16)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """(N, 3, size, size) float in [-1, 1]."""
+        small = torch.tanh(self.map(latents)).reshape(-1, 3, 4, 4)
+        return nn.functional.interpolate(small, self.size, mode="bilinear")
+
+
+class BlockEmbedder(nn.Module):
+    """Writes bit k as the contrast of the two halves of block k."""
+
+    def __init__(self, bits: int, amplitude: Tensor) -> None:
+        super().__init__()
+        self.bits = bits
+        self.amplitude = nn.Parameter(amplitude.clone())
+
+    def forward(self, images: Tensor, codes: Tensor) -> Tensor:
+        """(N, 3, H, W) marked."""
+        signs = codes.to(images.dtype) * 2 - 1
+        pattern = signs @ _patterns(self.bits, images.shape[-1]).to(images)
+        return images * 0.5 + self.amplitude * pattern.reshape(-1, 1, *images.shape[-2:])
+
+
+def block_contrast(images: Tensor, bits: int) -> Tensor:
+    """(N, bits) contrast of each block."""
+    grey = to_float(images).mean(dim=1).flatten(1)
+    return grey @ _patterns(bits, images.shape[-1]).to(grey).T
+
+
+def coins(images: Tensor, bits: int) -> Tensor:
+    """(N, bits) of ±1 that depend on the pixels and nothing else, like coin tosses."""
+    flat = images.flatten(1).double()
+    step = torch.arange(1, flat.shape[1] + 1, device=flat.device, dtype=torch.double)
+    rows = torch.arange(1, bits + 1, device=flat.device, dtype=torch.double)
+    mixed = torch.sin(flat @ torch.sin(rows[:, None] * step).T * 1e3)
+    return torch.where(mixed > 0, 1.0, -1.0).float()
+
+
+def fit_linear(images: ImageStream, ctx: Context, steps: int, step_s: float) -> State:
+    """Regress images on random latents; the result matters less than that it is trained."""
+    with ctx.seeded("init"):
+        model = LinearImages(images.size).to(ctx.device)
+    adam = torch.optim.Adam(model.parameters(), lr=1e-2)
+    with TrainingRun(
+        ctx, "tiny", steps=steps, modules={"model": model}, optimisers={"model": adam}
+    ) as run:
+        for _ in run:
+            latents = torch.randn(4, LATENT, generator=run.rng("latents")).to(ctx.device)
+            target = to_float(images.read(torch.arange(4).numpy()))
+            loss = (model(latents) - target).square().mean()
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            run.log(loss=loss.detach())
+            time.sleep(step_s)
+    size = torch.tensor([images.size], device=ctx.device)
+    return {**{k: v.detach() for k, v in model.state_dict().items()}, "size": size}
+
+
+def generator(state: State, device: torch.device) -> Generator:
+    """The host of a state."""
+    model = LinearImages(int(state["size"])).to(device)
+    model.load_state_dict({k: v for k, v in state.items() if k != "size"})
+    return ChainGenerator({"generator": model}, LATENT, device)
+
+
+def encode(state: State, images: Tensor) -> Tensor:
+    """(N, 8) latents by pseudo-inverse."""
+    small = nn.functional.interpolate(to_float(images), 4, mode="area").flatten(1)
+    target = torch.atanh(small.clamp(-0.99, 0.99)) - state["map.bias"]
+    latents: Tensor = target @ torch.linalg.pinv(state["map.weight"]).T
+    return latents
+
+
+def finetune(
+    state: State, copy: Generator, images: Tensor, learning_rate: float, marks: Sequence[int]
+) -> Iterator[tuple[int, Generator]]:
+    """Gradient steps on the first step of a copy."""
+    import copy as copying
+
+    name, first = next(iter(copy.steps.items()))
+    model = copying.deepcopy(first)
+    latents, target = encode(state, images), to_float(images)
+    adam = torch.optim.Adam(model.parameters(), lr=learning_rate)
+    for step in range(1, max(marks) + 1):
+        adam.zero_grad()
+        (model(latents) - target).square().mean().backward()
+        adam.step()
+        if step in marks:
+            yield step, copy.replace(name, copying.deepcopy(model))
+
+
+def _patterns(bits: int, size: int) -> Tensor:
+    """(bits, size²): +1 and -1 on the two halves of each bit's block, 0 elsewhere."""
+    pixels = torch.arange(size * size)
+    block = pixels * bits // (size * size)
+    half = (pixels * 2 * bits // (size * size)) % 2 * 2 - 1
+    return torch.stack([(block == k) * half for k in range(bits)]).float()

@@ -1,0 +1,1 @@
+"""Attacks on images: compression, noise, blur, crop."""

@@ -1,0 +1,1 @@
+"""Attacks on a copy: weight noise, fine-tuning."""

@@ -1,0 +1,1 @@
+"""Attacks on the pipeline: running a copy without its last step."""

@@ -1,0 +1,1 @@
+"""A small StyleGAN2 as host."""

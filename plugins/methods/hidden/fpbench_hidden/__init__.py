@@ -1,0 +1,1 @@
+"""HiDDeN: codes put into finished images."""

@@ -1,0 +1,150 @@
+"""Embedder and extractor trained together, with noise layers between them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from fpbench.api import Context, ImageStream, State
+from fpbench.nn.distortions import blur, crop_resize, jpeg, paste, uniform
+from fpbench.nn.ema import Average, warmed_decay
+from fpbench.nn.images import quantise, to_float
+from fpbench.nn.losses import code_loss
+from fpbench.nn.reader import Reader
+from fpbench.nn.schedule import adam, descend, set_rates, warm_cosine
+from fpbench.nn.state import part, placed, prefixed
+from fpbench.training import TrainingRun
+from fpbench_hidden.networks import Embedder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fpbench_hidden.plugin import HiddenParams
+
+__all__ = ["build", "build_reader", "distort", "extract", "fit", "restore"]
+
+
+def build(params: HiddenParams) -> Embedder:
+    """The untrained embedder."""
+    return Embedder(bits=params.bits, channels=params.channels, strength=params.strength)
+
+
+def build_reader(image_size: int, params: HiddenParams) -> Reader:
+    """The untrained extractor."""
+    return Reader(image_size=image_size, outputs=params.bits, channels=params.reader_channels)
+
+
+def fit(
+    images: ImageStream,
+    host: Callable[[int, torch.Generator], Tensor],
+    params: HiddenParams,
+    ctx: Context,
+) -> State:
+    """Trains on photographs and on what the host makes, half and half.
+
+    Args:
+        images: The training split.
+        host: ``(count, rng) -> (count, 3, H, W)`` uint8 host images.
+        params: Settings.
+        ctx: Seeds, device and codes.
+
+    Returns:
+        Averaged weights: ``embedder.*``, ``reader.*``.
+    """
+    with ctx.seeded("init"):
+        embedder = build(params)
+        reader = build_reader(images.size, params)
+    embedder = placed(embedder, ctx.device)
+    reader = placed(reader, ctx.device)
+    optimiser = adam(
+        [([*embedder.parameters(), *reader.parameters()], params.learning_rate)], betas=(0.9, 0.99)
+    )
+    modules: dict[str, nn.Module] = {"embedder": embedder, "reader": reader}
+    averages = {name: Average(module) for name, module in modules.items()}
+    half = params.batch // 2
+    with TrainingRun(
+        ctx,
+        "hidden",
+        steps=params.steps,
+        modules=modules,
+        optimisers={"all": optimiser},
+        averages=averages,
+    ) as run:
+        for step in run:
+            set_rates(optimiser, warm_cosine(step, params.steps, low=0.05))
+            chosen = torch.randint(len(images), (half,), generator=run.rng("images")).numpy()
+            # Photograph, host image, photograph, ...: every noise layer meets both kinds.
+            kinds = [images.read(chosen), host(half, run.rng("host"))]
+            covers = to_float(torch.stack(kinds, 1).flatten(0, 1))
+            codes = ctx.training_codes(2 * half, run.rng("codes"))
+
+            marked = embedder(covers, codes)
+            seen = distort(quantise(marked), covers, run.rng("distortion"))
+            logits = reader(seen)
+            reading = code_loss(logits, codes)
+            likeness = (marked - covers).square().mean()
+            accuracy = float(((logits > 0) == codes).float().mean())
+            accuracy = 0.95 * run.memory.get("accuracy", 0.5) + 0.05 * accuracy
+            run.memory["accuracy"] = accuracy
+            # First the code must be readable at all; then likeness is asked for, ever more firmly.
+            firmness = min(1.0, max(0.02, (accuracy - 0.8) / 0.15))
+            loss = reading + params.likeness_weight * firmness * likeness
+            descend(loss, optimiser)
+
+            for average in averages.values():
+                average.update(warmed_decay(0.98, step))
+            run.log(reading=reading.detach(), likeness=likeness.detach(), accuracy=accuracy)
+
+    return prefixed({name: average.module for name, average in averages.items()})
+
+
+def restore(state: State, params: HiddenParams, device: torch.device) -> Embedder:
+    """The trained embedder of a state; the extractor is no part of it."""
+    embedder = build(params)
+    embedder.load_state_dict(part(state, "embedder"))
+    return placed(embedder, device).eval().requires_grad_(False)
+
+
+def extract(state: State, images: Tensor, params: HiddenParams) -> Tensor:
+    """Logits ``(N, K)`` of uint8 images ``(N, 3, H, W)``; each image is read by itself."""
+    reader = build_reader(images.shape[-1], params)
+    reader.load_state_dict(part(state, "reader"))
+    reader = placed(reader, images.device).eval()
+    with torch.no_grad():
+        logits: Tensor = reader(to_float(images))
+    return logits
+
+
+def distort(images: Tensor, covers: Tensor, rng: torch.Generator) -> Tensor:
+    """The noise layers: each takes an equal run of the batch.
+
+    Identity; dropout and cropout, which put the unmarked image back in places; crop, brought back
+    to full size; blur; a real JPEG codec with the gradient of the identity.
+
+    Args:
+        images: Marked, ``(N, 3, H, W)`` in [-1, 1].
+        covers: The same images unmarked.
+        rng: On the CPU.
+    """
+    count = len(images)
+    sizes = [(count + i) // 6 for i in range(6)]
+    same, dropped, cropped_out, cropped, blurred, coded = torch.split(images, sizes)
+    _, under_dropped, under_cropped_out, *_ = torch.split(covers, sizes)
+    return torch.cat(
+        [
+            same,
+            paste(dropped, under_dropped, uniform(len(dropped), 0.5, 1.0, rng), rng, square=False),
+            paste(
+                cropped_out,
+                under_cropped_out,
+                uniform(len(cropped_out), 0.5, 1.0, rng),
+                rng,
+                square=True,
+            ),
+            crop_resize(cropped, uniform(len(cropped), 0.8, 1.0, rng), rng),
+            blur(blurred, uniform(len(blurred), 0.3, 1.0, rng)),
+            jpeg(coded, uniform(len(coded), 50, 95, rng)),
+        ]
+    )

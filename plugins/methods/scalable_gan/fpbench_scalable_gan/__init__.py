@@ -1,0 +1,1 @@
+"""Scalable fingerprinting of GANs: the code modulates every convolution."""

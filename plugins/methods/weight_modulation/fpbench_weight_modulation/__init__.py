@@ -1,0 +1,1 @@
+"""Fingerprints in the scale of a generator's weights."""

@@ -1,0 +1,122 @@
+"""The method `weight-modulation`: registration, parameters, card."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from fpbench.api import (
+    Card,
+    Context,
+    ContractError,
+    Evidence,
+    Generator,
+    ImageStream,
+    Method,
+    Needs,
+    Params,
+    Placement,
+    State,
+    TrainedHost,
+    hookimpl,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+
+Count = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0)]
+
+
+class WeightModulationParams(Params):
+    """Sizes and training; the defaults read 32 bits at 30 dB in half a minute on two cores.
+
+    Attributes:
+        bits: length of a code, K.
+        hardened: whether the reader trains on distorted images (noise, blur, resizing, JPEG).
+            Give it about 1.7 times the steps.
+        embedding_dim: size of the code's embedding.
+        code_gain: spread of the factors about 1 at the start; 1.0 costs quality, 0.3 does not.
+        reader_channels: channels of the reader's first convolution.
+        batch: images per step, one code each.
+        steps: training steps.
+        image_learning_rate: Adam's, for the host's convolutions and style maps.
+        code_learning_rate: Adam's, for the code map and the reader.
+        likeness_weight: of the squared difference to the host's image, once codes can be read.
+    """
+
+    bits: Annotated[int, Field(ge=1, le=256)] = 32
+    hardened: bool = False
+    embedding_dim: Count = 64
+    code_gain: Rate = 0.3
+    reader_channels: Annotated[int, Field(ge=8, multiple_of=8)] = 32
+    batch: Annotated[int, Field(ge=8)] = 32
+    steps: Count = 450
+    image_learning_rate: Rate = 5e-4
+    code_learning_rate: Rate = 2e-3
+    likeness_weight: Annotated[float, Field(ge=0)] = 20.0
+
+
+class WeightModulation(Method[WeightModulationParams]):
+    """A code scales the input channels of every modulated convolution of a trained host."""
+
+    name = "weight-modulation"
+    version = "1"
+    Params = WeightModulationParams
+    placement = Placement.IN_MODEL
+    keeps_sample = True
+    gate = 0.95
+    card = Card(
+        "Weight modulation",
+        "WOUAF: Kim, Min, Patel, Cheng, Yang, CVPR 2024",
+        "Apache-2.0",
+        "Fine-tunes a trained host so that a user's code, as one factor per input channel of every "
+        "convolution, can be read from each image; a copy is the host with other weights.",
+        "The host is a GAN, not a latent diffusion decoder. Factors act inside the host's "
+        "demodulation (WOUAF has none) and on its RGB layers too; the mapping is one linear layer; "
+        "the image loss is the squared difference to the host's image instead of LPIPS to a "
+        "photograph; the reader is a small network trained from scratch instead of a ResNet-50.",
+    )
+
+    def needs(self) -> Needs:
+        """Room for one training."""
+        return Needs(memory_gib=2.0)
+
+    def fit(self, host: TrainedHost, images: ImageStream, ctx: Context) -> State:
+        """Fine-tunes the host together with the code map and the reader; needs no photographs."""
+        from fpbench_weight_modulation import training
+
+        latent_dim = host.generator.prior([0]).shape[1]
+        return training.fit(_network(host), images.size, latent_dim, self.params, ctx)
+
+    def assemble(self, state: State, host: TrainedHost, issued: State, ctx: Context) -> Generator:
+        """The host's generator with the user's factors folded into its convolutions."""
+        from fpbench_weight_modulation import training
+
+        step = training.issue(_network(host), state, issued["code"], self.params)
+        return host.generator.replace(next(iter(host.generator.steps)), step.to(ctx.device))
+
+    def extract(self, state: State, host: TrainedHost, evidence: Evidence, ctx: Context) -> Tensor:
+        """Logits of the reader."""
+        from fpbench_weight_modulation import training
+
+        del host, ctx
+        return training.extract(state, evidence.images, self.params)
+
+
+def _network(host: TrainedHost) -> Module:
+    steps = host.generator.steps
+    if len(steps) != 1:
+        raise ContractError(
+            "method weight-modulation: expected a host of one step, from latents to images, got "
+            f"{list(steps)}; use a host such as stylegan2, or a post-hoc method"
+        )
+    return next(iter(steps.values()))
+
+
+@hookimpl
+def fpbench_methods() -> list[type[Method[Any]]]:
+    """The method."""
+    return [WeightModulation]

@@ -1,0 +1,122 @@
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+SUITE = """
+[suite]
+name = "fakes"
+[dataset]
+use = "toy-faces"
+train = 64
+test = 64
+reference = 64
+[host]
+use = "tiny-host"
+[[methods]]
+use = "perfect"
+[[methods]]
+use = "blind"
+[[attacks]]
+use = "jpeg"
+quality = [90, 50]
+[[attacks]]
+use = "weight-noise"
+sigma = [0.1, 0.3]
+[[attacks]]
+use = "fine-tune"
+steps = [1, 3]
+copies = 3
+images = 6
+clean_images = 8
+[[attacks]]
+use = "bypass"
+[population]
+copies = 5
+images = 4
+shared = 2
+[negatives]
+real = 20
+host = 20
+attacked_host = 10
+[score]
+registered = 30
+false_rate = 0.01
+"""
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path, monkeypatch):
+    """No test reads the user's home or reaches the network."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+    def refuse(self, address):
+        if self.family in (socket.AF_INET, socket.AF_INET6):
+            raise OSError(f"tests have no network, got a connection to {address}")
+        return connect(self, address)
+
+    connect = socket.socket.connect
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.fixture
+def suite_file(tmp_path):
+    """Writes a suite: the default text with some lines exchanged."""
+
+    def write(*replacements, text=SUITE):
+        for old, new in replacements:
+            assert old in text, old
+            text = text.replace(old, new)
+        path = tmp_path / "suite.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def run_suite(tmp_path):
+    """Runs a suite in this process; returns (summary, records by id, run folder)."""
+    from fpbench.api import Outcome
+    from fpbench.execute.request import Request
+    from fpbench.execute.run import Run, Settings
+    from fpbench.store import RecordLog
+
+    class Silent:
+        def __init__(self):
+            self.labels = []
+
+        def started(self, label):
+            self.labels.append(label)
+
+        def progress(self, label, done, total, text):
+            pass
+
+        def finished(self, label, outcome, seconds, note):
+            assert isinstance(outcome, Outcome)
+
+    def run(path, *, folder="run", store="store", plugins=(), **settings):
+        request = Request(
+            suite=str(path),
+            plugins=("fpbench.testing.fakes", *plugins),
+            store=str(tmp_path / store),
+            device="cpu",
+            threads=1,
+        )
+        plan, catalogue = request.plan()
+        target = tmp_path / folder
+        reporter = Silent()
+        summary = Run(plan, request, target, catalogue, reporter, Settings(**settings)).execute()
+        return summary, RecordLog(target / "records.jsonl").read(), target
+
+    return run
+
+
+@pytest.fixture
+def real_data():
+    """The folder of real images, named by FPBENCH_TEST_DATA; skipped where there is none."""
+    folder = os.environ.get("FPBENCH_TEST_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("FPBENCH_TEST_DATA does not name a folder of real images")
+    return Path(folder)

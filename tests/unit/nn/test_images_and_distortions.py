@@ -1,0 +1,109 @@
+import cv2
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter1d
+
+from fpbench.nn import distortions
+from fpbench.nn.images import quantise, to_float, to_uint8
+from fpbench.nn.pca import fit_pca, project
+
+
+def _rng(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def _pixels(count=6, size=32):
+    """Smooth images: what a codec is made for."""
+    noise = torch.randn(count, 3, size, size, generator=_rng(7))
+    smooth = distortions.blur(noise, torch.full((count,), 2.0))
+    return to_uint8(smooth * 2)
+
+
+def test_every_level_survives_the_round_trip():
+    levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).expand(1, 3, -1, -1)
+    images = to_float(levels)
+    assert images.min() == -1
+    assert images.max() == 1
+    assert torch.equal(to_uint8(images), levels)
+
+
+def test_both_conversions_give_channels_last_memory():
+    pixels = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
+    for images in (to_float(pixels), to_uint8(torch.zeros(2, 3, 4, 4))):
+        assert images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_out_of_range_values_are_clamped():
+    images = torch.tensor([-9.0, 9.0]).view(1, 1, 1, 2).expand(1, 3, 1, 2)
+    assert to_uint8(images)[0, 0, 0].tolist() == [0, 255]
+
+
+def test_quantise_equals_the_round_trip_and_passes_gradients_inside_the_range():
+    images = (torch.rand(2, 3, 4, 4, generator=_rng()) * 3 - 1.5).requires_grad_(True)
+    quantised = quantise(images)
+    torch.testing.assert_close(quantised.detach(), to_float(to_uint8(images)))
+    quantised.sum().backward()
+    assert torch.equal(images.grad, (images.detach().abs() <= 1).float())
+
+
+def test_blur_equals_scipy():
+    images = torch.randn(2, 3, 16, 16, generator=_rng())
+    sigma = torch.tensor([0.6, 1.3])
+    blurred = distortions.blur(images, sigma).numpy()
+    for image, result, s in zip(images.numpy(), blurred, sigma.tolist(), strict=True):
+        expected = gaussian_filter1d(image, s, axis=1, radius=4, mode="mirror")
+        expected = gaussian_filter1d(expected, s, axis=2, radius=4, mode="mirror")
+        np.testing.assert_allclose(result, expected, atol=1e-5)
+
+
+def test_jpeg_equals_the_codec_and_passes_gradients():
+    pixels = _pixels(2)
+    images = to_float(pixels).requires_grad_(True)
+    coded = distortions.jpeg(images, torch.tensor([90.0, 40.0]))
+    for index, quality in enumerate([90, 40]):
+        bgr = pixels[index].permute(1, 2, 0).numpy()[:, :, ::-1]
+        data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        expected = cv2.imdecode(data, cv2.IMREAD_COLOR)[:, :, ::-1]
+        found = to_uint8(coded)[index].permute(1, 2, 0).numpy()
+        assert np.array_equal(found, expected)
+    coded.sum().backward()
+    assert torch.equal(images.grad, torch.ones_like(images))
+
+
+def test_noise_has_the_spread_asked_for_on_the_unit_scale():
+    images = torch.zeros(2, 3, 64, 64)
+    noisy = distortions.noise(images, torch.tensor([0.0, 0.1]), _rng())
+    assert torch.equal(noisy[0], images[0])
+    assert noisy[1].std().item() == pytest.approx(0.2, rel=0.05)
+
+
+@pytest.mark.parametrize("square", [True, False])
+def test_paste_keeps_the_share_asked_for(square):
+    images, under = torch.ones(64, 3, 32, 32), torch.zeros(64, 3, 32, 32)
+    pasted = distortions.paste(images, under, torch.full((64,), 0.5), _rng(), square=square)
+    assert pasted.mean().item() == pytest.approx(0.5, abs=0.03)
+    assert len(set(pasted.view(64, -1).sum(1).tolist()) | {0}) > 1 or square
+
+
+def test_crop_of_everything_changes_nothing():
+    images = torch.randn(2, 3, 16, 16, generator=_rng())
+    cropped = distortions.crop_resize(images, torch.ones(2), _rng())
+    torch.testing.assert_close(cropped, images, atol=1e-5, rtol=0)
+
+
+def test_soften_keeps_a_third_clean_and_changes_the_rest():
+    images = to_float(_pixels(12))
+    softened = distortions.soften(images, _rng())
+    changed = (softened - images).abs().flatten(1).amax(1) > 0
+    assert changed.tolist() == [False] * 4 + [True] * 8
+    assert torch.equal(softened, distortions.soften(images, _rng()))
+
+
+def test_principal_components_are_white_and_ordered():
+    pixels = torch.randint(256, (400, 3, 32, 32), generator=_rng(), dtype=torch.uint8)
+    mean, basis = fit_pca(pixels, 8)
+    codes = project(pixels, mean, basis)
+    torch.testing.assert_close(codes.T @ codes / 400, torch.eye(8), atol=1e-3, rtol=0)
+    assert torch.equal(basis, fit_pca(pixels, 8)[1])
+    assert (basis.gather(0, basis.abs().argmax(0, keepdim=True)) > 0).all()

@@ -1,0 +1,121 @@
+import pytest
+
+from fpbench.api import SpecError
+from fpbench.registry import load
+from fpbench.spec import read_suite, suite_names
+
+
+@pytest.fixture(scope="module")
+def catalogue():
+    return load(["fpbench.testing.fakes"])
+
+
+def problems(path, catalogue, **options):
+    with pytest.raises(SpecError) as caught:
+        read_suite(str(path), catalogue, **options)
+    return caught.value.problems
+
+
+def test_quickstart_ships_with_fpbench(catalogue):
+    assert "quickstart" in suite_names()
+    suite = read_suite("quickstart", catalogue)
+    assert suite.population.copies == 30
+    assert suite.population.images == 18
+    assert {m.component.name for m in suite.methods} == {
+        "hidden",
+        "scalable-gan",
+        "weight-modulation",
+    }
+
+
+def test_every_mistake_is_reported_at_once_with_its_line(suite_file, catalogue):
+    path = suite_file(
+        ('use = "perfect"', 'use = "perfct"'),
+        ('use = "blind"', 'use = "blind"\nbitz = 8'),
+        ("quality = [90, 50]", "quality = [90, 500]"),
+        ("[population]", "[populaton]"),
+        ("sigma = [0.1, 0.3]", 'sigma = [0.1, 0.3]\ncopies = "many"'),
+    )
+    found = problems(path, catalogue)
+    lines = path.read_text().splitlines()
+
+    def place(text):
+        return f"{path}:{next(i for i, line in enumerate(lines, 1) if text in line)}: "
+
+    assert len(found) == 5
+    expected = {
+        "perfct": "did you mean 'perfect'?",
+        "bitz": "did you mean 'bits'?",
+        "quality": "from 1 to 100, got 500",
+        "populaton": "did you mean 'population'?",
+        'copies = "many"': "integer",
+    }
+    for text, message in expected.items():
+        assert any(p.startswith(place(text)) and message in p for p in found), (text, found)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('use = "tiny-host"', "", "a key `use`"),
+        ('[host]\nuse = "tiny-host"', "", r"a table \[host\]"),
+        ('name = "fakes"', 'name = "No Spaces"', "suite.name"),
+        ('use = "blind"', 'use = "perfect"', "'perfect' twice"),
+        ("quality = [90, 50]", "quality = [90, 50]\nscored = [70.0]", r"\[70.0\] are not among"),
+        ("copies = 5", "copies = 1", "greater than or equal to 2"),
+        ("quality = [90, 50]", "quality = [90.5]", "whole numbers"),
+        ("[suite]", "[suite", "not valid TOML"),
+    ],
+)
+def test_mistakes_say_what_was_expected(suite_file, catalogue, old, new, message):
+    with pytest.raises(SpecError, match=message):
+        read_suite(str(suite_file((old, new))), catalogue)
+
+
+def test_unknown_suite_names_the_nearest(catalogue):
+    assert "did you mean 'quickstart'?" in problems("quickstrat", catalogue)[0]
+    assert "no such file" in problems("elsewhere/suite.toml", catalogue)[0]
+
+
+def test_assignments_change_values_and_components(suite_file, catalogue):
+    suite = read_suite(
+        str(suite_file()),
+        catalogue,
+        assignments=("population.copies=7", "dataset.use=image-folder", "dataset.path=/no/where"),
+    )
+    assert suite.population.copies == 7
+    assert suite.dataset.name == "image-folder"
+    assert suite.dataset.params.train == 64
+    assert "expected TABLE.KEY=VALUE" in problems(
+        suite_file(), catalogue, assignments=("nonsense",)
+    )[0]
+
+
+def test_selectors_choose_and_set_parameters(suite_file, catalogue):
+    suite = read_suite(
+        str(suite_file()),
+        catalogue,
+        methods=("blind[bits=32]",),
+        attacks=("jpeg[quality=70,30]", "gaussian-noise"),
+        seeds="0..2",
+    )
+    assert [(m.label, m.component.bits) for m in suite.methods] == [("blind", 32)]
+    assert [(a.label, a.strengths) for a in suite.attacks][0] == ("jpeg", (70.0, 30.0))
+    assert suite.attacks[1].label == "gaussian-noise"
+    assert suite.training.seeds == (0, 1, 2)
+
+
+def test_strengths_run_from_weak_to_strong(suite_file, catalogue):
+    suite = read_suite(str(suite_file(("[90, 50]", "[50, 90, 70]"))), catalogue)
+    assert suite.attacks[0].strengths == (90.0, 70.0, 50.0)
+
+
+def test_crosses_join_listed_attacks(suite_file, catalogue):
+    from fpbench.plan import make_plan
+
+    text = '[[crosses]]\nmodel = "weight-noise"\nimage = "jpeg"\n[population]'
+    suite = read_suite(str(suite_file(("[population]", text))), catalogue)
+    labels = [point.label for point in make_plan(suite, ()).points]
+    assert "weight-noise 0.3 + jpeg 50" in labels
+    wrong = text.replace('"jpeg"', '"bypass"')
+    assert "listed image attack" in problems(suite_file(("[population]", wrong)), catalogue)[0]

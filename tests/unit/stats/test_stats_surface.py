@@ -1,0 +1,14 @@
+import subprocess
+import sys
+
+import fpbench.stats
+
+
+def test_public_names_are_sorted_and_exist():
+    assert fpbench.stats.__all__ == sorted(fpbench.stats.__all__)
+    assert all(hasattr(fpbench.stats, name) for name in fpbench.stats.__all__)
+
+
+def test_importing_stats_loads_neither_torch_nor_scipy():
+    code = "import sys, fpbench.stats; sys.exit('torch' in sys.modules or 'scipy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
