@@ -375,7 +375,7 @@ class Run:
         measurer = Measurer(self._plan, self._store)
         write_samples(self._plan, measurer, self._folder / "samples")
         log = RecordLog(self._folder / "records.jsonl")
-        log.append(all_records(self._plan, self._store, outcomes, self._settings.command))
+        log.update(all_records(self._plan, self._store, outcomes, self._settings.command))
 
 
 def cell_label(cell: Cell) -> str:

@@ -28,7 +28,7 @@ def uniform(count: int, low: float, high: float, rng: torch.Generator) -> Tensor
 def soften(images: Tensor, rng: torch.Generator) -> Tensor:
     """A batch in which a third stays clean and the rest meets one of four distortions.
 
-    Noise of at most 0.2, blur of 0.4 to 1.2 pixels, halving and doubling, or JPEG of quality 45 to
+    Noise of at most 0.15, blur of 0.4 to 1.2 pixels, halving and doubling, or JPEG of quality 45 to
     95: the strengths an image may meet and still be worth having.
 
     Args:
@@ -44,7 +44,7 @@ def soften(images: Tensor, rng: torch.Generator) -> Tensor:
     return torch.cat(
         [
             plain,
-            noise(noisy, uniform(len(noisy), 0.0, 0.2, rng), rng),
+            noise(noisy, uniform(len(noisy), 0.0, 0.15, rng), rng),
             blur(blurred, uniform(len(blurred), 0.4, 1.2, rng)),
             half_resize(halved),
             jpeg(coded, uniform(len(coded), 45, 95, rng)),

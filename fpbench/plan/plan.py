@@ -171,7 +171,9 @@ def make_plan(suite: Suite, metrics: tuple[Metric[Any], ...]) -> Plan:
     data = _data_identity(suite)
     common = {"version": KEY_VERSION, "numerics": NUMERICS, "seed": suite.header.seed}
     host_key = digest({**common, "kind": "host", "host": identity(suite.host), "data": data})
-    reference_key = digest({**common, "kind": "reference", "data": data})
+    reference_key = digest(
+        {"version": KEY_VERSION, "numerics": NUMERICS, "kind": "reference", "data": data}
+    )
     fits = [
         Fit(
             index,

@@ -21,7 +21,7 @@ P = ParamSpec("P")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 """Shapes by method; `templates/macros.html.j2` draws the same ones in legends."""
 COLOURS = 8
-"""Colours by method: the style sheet's --series-0 …; with `MARKERS` out of step for more methods."""
+"""Colours by method: the style sheet's --series-0 and on."""
 
 _DPI = 72
 _CROWDED = 34  # letters of tick labels that stand beside one another
@@ -62,7 +62,8 @@ def _styled(draw: Callable[P, str]) -> Callable[P, str]:
 
         text = args[0]
         assert isinstance(text, Text)
-        with mpl.rc_context({**_STYLE, "svg.hashsalt": text.name}), warnings.catch_warnings():
+        settings: Any = {**_STYLE, "svg.hashsalt": text.name}
+        with mpl.rc_context(settings), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # letters the measuring font lacks are the browser's
             return draw(*args, **kwargs)
 
@@ -173,9 +174,9 @@ def curve(
 @_styled
 def forest(text: Text, rows: Sequence[Estimate]) -> str:
     """Scores with intervals, best first."""
-    labels = [textwrap.fill(f"{row.rank}  {row.label}", 24) for row in rows]
+    labels = [textwrap.fill(f"{row.rank}  {row.label}", 20) for row in rows]
     lines = sum(label.count("\n") + 1 for label in labels)
-    figure, axes = _axes(5.4, 0.75 + 0.27 * max(lines, 2))
+    figure, axes = _axes(4.8, 0.75 + 0.27 * max(lines, 2))
     for place, row in enumerate(rows):
         colour = _colour(row.index)
         if row.low is not None and row.high is not None:
@@ -200,7 +201,7 @@ def plane(text: Text, points: Sequence[Estimate], line: tuple[float, str] | None
         points: with `x`.
         line: a vertical level and what it is.
     """
-    figure, axes = _axes(5.4, 3.6)
+    figure, axes = _axes(4.8, 3.4)
     for point in points:
         colour = _colour(point.index)
         if point.low is not None and point.high is not None:
@@ -220,7 +221,7 @@ def plane(text: Text, points: Sequence[Estimate], line: tuple[float, str] | None
 @_styled
 def bars(text: Text, values: Sequence[float], index: int, line: float | None = None) -> str:
     """One bar for each bit."""
-    figure, axes = _axes(5.4, 2.2)
+    figure, axes = _axes(4.8, 2.1)
     axes.bar(range(1, len(values) + 1), values, color=_colour(index), width=0.8)
     if line is not None:
         axes.axhline(line, color=_MUTED, linewidth=1, linestyle=(0, (4, 3)))

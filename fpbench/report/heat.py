@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fpbench.report import show
-from fpbench.report.score import ATTRIBUTION, DISTANCE, MethodScore, within_budget
+from fpbench.report.score import ATTRIBUTION, DISTANCE, within_budget
 from fpbench.report.show import Notes, Shown
 from fpbench.report.tables import (
     DONE,
@@ -56,22 +56,23 @@ class HeatMap:
     notes: Sequence[tuple[int, str, str]]
 
 
-def heat_map(board: Board, scores: Mapping[str, MethodScore]) -> HeatMap:
+def heat_map(board: Board) -> HeatMap:
     """The map, one column for each method."""
     notes = Notes()
-    groups = []
     untouched = [point for point in board.points if point.label == NONE]
-    groups.append(HeatGroup("untouched", "", "", _rows(board, untouched, scores, notes)))
-    for attack in board.attacks:
-        groups.append(
+    groups = [
+        HeatGroup("untouched", "", "", _rows(board, untouched, notes)),
+        *(
             HeatGroup(
                 attack.label,
                 _sub(attack),
                 f"attacks/{attack.slug}.html",
-                _rows(board, attack.points, scores, notes),
+                _rows(board, attack.points, notes),
                 attack.unavailable,
             )
-        )
+            for attack in board.attacks
+        ),
+    ]
     return HeatMap(board.methods, groups, notes.listed())
 
 
@@ -84,25 +85,28 @@ def damage(board: Board, method: str, point: PointInfo) -> str:
     return f"{show.decibel(number.value)} dB" if number.done else ""
 
 
+def point_mark(board: Board, method: str, point: PointInfo) -> str:
+    """Whether a point counts in the score: "scored", "over budget", "damage unknown" or ""."""
+    if point.kind == "image":
+        return "scored" if point.scored else ""
+    if point.kind != "model":
+        return ""
+    within = [within_budget(board, method, seed, point) for seed in board.seeds]
+    if None in within:
+        return "damage unknown"
+    return "scored" if any(within) else "over budget"
+
+
 def _rows(
-    board: Board,
-    points: Sequence[PointInfo],
-    scores: Mapping[str, MethodScore],
-    notes: Notes,
+    board: Board, points: Sequence[PointInfo], notes: Notes
 ) -> list[tuple[PointInfo, list[HeatCell]]]:
     return [
-        (point, [_cell(board, method, point, scores, notes) for method in board.methods])
+        (point, [_cell(board, method, point, notes) for method in board.methods])
         for point in points
     ]
 
 
-def _cell(
-    board: Board,
-    method: MethodInfo,
-    point: PointInfo,
-    scores: Mapping[str, MethodScore],
-    notes: Notes,
-) -> HeatCell:
+def _cell(board: Board, method: MethodInfo, point: PointInfo, notes: Notes) -> HeatCell:
     number = board.number(method.label, point.label, ATTRIBUTION)
     link = f"methods/{method.slug}.html#{point.slug}"
     beside = damage(board, method.label, point)
@@ -112,26 +116,13 @@ def _cell(
     shown = Shown(
         show.share(number.value), beside, number.value, link=link, css=f"heat-{_level(number)}"
     )
-    return HeatCell(shown, 0, _mark(board, method.label, point, scores))
+    return HeatCell(shown, 0, point_mark(board, method.label, point))
 
 
 def _bits(board: Board, method: str, point: PointInfo) -> str:
     # Where no N is supported the bits still say whether something is read.
     number = board.number(method, point.label, "bit-accuracy")
     return f"bits {show.share(number.value)}" if number.outcome == DONE else ""
-
-
-def _mark(
-    board: Board, method: str, point: PointInfo, scores: Mapping[str, MethodScore]
-) -> str:
-    if point.kind == "image":
-        return "scored" if point.scored else ""
-    if point.kind != "model":
-        return ""
-    within = [within_budget(board, method, seed, point) for seed in board.seeds]
-    if None in within:
-        return "damage unknown"
-    return "scored" if any(within) else "over budget"
 
 
 def _level(number: Number) -> int:

@@ -103,15 +103,6 @@ def within_budget(board: Board, method: str, seed: int, point: PointInfo) -> boo
     return None if ratio is None else ratio <= board.budget
 
 
-def is_scored(board: Board, method: str, point: PointInfo) -> bool:
-    """Whether a point counts in the method's score, in any of its trainings."""
-    if point.kind == "image":
-        return point.scored
-    if point.kind != "model":
-        return False
-    return any(within_budget(board, method, seed, point) for seed in board.seeds)
-
-
 # -- one method --------------------------------------------------------------------------------
 
 
@@ -253,7 +244,7 @@ def _over_seeds(parts: Sequence[FamilyScore]) -> FamilyScore:
 
 
 def _shared_copies(board: Board) -> dict[str, int]:
-    """Family -> copies 0 … n_f - 1 that every method and point of it has; comparisons are paired."""
+    """Family -> copies 0 … n_f - 1 that all its methods and points have, since ranks are paired."""
     shared = {}
     for family, points in board.families().items():
         counts = [

@@ -85,6 +85,11 @@ def seconds(value: float | None) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}" if value >= 0.001 else "<0.001"
 
 
+def milliseconds(value: float | None) -> str:
+    """Seconds as milliseconds."""
+    return seconds(None if value is None else 1000 * value)
+
+
 def mebibytes(value: float | None) -> str:
     """Bytes as MiB."""
     return "–" if value is None else f"{value / 2**20:,.0f}"

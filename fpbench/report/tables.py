@@ -95,9 +95,14 @@ class PointInfo:
     scored: bool
 
     @property
+    def title(self) -> str:
+        """Its label, and a word for the point without a label of its own."""
+        return "untouched" if self.label == NONE else self.label
+
+    @property
     def short(self) -> str:
         """Its strength, or the attack where there is none."""
-        return f"{self.strength:g}" if self.strength is not None else self.label
+        return f"{self.strength:g}" if self.strength is not None else self.title
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,7 @@ class AttackInfo:
     def knob(self) -> str:
         """Name and unit of the strength."""
         name, unit = self.about.get("strength_name", ""), self.about.get("strength_unit", "")
-        return f"{name} ({unit})" if name and unit else str(name)
+        return f"{name} ({unit})" if name and unit and name != unit else str(name)
 
 
 class Board:
@@ -153,12 +158,14 @@ class Board:
     @cached_property
     def registered(self) -> int | None:
         """N of the suite."""
-        return self._score_setting("registered")
+        found: int | None = self._score_setting("registered")
+        return found
 
     @cached_property
     def false_rate(self) -> float | None:
         """α of the suite."""
-        return self._score_setting("false_rate")
+        found: float | None = self._score_setting("false_rate")
+        return found
 
     @cached_property
     def budget(self) -> float:
@@ -253,9 +260,7 @@ class Board:
         done = (method, seed, point) in self._touched
         return Number(outcome=DONE, reason="") if done else Number()
 
-    def at_seed(
-        self, method: str, seed: int, point: str, metric: str, variant: str = ""
-    ) -> Number:
+    def at_seed(self, method: str, seed: int, point: str, metric: str, variant: str = "") -> Number:
         """A number of one training."""
         record = self._rows.get((method, seed, point, metric, variant))
         if record is not None:

@@ -55,9 +55,9 @@ def _survival(ranked: Mapping[str, MethodScore]) -> Iterable[str]:
     every = [f for f in families if len(survivors[f]) == len(ranked)]
     nothing = [f for f in families if not survivors[f]]
     rule = f"(at least {SURVIVES:.0%} of images traced right at the scored strengths, on average)"
-    who = "every ranked method" if len(ranked) > 1 else next(iter(ranked))
+    who = "Every ranked method" if len(ranked) > 1 else next(iter(ranked))
     if every:
-        yield f"{_upper(who)} survives {join(every)} {rule}."
+        yield f"{who} survives {join(every)} {rule}."
         rule = ""
     by_who: dict[tuple[str, ...], list[str]] = {}
     for family in families:
@@ -68,9 +68,8 @@ def _survival(ranked: Mapping[str, MethodScore]) -> Iterable[str]:
         yield f"Only {join(labels)} {verb} {join(survived)} {rule}".rstrip() + "."
         rule = ""
     if nothing:
-        none = "No ranked method" if len(ranked) > 1 else f"{next(iter(ranked))} does not"
-        verb = "survives" if len(ranked) > 1 else "survive"
-        yield f"{none} {verb} {join(nothing)} {rule}".rstrip() + "."
+        none = "No ranked method survives" if len(ranked) > 1 else f"{who} does not survive"
+        yield f"{none} {join(nothing)} {rule}".rstrip() + "."
     kept = [f for f in families if any(s.families[f].not_removed for s in ranked.values())]
     if kept:
         yield (
@@ -85,20 +84,18 @@ def _survivors(ranked: Mapping[str, MethodScore], family: str) -> list[str]:
 
 def _support(board: Board) -> Iterable[str]:
     for population in (10**6, 10**4):
-        numbers = {
-            m.label: board.number(m.label, NONE, ATTRIBUTION, f"n={population}")
-            for m in board.methods
-        }
-        asked = {label: n for label, n in numbers.items() if n.outcome in ("done", "not-supported")}
-        able = [label for label, n in asked.items() if n.done]
-        if asked and not able:
-            bits = sorted({int(m.about.get("bits", 0)) for m in board.methods if m.label in asked})
-            words = join([str(b) for b in bits])
-            yield f"No method supports {population:,} registered users at {words} bits."
-        elif asked:
+        numbers = [
+            (m, board.number(m.label, NONE, ATTRIBUTION, f"n={population}")) for m in board.methods
+        ]
+        asked = [(m, n) for m, n in numbers if n.outcome in ("done", "not-supported")]
+        able = [method.label for method, number in asked if number.done]
+        if able:
             verb = "supports" if len(able) == 1 else "support"
-            yield f"{join(able)} {verb} {population:,} registered users."
+            yield f"{join(able)} {verb} {population:,} registered users at this α."
             return
+        if asked and population == 10**4:
+            bits = join([str(b) for b in sorted({m.about.get("bits", 0) for m, _ in asked})])
+            yield f"No method supports {population:,} or more registered users at {bits} bits."
 
 
 def _accusations(board: Board) -> Iterable[str]:
@@ -127,7 +124,3 @@ def join(words: Sequence[str]) -> str:
     if len(words) > _NAMED + 1:
         words = [*words[:_NAMED], f"{len(words) - _NAMED} more"]
     return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
-
-
-def _upper(text: str) -> str:
-    return text if text[:1].isupper() else text[:1].upper() + text[1:] if text[:5] == "every" else text

@@ -26,12 +26,38 @@ class RecordLog:
         self._path = path
 
     def read(self) -> dict[str, dict[str, Any]]:
-        """The latest record of each identity, in order of first appearance.
+        """The latest record of each identity that was not withdrawn.
 
         Raises:
             StoreError: a complete line is not a record. (An incomplete last line is what a kill
                 leaves behind; it was never committed and is passed over.)
         """
+        return {k: r for k, r in self._latest().items() if not r.get("withdrawn")}
+
+    def update(self, records: Iterable[Mapping[str, Any]]) -> int:
+        """Append what makes `records` the current ones; returns the number of lines.
+
+        New and changed records are appended; those that are current now and not among `records`
+        are withdrawn by a line that says so.
+        """
+        latest = self._latest()
+        lines = []
+        wanted = set()
+        for record in records:
+            wanted.add(record["record_id"])
+            known = latest.get(record["record_id"])
+            if known is not None and content(known) == content(record):
+                continue
+            lines.append({**record, "supersedes": None if known is None else _name(known)})
+        for identity, known in latest.items():
+            if identity not in wanted and not known.get("withdrawn"):
+                gone = {"record_id": identity, "withdrawn": True, "supersedes": _name(known)}
+                lines.append(gone)
+        if lines:
+            self._write("".join(canonical_json(line) + "\n" for line in lines))
+        return len(lines)
+
+    def _latest(self) -> dict[str, dict[str, Any]]:
         latest: dict[str, dict[str, Any]] = {}
         for number, line in enumerate(self._lines(), start=1):
             try:
@@ -44,20 +70,6 @@ class RecordLog:
                     path=str(self._path),
                 ) from None
         return latest
-
-    def append(self, records: Iterable[Mapping[str, Any]]) -> int:
-        """Append the records that are new or differ from the latest; returns how many."""
-        latest = self.read()
-        fresh = []
-        for record in records:
-            known = latest.get(record["record_id"])
-            if known is not None and content(known) == content(record):
-                continue
-            supersedes = digest(content(known)) if known is not None else None
-            fresh.append(canonical_json({**record, "supersedes": supersedes}))
-        if fresh:
-            self._write("".join(line + "\n" for line in fresh))
-        return len(fresh)
 
     def _lines(self) -> list[str]:
         if not self._path.is_file():
@@ -78,3 +90,7 @@ class RecordLog:
 def content(record: Mapping[str, Any]) -> dict[str, Any]:
     """What a record says, without when and how fast it was made."""
     return {k: v for k, v in record.items() if k not in VOLATILE and k != "supersedes"}
+
+
+def _name(record: Mapping[str, Any]) -> str:
+    return digest(content(record))

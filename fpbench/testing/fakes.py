@@ -42,10 +42,12 @@ class TinyHostParams(Params):
     Attributes:
         steps: training steps.
         step_s: seconds that each takes, so that tests can interrupt it.
+        checkpoint_steps: steps between two checkpoints; 0 = as time goes.
     """
 
     steps: Annotated[int, Field(ge=1)] = 5
     step_s: Annotated[float, Field(ge=0)] = 0.0
+    checkpoint_steps: Annotated[int, Field(ge=0)] = 0
 
 
 class TinyHost(Host[TinyHostParams]):
@@ -60,7 +62,8 @@ class TinyHost(Host[TinyHostParams]):
         """A few regression steps, checkpointed like any training."""
         from fpbench.testing import networks
 
-        return networks.fit_linear(images, ctx, self.params.steps, self.params.step_s)
+        p = self.params
+        return networks.fit_linear(images, ctx, p.steps, p.step_s, p.checkpoint_steps)
 
     def assemble(self, state: State, ctx: Context) -> Generator:
         """See `Host.assemble`."""
@@ -165,6 +168,7 @@ class BrokenParams(FakeParams):
     """Where it breaks.
 
     Attributes:
+        bits: K.
         where: the fault.
     """
 

@@ -60,13 +60,20 @@ def coins(images: Tensor, bits: int) -> Tensor:
     return torch.where(mixed > 0, 1.0, -1.0).float()
 
 
-def fit_linear(images: ImageStream, ctx: Context, steps: int, step_s: float) -> State:
+def fit_linear(
+    images: ImageStream, ctx: Context, steps: int, step_s: float, checkpoint_steps: int
+) -> State:
     """Regress images on random latents; the result matters less than that it is trained."""
     with ctx.seeded("init"):
         model = LinearImages(images.size).to(ctx.device)
     adam = torch.optim.Adam(model.parameters(), lr=1e-2)
     with TrainingRun(
-        ctx, "tiny", steps=steps, modules={"model": model}, optimisers={"model": adam}
+        ctx,
+        "tiny",
+        steps=steps,
+        modules={"model": model},
+        optimisers={"model": adam},
+        checkpoint_steps=checkpoint_steps,
     ) as run:
         for _ in run:
             latents = torch.randn(4, LATENT, generator=run.rng("latents")).to(ctx.device)

@@ -46,6 +46,7 @@ class TrainingRun:
         modules: trained modules, by name.
         optimisers: their optimisers, by name.
         averages: moving averages, by name.
+        checkpoint_steps: save every so many steps too; 0 = only as time goes.
 
     Attributes:
         memory: plain floats that the plugin carries from step to step (e.g. a running accuracy);
@@ -64,6 +65,7 @@ class TrainingRun:
         modules: Mapping[str, nn.Module],
         optimisers: Mapping[str, Optimizer],
         averages: Mapping[str, Averaged] | None = None,
+        checkpoint_steps: int = 0,
     ) -> None:
         self._ctx = ctx
         self._name = name
@@ -71,6 +73,7 @@ class TrainingRun:
         self._modules = dict(modules)
         self._modules |= {f"average.{key}": a.module for key, a in (averages or {}).items()}
         self._optimisers = dict(optimisers)
+        self._checkpoint_steps = checkpoint_steps
         self._curve: list[tuple[int, dict[str, float]]] = []
         self._saved = 0
         self._next = 0
@@ -97,7 +100,8 @@ class TrainingRun:
             yield self._next
             self._next += 1
             done = self._next == self._steps
-            if done or self._ctx.checkpoint_due():
+            counted = self._checkpoint_steps and self._next % self._checkpoint_steps == 0
+            if done or counted or self._ctx.checkpoint_due():
                 self._save()
             last = self._curve[-1][1] if self._curve else {}
             text = " ".join(f"{key} {value:.3g}" for key, value in last.items())

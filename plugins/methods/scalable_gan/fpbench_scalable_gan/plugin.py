@@ -62,15 +62,15 @@ class ScalableGANParams(Params):
     batch: Annotated[int, Field(ge=8, multiple_of=8)] = 32
     pair_steps: Annotated[int, Field(ge=0)] = 1000
     pair_learning_rate: Rate = 3e-3
-    joint_steps: Count = 400
-    image_learning_rate: Rate = 1e-3
+    joint_steps: Count = 450
+    image_learning_rate: Rate = 5e-4
     code_learning_rate: Rate = 2e-3
-    discriminator_learning_rate: Rate = 1e-3
+    discriminator_learning_rate: Rate = 2e-4
     latent_weight: Weight = 0.1
-    adversarial_weight: Weight = 0.05
-    consistency_weight: Weight = 10.0
-    pair_weight: Weight = 2.0
-    penalty_weight: Weight = 0.01
+    adversarial_weight: Weight = 0.03
+    consistency_weight: Weight = 14.0
+    pair_weight: Weight = 4.0
+    penalty_weight: Weight = 0.05
 
 
 class ScalableGAN(Method[ScalableGANParams]):

@@ -36,7 +36,7 @@ class WeightModulationParams(Params):
     Attributes:
         bits: length of a code, K.
         hardened: whether the reader trains on distorted images (noise, blur, resizing, JPEG).
-            Give it about 1.7 times the steps.
+            Give it half as many steps again and a likeness weight of 40.
         embedding_dim: size of the code's embedding.
         code_gain: spread of the factors about 1 at the start; 1.0 costs quality, 0.3 does not.
         reader_channels: channels of the reader's first convolution.
@@ -56,7 +56,7 @@ class WeightModulationParams(Params):
     steps: Count = 450
     image_learning_rate: Rate = 5e-4
     code_learning_rate: Rate = 2e-3
-    likeness_weight: Annotated[float, Field(ge=0)] = 20.0
+    likeness_weight: Annotated[float, Field(ge=0)] = 24.0
 
 
 class WeightModulation(Method[WeightModulationParams]):

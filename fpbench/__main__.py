@@ -1,0 +1,5 @@
+"""`python -m fpbench`."""
+
+from fpbench.cli.main import main
+
+main()

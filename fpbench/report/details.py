@@ -1,0 +1,277 @@
+"""The pages of single methods and attacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from fpbench.report import charts, show
+from fpbench.report.heat import damage, point_mark
+from fpbench.report.overview import Grid, grid
+from fpbench.report.score import ATTRIBUTION, DISTANCE, NOT_REMOVED, FamilyScore, MethodScore
+from fpbench.report.show import Shown
+from fpbench.report.standings import RATES, SOURCES, accusation_bound
+from fpbench.report.tables import NONE, AttackInfo, Board, MethodInfo, PointInfo
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A strip of sample images."""
+
+    file: str
+    caption: str
+
+
+# -- a method ----------------------------------------------------------------------------------
+
+
+def card(board: Board, method: MethodInfo) -> list[tuple[str, str]]:
+    """What the records say about the method."""
+    about = method.about
+    facts = [
+        ("Method", f"{about.get('name', method.label)} version {about.get('version', '?')}"),
+        ("Placement", str(about.get("placement", ""))),
+        ("Bits", str(about.get("bits", ""))),
+        ("Parameters", show.plain(about.get("params", {}))),
+        ("Training seeds", ", ".join(map(str, board.seeds))),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def family_rows(score: MethodScore) -> list[tuple[str, str, str]]:
+    """(family, right-rate, scored points) of a score."""
+    return [
+        (family, show.share(part.value), _points(part)) for family, part in score.families.items()
+    ]
+
+
+def _points(part: FamilyScore) -> str:
+    if part.points == (NONE,):
+        return f"{NOT_REMOVED}: clean rate"
+    listed = ", ".join("clean rate" if label == NONE else label for label in part.points)
+    return f"{listed} ({NOT_REMOVED} in some trainings)" if part.not_removed else listed
+
+
+@dataclass(frozen=True)
+class PointRow:
+    """One point of a method, with the record its right-rate comes from."""
+
+    point: PointInfo
+    mark: str
+    cells: Sequence[Shown]
+    record: str
+
+
+@dataclass(frozen=True)
+class PointTable:
+    """All points of a method."""
+
+    heads: Sequence[tuple[str, str]]
+    rows: Sequence[PointRow]
+    grid: Grid
+
+
+def point_table(board: Board, method: MethodInfo) -> PointTable:
+    """Every point with everything that is read there."""
+    heads, readers = zip(*_point_columns(board, method), strict=True)
+    rows = []
+    for point in board.points:
+        ids = board.number(method.label, point.label, ATTRIBUTION).ids
+        cells = [read(point) for read in readers]
+        mark = point_mark(board, method.label, point)
+        rows.append(PointRow(point, mark, cells, ids[0][:12] if ids else ""))
+    numbered = grid("", [], ((row.point.label, row.cells) for row in rows))
+    return PointTable(heads, rows, numbered)
+
+
+def _point_columns(
+    board: Board, method: MethodInfo
+) -> Iterable[tuple[tuple[str, str], Callable[[PointInfo], Shown]]]:
+    def rate(metric: str, variant: str = "") -> Callable[[PointInfo], Shown]:
+        def read(point: PointInfo) -> Shown:
+            number = board.number(method.label, point.label, metric, variant)
+            return show.cell(number, show.share(number.value), show.interval(number))
+
+        return read
+
+    def detail(key: str) -> Callable[[PointInfo], Shown]:
+        def read(point: PointInfo) -> Shown:
+            number = board.number(method.label, point.label, ATTRIBUTION)
+            value = number.detail.get(key)
+            return Shown(show.share(value), sort=value) if number.done else show.missing(number)
+
+        return read
+
+    def counts(point: PointInfo) -> Shown:
+        number = board.number(method.label, point.label, "bit-accuracy")
+        if not number.clusters:
+            return Shown("–")
+        return Shown(f"{number.clusters} × {number.n / number.clusters:g}", sort=number.n)
+
+    yield ("Right", "↑"), rate(ATTRIBUTION)
+    yield ("Wrong", "↓"), detail("wrong")
+    yield ("None", ""), detail("none")
+    yield ("Bit accuracy", "↑"), rate("bit-accuracy")
+    yield ("Code accuracy", "↑"), rate("bit-accuracy", "code")
+    for variant, power in RATES.items():
+        yield (f"TPR at FPR {power}", "↑"), rate("verification", f"fpr={variant}")
+    yield ("Detection", "↑"), rate("detection")
+    yield ("AUROC", "↑"), rate("detection", "auroc")
+    yield ("Damage: PSNR", "dB"), lambda point: _damage(board, method, point, "psnr")
+    yield ("Damage: SSIM", "0–1"), lambda point: _damage(board, method, point, "ssim")
+    yield ("Fréchet distance", "over untouched"), lambda p: _distance(board, method, p)
+    yield ("Copies × images", ""), counts
+
+
+def _damage(board: Board, method: MethodInfo, point: PointInfo, variant: str) -> Shown:
+    if point.label == NONE:
+        return Shown("–")
+    number = board.number(method.label, point.label, "damage", variant)
+    text = show.decibel if variant == "psnr" else show.share
+    return show.cell(number, text(number.value))
+
+
+def _distance(board: Board, method: MethodInfo, point: PointInfo) -> Shown:
+    if point.kind == "image":
+        return Shown("–")
+    number = board.number(method.label, point.label, DISTANCE, "copies")
+    ratio = number.detail.get("ratio_to_untouched")
+    return show.cell(number, show.distance(number.value), show.ratio(ratio))
+
+
+def bit_errors(board: Board, method: MethodInfo) -> tuple[str, list[tuple[int, str]]]:
+    """Chart and numbers of the share of wrong readings of each bit, untouched; empty if unknown."""
+    number = board.number(method.label, NONE, "bit-accuracy")
+    values = number.detail.get("per_bit") if number.done else None
+    if not values:
+        return "", []
+    words = charts.Text(
+        "bits",
+        f"{method.label}: error of each bit, untouched images",
+        f"{len(values)} bars; chance is 0.5; the numbers are in the table below.",
+        x="bit",
+        y="share read wrong (↓)",
+    )
+    svg = charts.bars(words, values, method.index, line=0.5)
+    return svg, [(place, show.share(value)) for place, value in enumerate(values, start=1)]
+
+
+def accusations_of(board: Board, method: MethodInfo) -> Grid:
+    """False accusations by point and source."""
+
+    def cell(point: PointInfo, source: str) -> Shown:
+        if source == "real" and point.kind in ("model", "cross"):
+            return Shown("–")
+        number = board.number(method.label, point.label, "false-accusation", source)
+        return show.cell(number, show.rate(number.value), accusation_bound(number))
+
+    return grid(
+        "False accusations by source: realised rate (↓), bound, count",
+        SOURCES,
+        ((p.title, [cell(p, source) for source in SOURCES]) for p in board.points),
+    )
+
+
+def costs(board: Board, method: MethodInfo) -> list[tuple[str, str]]:
+    """(what, how much), in the unit that it is printed in."""
+    cost = board.number(method.label, NONE, "cost").cost
+    facts = [
+        ("Training the host (shared by all methods)", cost.get("host_fit_s"), "s", show.seconds),
+        ("Training the method", cost.get("fit_s"), "s", show.seconds),
+        ("Issuing one more copy", cost.get("issue_s"), "s", show.seconds),
+        ("Extracting", cost.get("extract_s_per_image"), "ms/image", show.milliseconds),
+        ("Peak memory of training", cost.get("peak_memory_bytes"), "MiB", show.mebibytes),
+    ]
+    return [(name, f"{text(v)} {unit}") for name, v, unit, text in facts if v is not None]
+
+
+def method_strips(board: Board, method: MethodInfo) -> tuple[list[Strip], list[Strip]]:
+    """Strips of untouched copies beside the host, and of attacked images."""
+    samples = board.inputs.samples
+    own = samples.methods.get(method.label)
+    if own is None:
+        return [], []
+    strips = [Strip(samples.host, "host")] if samples.host else []
+    strips += [Strip(f, f"copy of user {user}") for user, f in enumerate(own.codes)]
+    if own.residual:
+        strips.append(Strip(own.residual, "copy of user 0 − host, × 10"))
+    attacked = [
+        Strip(own.points[p.label], _caption(board, method, p))
+        for p in board.points
+        if p.label in own.points
+    ]
+    return strips, attacked
+
+
+# -- an attack ---------------------------------------------------------------------------------
+
+
+def attack_card(board: Board, attack: AttackInfo) -> list[tuple[str, str]]:
+    """What the records say about the attack."""
+    about = attack.about
+    level = {"image": "images", "model": "the copy", "cross": "the copy, then its images"}
+    strengths = ", ".join(p.short for p in attack.points if p.strength is not None)
+    clean = about.get("clean_images")
+    facts = [
+        ("Attack", f"{about.get('name', attack.label)} version {about.get('version', '?')}"),
+        ("Changes", level.get(attack.kind, "")),
+        ("Family", attack.family),
+        ("Strength", f"{attack.knob}: {strengths}" if strengths else "done or not done"),
+        ("Adversary holds", show.plain(about.get("access", []))),
+        ("Clean images it owns", str(clean) if clean else ""),
+        ("Parameters", show.plain(about.get("params", {}))),
+        ("Scored strengths", _scored(board, attack)),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def _scored(board: Board, attack: AttackInfo) -> str:
+    if attack.kind == "image":
+        return ", ".join(p.short for p in attack.points if p.scored) or "none"
+    if attack.kind == "model":
+        return f"those with a Fréchet distance within ×{board.budget:g} of the untouched copy's"
+    return "none: crosses are shown and not scored"
+
+
+def attack_strips(board: Board, attack: AttackInfo) -> list[tuple[str, list[Strip]]]:
+    """(method, its strips: untouched and attacked)."""
+    samples = board.inputs.samples
+    found = []
+    for method in board.methods:
+        own = samples.methods.get(method.label)
+        if own is None:
+            continue
+        strips = [Strip(own.codes[0], "untouched")] if own.codes else []
+        attacked = [
+            Strip(own.points[p.label], _caption(board, method, p))
+            for p in attack.points
+            if p.label in own.points
+        ]
+        if attacked:
+            found.append((method.label, strips + attacked))
+    return found
+
+
+def _caption(board: Board, method: MethodInfo, point: PointInfo) -> str:
+    number = board.number(method.label, point.label, ATTRIBUTION)
+    right = f"right {show.share(number.value)}" if number.done else ""
+    return ", ".join(filter(None, (point.label, right, damage(board, method.label, point))))
+
+
+def sample_sheets(board: Board) -> dict[str, list[Strip]]:
+    """Method -> host, copies, residual, and each attack at its strongest point."""
+    sheets = {}
+    for method in board.methods:
+        strips, _ = method_strips(board, method)
+        own = board.inputs.samples.methods.get(method.label)
+        if own is None:
+            continue
+        last = [a.points[-1] for a in board.attacks if a.points]
+        strips += [
+            Strip(own.points[p.label], _caption(board, method, p))
+            for p in last
+            if p.label in own.points
+        ]
+        if strips:
+            sheets[method.label] = strips
+    return sheets

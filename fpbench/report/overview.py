@@ -1,0 +1,250 @@
+"""What the first page shows beside the main table, the heat map and the curves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fpbench.report import charts, show
+from fpbench.report.score import ATTRIBUTION, DISTANCE, MethodScore
+from fpbench.report.show import Notes, Shown
+from fpbench.report.standings import SOURCES, accusation_bound, order, rank_text
+from fpbench.report.tables import NONE, Board, PointInfo
+
+_LISTED = 6
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How many cells there are numbers for, and why not for the others.
+
+    Attributes:
+        total: cells the suite asks for.
+        done: cells with numbers.
+        counts: (outcome, cells) of the others.
+        reasons: (outcome, cells, reason, examples).
+        unavailable: (what, reason) of components no plugin could offer.
+    """
+
+    total: int
+    done: int
+    counts: Sequence[tuple[str, int]]
+    reasons: Sequence[tuple[str, int, str, str]]
+    unavailable: Sequence[tuple[str, str]]
+
+
+def coverage(board: Board) -> Coverage:
+    """Count the cells by outcome and gather reasons."""
+    counts: Counter[str] = Counter()
+    cells: dict[tuple[str, str], list[str]] = {}
+    for method, seed, point, number in board.cells():
+        counts[number.outcome] += 1
+        if not number.done:
+            name = f"{method.label} under {point.label}"
+            name += f" (training seed {seed})" if len(board.seeds) > 1 else ""
+            cells.setdefault((number.outcome, number.reason), []).append(name)
+    reasons = [
+        (show.WORDS.get(outcome, outcome), len(names), reason, _examples(names))
+        for (outcome, reason), names in cells.items()
+    ]
+    lacking = [(f"method {m.label}", m.unavailable) for m in board.methods if m.unavailable]
+    lacking += [(f"attack {a.label}", a.unavailable) for a in board.attacks if a.unavailable]
+    others = [(show.WORDS.get(o, o), n) for o, n in sorted(counts.items()) if o != "done"]
+    return Coverage(counts.total(), counts["done"], others, reasons, lacking)
+
+
+def _examples(names: Sequence[str]) -> str:
+    more = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+# -- charts of scores --------------------------------------------------------------------------
+
+
+def forest(board: Board, scores: Mapping[str, MethodScore]) -> str:
+    """Scores with intervals; empty where no method has a score."""
+    rows = [row for row in _estimates(board, scores) if row.rank != "–"]
+    if not rows:
+        return ""
+    words = charts.Text(
+        "forest",
+        "Scores with intervals, best first",
+        f"{len(rows)} ranked methods; equal ranks are ties; the numbers are in the table below.",
+        x="score: mean right-rate over attack families",
+    )
+    return charts.forest(words, rows)
+
+
+def plane(board: Board, scores: Mapping[str, MethodScore]) -> str:
+    """Fréchet distance against score; empty where no method has both."""
+    points = [row for row in _estimates(board, scores) if row.x is not None]
+    if not points:
+        return ""
+    hosts = [
+        board.number(m.label, NONE, DISTANCE, "copies").detail.get("host") for m in board.methods
+    ]
+    host = next((h for h in hosts if isinstance(h, int | float)), None)
+    words = charts.Text(
+        "plane",
+        "Quality against robustness",
+        f"{len(points)} methods; left is better images, up is more robust; the numbers are in the "
+        "table below.",
+        x="Fréchet distance, copies to real (← better)",
+        y="score (better →)",
+    )
+    return charts.plane(words, points, None if host is None else (float(host), "host"))
+
+
+def _estimates(board: Board, scores: Mapping[str, MethodScore]) -> list[charts.Estimate]:
+    rows = []
+    for method in order(board, scores):
+        score = scores[method.label]
+        if score.value is None:
+            continue
+        quality = board.number(method.label, NONE, DISTANCE, "copies")
+        rows.append(
+            charts.Estimate(
+                method.label,
+                method.index,
+                score.value,
+                score.low,
+                score.high,
+                quality.value if quality.done else None,
+                score.seeds,
+                rank_text(score),
+            )
+        )
+    return rows
+
+
+def score_rows(board: Board, scores: Mapping[str, MethodScore]) -> list[tuple[str, list[str]]]:
+    """The numbers behind both charts: rank, score, interval, ties, distance."""
+    rows = []
+    for method in order(board, scores):
+        score = scores[method.label]
+        quality = board.number(method.label, NONE, DISTANCE, "copies")
+        cells = [
+            rank_text(score),
+            show.share(score.value),
+            show.span(score.low, score.high) or "–",
+            ", ".join(score.ties) or "–",
+            show.distance(quality.value),
+        ]
+        rows.append((method.label, cells))
+    return rows
+
+
+# -- attribution against N, false accusations --------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of cells with notes.
+
+    Attributes:
+        caption: of the table.
+        heads: column heads.
+        rows: (row head, cells).
+        notes: reasons of cells without a number.
+        numbering: finds the note of a cell.
+    """
+
+    caption: str
+    heads: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[Shown]]]
+    notes: Sequence[tuple[int, str, str]]
+    numbering: Notes
+
+
+def grid(caption: str, heads: Sequence[str], rows: Iterable[tuple[str, Sequence[Shown]]]) -> Grid:
+    """A grid with its notes numbered."""
+    listed, notes = list(rows), Notes()
+    for _, cells in listed:
+        for shown in cells:
+            if shown.reason:
+                notes.number(shown)
+    return Grid(caption, heads, listed, notes.listed(), notes)
+
+
+def populations(board: Board) -> Grid:
+    """Right-rate of untouched images against the number of registered users."""
+    own = "the suite's N" if board.registered is None else f"N = {board.registered:,} (suite)"
+    columns = {own: "", "N = 100": "n=100", "N = 10⁴": "n=10000", "N = 10⁶": "n=1000000"}
+    columns["closed set, issued only"] = "closed"
+
+    def cell(method: str, variant: str) -> Shown:
+        number = board.number(method, NONE, ATTRIBUTION, variant)
+        return show.cell(number, show.share(number.value), show.interval(number))
+
+    return grid(
+        "Share of untouched images traced to their own user among N registered users (↑)",
+        list(columns),
+        ((m.label, [cell(m.label, v) for v in columns.values()]) for m in board.methods),
+    )
+
+
+def accusations(board: Board) -> list[Grid]:
+    """One table for each source of negatives: points × methods."""
+    heads = [method.label for method in board.methods]
+    titles = {
+        "real": "real images, attacked alike",
+        "host": "images of the host, attacked alike",
+        "unregistered": "images of copies whose user is not registered",
+    }
+
+    def cell(method: str, point: PointInfo, source: str) -> Shown:
+        number = board.number(method, point.label, "false-accusation", source)
+        return show.cell(number, show.rate(number.value), accusation_bound(number))
+
+    return [
+        grid(
+            f"False accusations on {titles[source]}: realised rate (↓), bound, count",
+            heads,
+            (
+                (point.title, [cell(m.label, point, source) for m in board.methods])
+                for point in board.points
+                # Real images meet no model, so no model attack changes them.
+                if source != "real" or point.kind not in ("model", "cross")
+            ),
+        )
+        for source in SOURCES
+    ]
+
+
+# -- how to repeat it --------------------------------------------------------------------------
+
+
+def reproducibility(board: Board) -> list[tuple[str, list[str]]]:
+    """What a reader needs to repeat the run, as (name, distinct values)."""
+    records, suite = board.records, board.suite
+    header: Mapping[str, Any] = suite.get("suite") or (records[0]["suite"] if records else {})
+    measured = [r for r in records if r["metric"]]
+    environments = [r.get("environment") or {} for r in measured]
+    dates = sorted(r["created_utc"] for r in measured if r.get("created_utc"))
+    facts: list[tuple[str, list[str]]] = [
+        ("Suite", [f"{header.get('name', '?')}, version {header.get('version', '?')}"]),
+        ("Suite seed", [str(header.get("seed", "?"))]),
+        ("Training seeds", [", ".join(map(str, board.seeds))]),
+        ("Data set", _distinct(_component(r["dataset"]) for r in records)),
+        ("Host", _distinct(_component(r["host"]) for r in records)),
+        ("Command", _distinct(r.get("command", "") for r in records)),
+        ("Device", _distinct(str(e.get("device", "")) for e in environments)),
+        ("Threads", _distinct(str(e.get("threads", "")) for e in environments)),
+        ("Platform", _distinct(str(e.get("platform", "")) for e in environments)),
+        ("Python", _distinct(str(e.get("python", "")) for e in environments)),
+        ("Packages", _distinct(show.plain(e.get("packages", {})) for e in environments)),
+        ("Record schema", _distinct(str(r["schema_version"]) for r in records)),
+        ("Measured", [" to ".join(dict.fromkeys((dates[0], dates[-1])))] if dates else []),
+    ]
+    return [(name, values) for name, values in facts if values]
+
+
+def _component(part: Mapping[str, Any]) -> str:
+    params = show.plain(part.get("params", {}))
+    return f"{part.get('name')} {part.get('version')}" + (f" ({params})" if params else "")
+
+
+def _distinct(values: Iterable[str]) -> list[str]:
+    return [value for value in dict.fromkeys(values) if value]

@@ -1,0 +1,289 @@
+"""The main table: one row for each method, and the same numbers as a plain file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from fpbench.report import show
+from fpbench.report.score import ATTRIBUTION, DISTANCE, MethodScore
+from fpbench.report.show import Notes, Shown
+from fpbench.report.tables import NONE, Board, MethodInfo, Number
+
+SOURCES = ("real", "host", "unregistered")
+RATES = {"0.01": "10⁻²", "0.001": "10⁻³", "1e-06": "10⁻⁶"}
+"""False positive rates: as records write them -> as people do."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the main table.
+
+    Attributes:
+        head: its name.
+        hint: unit and better direction.
+        read: method -> cell.
+        better: "high", "low" or "" where neither end is.
+        group: heading over several columns.
+    """
+
+    head: str
+    hint: str
+    read: Callable[[MethodInfo], Shown]
+    better: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method."""
+
+    method: MethodInfo
+    rank: Shown
+    cells: Sequence[Shown]
+
+
+@dataclass(frozen=True)
+class Standings:
+    """The table: ranked methods first, then the others in the order of the suite."""
+
+    columns: Sequence[Column]
+    groups: Sequence[tuple[str, int]]
+    rows: Sequence[Row]
+    notes: Sequence[tuple[int, str, str]]
+    numbering: Notes
+
+
+def standings(board: Board, scores: Mapping[str, MethodScore]) -> Standings:
+    """Build the main table."""
+    columns = _columns(board, scores)
+    rows = [
+        Row(method, _rank(scores[method.label]), [column.read(method) for column in columns])
+        for method in order(board, scores)
+    ]
+    rows = _mark_best(columns, rows, scores)
+    notes = Notes()
+    for row in rows:
+        for shown in (row.rank, *row.cells):
+            if shown.reason:
+                notes.number(shown)
+    groups: list[tuple[str, int]] = []
+    for column in columns:
+        if groups and groups[-1][0] == column.group:
+            groups[-1] = (column.group, groups[-1][1] + 1)
+        else:
+            groups.append((column.group, 1))
+    return Standings(columns, groups, rows, notes.listed(), notes)
+
+
+def order(board: Board, scores: Mapping[str, MethodScore]) -> list[MethodInfo]:
+    """Methods, best first; those without a rank last."""
+
+    def key(method: MethodInfo) -> tuple[bool, int, float, int]:
+        score = scores[method.label]
+        return score.rank is None, score.rank or 0, -(score.value or 0.0), method.index
+
+    return sorted(board.methods, key=key)
+
+
+def rank_text(score: MethodScore) -> str:
+    """The rank; "=" marks one that is shared."""
+    if score.rank is None:
+        return "–"
+    return f"{score.rank}=" if score.ties else str(score.rank)
+
+
+def _rank(score: MethodScore) -> Shown:
+    if score.rank is not None:
+        sub = f"tied with {len(score.ties)}" if score.ties else ""
+        return Shown(rank_text(score), sub, score.rank)
+    converged = not any("did not converge" in problem for problem in score.problems)
+    word = "not ranked" if converged else "did not converge"
+    return Shown(word, outcome="unranked", reason=score.reason)
+
+
+def _columns(board: Board, scores: Mapping[str, MethodScore]) -> list[Column]:
+    def rate(name: str, variant: str = "") -> Callable[[MethodInfo], Shown]:
+        def read(method: MethodInfo) -> Shown:
+            number = board.number(method.label, NONE, name, variant)
+            return show.cell(number, show.share(number.value), show.interval(number))
+
+        return read
+
+    def psnr(name: str) -> Callable[[MethodInfo], Shown]:
+        return lambda method: _psnr(board.number(method.label, NONE, name, "psnr"))
+
+    reading, quality, cost = "Reading of untouched images", "Images", "Cost"
+    up, down = "↑ 0–1", "↓ "
+    return [
+        Column("Score", up, lambda m: _score(scores[m.label], m), "high", "Robustness"),
+        Column("Worst attack", "↑ right", lambda m: _worst(scores[m.label]), "high", "Robustness"),
+        Column("Bit accuracy", up, rate("bit-accuracy"), "high", reading),
+        Column("Attribution", "↑ right", lambda m: _attribution(board, m), "high", reading),
+        *(
+            Column(f"TPR at FPR {power}", up, rate("verification", f"fpr={r}"), "high", reading)
+            for r, power in RATES.items()
+        ),
+        Column("False accusation", "↓ worst source", lambda m: _accused(board, m), "low", reading),
+        Column("PSNR to host", "↑ dB", psnr("imperceptibility"), "high", quality),
+        Column("SSIM to host", up, rate("imperceptibility", "ssim"), "high", quality),
+        Column("Likeness between codes", "↑ dB", psnr("code-influence"), "high", quality),
+        Column("Fréchet distance", "↓ own features", lambda m: _distance(board, m), "low", quality),
+        *(
+            Column(head, down + unit, _cost(board, name, text), "low", cost)
+            for head, unit, name, text in (
+                ("Training", "s", "fit_s", show.seconds),
+                ("Per user", "s", "issue_s", show.seconds),
+                ("Extraction", "ms/image", "extract_s_per_image", show.milliseconds),
+                ("Peak memory", "MiB", "peak_memory_bytes", show.mebibytes),
+            )
+        ),
+        Column("Counts", "copies × images × seeds", lambda m: _counts(board, m), "", "Basis"),
+    ]
+
+
+def _score(score: MethodScore, method: MethodInfo) -> Shown:
+    if score.value is None:
+        return Shown("no score", outcome="unranked", reason=score.reason)
+    link = f"methods/{method.slug}.html#score"
+    sub = show.span(score.low, score.high)
+    if len(score.seeds) > 1:
+        sub += f"\nseeds {show.span(min(score.seeds), max(score.seeds))}"
+    return Shown(show.share(score.value), sub.strip(), score.value, link=link)
+
+
+def _worst(score: MethodScore) -> Shown:
+    if score.worst is None:
+        return Shown("–")
+    label, value = score.worst
+    return Shown(show.share(value), label, value, css="name")
+
+
+def _attribution(board: Board, method: MethodInfo) -> Shown:
+    number = board.number(method.label, NONE, ATTRIBUTION)
+    wrong, none = (number.detail.get(k) for k in ("wrong", "none"))
+    sub = f"wrong {show.share(wrong)}\nnone {show.share(none)}"
+    return show.cell(number, show.share(number.value), sub)
+
+
+def _accused(board: Board, method: MethodInfo) -> Shown:
+    numbers = [
+        (board.number(method.label, NONE, "false-accusation", source), source) for source in SOURCES
+    ]
+    for number, _ in numbers:
+        if not number.done:
+            return show.missing(number)
+    number, source = max(numbers, key=lambda pair: pair[0].value or 0.0)
+    return show.cell(number, show.rate(number.value), f"{source}\n{accusation_bound(number)}")
+
+
+def accusation_bound(number: Number) -> str:
+    """Upper bound and count behind a realised rate."""
+    if len(number.seeds) > 1:
+        return f"seeds to {show.rate(max(number.seeds))}, n = {number.n:,} each"
+    bound = f"≤ {show.rate(number.high)}, " if number.high is not None else ""
+    return f"{bound}n = {number.n:,}"
+
+
+def _psnr(number: Number) -> Shown:
+    ends = (number.low, number.high)
+    if len(number.seeds) > 1:
+        ends = (min(number.seeds), max(number.seeds))
+    sub = "" if None in ends else " – ".join(map(show.decibel, ends))
+    return show.cell(number, show.decibel(number.value), sub)
+
+
+def _distance(board: Board, method: MethodInfo) -> Shown:
+    number = board.number(method.label, NONE, DISTANCE, "copies")
+    host = number.detail.get("host")
+    return show.cell(number, show.distance(number.value), f"host {show.distance(host)}")
+
+
+def _cost(
+    board: Board, name: str, text: Callable[[float | None], str]
+) -> Callable[[MethodInfo], Shown]:
+    def shown(method: MethodInfo) -> Shown:
+        number = board.number(method.label, NONE, "cost")
+        value = number.cost.get(name)
+        return replace(show.cell(number, text(value)), sort=value)
+
+    return shown
+
+
+def _counts(board: Board, method: MethodInfo) -> Shown:
+    number = board.number(method.label, NONE, ATTRIBUTION)
+    if not number.n:
+        number = board.number(method.label, NONE, "bit-accuracy")
+    if not number.clusters:
+        return Shown("–")
+    images = number.n / number.clusters
+    text = f"{number.clusters} × {images:g} × {len(board.seeds)}"
+    return Shown(text, sort=number.n * len(board.seeds), css="name")
+
+
+def _mark_best(
+    columns: Sequence[Column], rows: Sequence[Row], scores: Mapping[str, MethodScore]
+) -> list[Row]:
+    """Mark the best of each column, and all that print the same; ranks decide for the score."""
+    marked = [list(row.cells) for row in rows]
+    for place, column in enumerate(columns):
+        eligible = [
+            (cells[place].sort, cells[place].text)
+            for row, cells in zip(rows, marked, strict=True)
+            if cells[place].sort is not None and not scores[row.method.label].problems
+        ]
+        if not column.better or len(eligible) < 2:
+            continue
+        pick = max if column.better == "high" else min
+        best = pick(eligible, key=lambda pair: pair[0] or 0.0)[1]
+        for row, cells in zip(rows, marked, strict=True):
+            score = scores[row.method.label]
+            leads = score.rank == 1 if column.head == "Score" else cells[place].text == best
+            if leads and not score.problems:
+                cells[place] = replace(cells[place], best=True)
+    return [replace(row, cells=cells) for row, cells in zip(rows, marked, strict=True)]
+
+
+# -- as a file ---------------------------------------------------------------------------------
+
+
+def csv(board: Board, scores: Mapping[str, MethodScore]) -> str:
+    """The main table with full precision; what is missing is empty, its outcome beside it."""
+    import pandas as pd
+
+    frame = pd.DataFrame([_plain(board, m, scores[m.label]) for m in order(board, scores)])
+    text: str = frame.to_csv(index=False, lineterminator="\n")
+    return text
+
+
+def _plain(board: Board, method: MethodInfo, score: MethodScore) -> dict[str, object]:
+    row: dict[str, object] = {
+        "method": method.label,
+        "placement": method.about.get("placement", ""),
+        "bits": method.about.get("bits", ""),
+        "rank": score.rank,
+        "not_ranked_because": "; ".join(score.problems),
+        "score": score.value,
+        "score_low": score.low,
+        "score_high": score.high,
+        "worst_point": score.worst[0] if score.worst else "",
+        "worst_right_rate": score.worst[1] if score.worst else None,
+    }
+    for name, metric, variant in _PLAIN:
+        number = board.number(method.label, NONE, metric, variant)
+        row |= {name: number.value, f"{name}_outcome": number.outcome}
+        if metric not in (DISTANCE,):
+            row |= {f"{name}_low": number.low, f"{name}_high": number.high}
+    return row | dict(sorted(board.number(method.label, NONE, "cost").cost.items()))
+
+
+_PLAIN = (
+    ("bit_accuracy", "bit-accuracy", ""),
+    ("attribution_right", ATTRIBUTION, ""),
+    *((f"tpr_at_fpr_{r}", "verification", f"fpr={r}") for r in RATES),
+    *((f"false_accusation_{s}", "false-accusation", s) for s in SOURCES),
+    ("psnr_to_host_db", "imperceptibility", "psnr"),
+    ("ssim_to_host", "imperceptibility", "ssim"),
+    ("psnr_between_codes_db", "code-influence", "psnr"),
+    ("frechet_random_conv", DISTANCE, "copies"),
+)

@@ -1,0 +1,273 @@
+import json
+
+import pytest
+
+from fpbench.api import Outcome
+
+
+def value(records, method, point, metric, variant=""):
+    (found,) = [
+        r
+        for r in records.values()
+        if (r["method"].get("label"), r["point"]["label"], r["metric"], r["variant"])
+        == (method, point, metric, variant)
+    ]
+    return found
+
+
+@pytest.fixture
+def done(run_suite, suite_file):
+    return run_suite(suite_file())
+
+
+def test_known_answers_come_out(done):
+    summary, records, _ = done
+    assert summary.cells == {Outcome.DONE: 16}
+    perfect = value(records, "perfect", "none", "bit-accuracy")
+    assert perfect["value"] == 1
+    assert perfect["detail"]["converged"]
+    assert value(records, "perfect", "none", "attribution")["value"] > 0.99
+    bypass = value(records, "perfect", "bypass", "bit-accuracy")
+    assert abs(bypass["value"] - 0.5) < 0.15
+    # Bypassing the only step that differs leaves the host's own images.
+    assert value(records, "perfect", "bypass", "frechet-random-conv", "copies")[
+        "value"
+    ] == pytest.approx(
+        value(records, "perfect", "none", "frechet-random-conv", "copies")["detail"]["host"],
+        rel=1e-6,
+    )
+    blind = value(records, "blind", "none", "bit-accuracy")
+    # 20 images of 16 fair coins: four standard deviations of the mean are 0.11.
+    assert abs(blind["value"] - 0.5) < 0.12
+    assert value(records, "blind", "none", "imperceptibility", "psnr")["value"] == 99
+    assert value(records, "blind", "bypass", "damage", "psnr")["value"] == 99
+    assert value(records, "blind", "none", "attribution", "n=1000000")["outcome"] == (
+        "not-supported"
+    )
+
+
+def test_damage_grows_with_strength(done):
+    _, records, _ = done
+    for a, b in (("jpeg 90", "jpeg 50"), ("weight-noise 0.1", "weight-noise 0.3")):
+        assert (
+            value(records, "blind", a, "damage", "psnr")["value"]
+            > value(records, "blind", b, "damage", "psnr")["value"]
+        )
+
+
+def test_negatives_are_counted_and_attacked_alike(done):
+    _, records, _ = done
+    for point, sources in (
+        ("jpeg 50", {"real": 20, "host": 20}),
+        ("weight-noise 0.3", {"host": 10}),
+    ):
+        for source, count in sources.items():
+            row = value(records, "perfect", point, "false-accusation", source)
+            assert row["n"] == count
+            assert row["high"] >= row["value"]
+    assert value(records, "perfect", "none", "false-accusation", "unregistered")["n"] == 20
+
+
+def test_records_hold_what_a_reader_needs(done):
+    _, records, folder = done
+    for record in records.values():
+        assert record["suite"]["name"] == "fakes"
+        assert record["modality"] == "image"
+        assert record["metric"]
+        assert record["environment"]["packages"]["torch"] != "unknown"
+        assert set(record["inputs"]) == {"host", "fit", "reference", "readings"}
+    cost = value(records, "perfect", "none", "cost")["cost"]
+    assert cost["issue_s"] > 0
+    assert cost["peak_memory_bytes"] > 2**20
+    assert json.loads((folder / "suite.json").read_text())["population"]["copies"] == 5
+    index = json.loads((folder / "samples" / "samples.json").read_text())
+    assert set(index["methods"]) == {"perfect", "blind"}
+    assert (folder / "samples" / index["methods"]["perfect"]["points"]["jpeg 50"]).is_file()
+
+
+def test_running_again_does_nothing_and_changes_nothing(done, run_suite, suite_file):
+    _, _, folder = done
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    summary, _, _ = run_suite(suite_file())
+    assert summary.executed == 0
+    assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
+
+
+def test_two_stores_give_the_same_records(done, run_suite, suite_file):
+    from fpbench.store.records import content
+
+    _, first, _ = done
+    _, second, _ = run_suite(suite_file(), folder="other", store="other-store")
+    assert {k: content(r) for k, r in first.items()} == {k: content(r) for k, r in second.items()}
+
+
+def test_a_new_image_point_trains_and_generates_no_further_than_needed(
+    done, run_suite, suite_file
+):
+    summary, records, _ = run_suite(suite_file(("quality = [90, 50]", "quality = [90, 50, 30]")))
+    assert not [label for label in summary.seconds if label.startswith("train")]
+    assert value(records, "perfect", "jpeg 30", "bit-accuracy")["n"] == 20
+
+
+def test_new_users_leave_old_readings_alone(done, run_suite, suite_file, tmp_path):
+    old = {p for p in (tmp_path / "store" / "objects").glob("??/*")}
+    run_suite(suite_file(("copies = 5", "copies = 6")))
+    stamps = {p: p.stat().st_mtime_ns for p in old}
+    assert all(p.exists() for p in old)
+    assert stamps == {p: p.stat().st_mtime_ns for p in old}
+
+
+@pytest.mark.parametrize(
+    ("where", "outcome", "message"),
+    [
+        ("fit", Outcome.BLOCKED, "the fit broke, as it was told to"),
+        ("import", Outcome.UNAVAILABLE, "No module named 'no_such_package'"),
+        ("nan", Outcome.FAILED, "values that are not finite"),
+        ("shape", Outcome.FAILED, "expected finite float logits"),
+    ],
+)
+def test_a_broken_method_fails_alone(run_suite, suite_file, where, outcome, message):
+    text = f'use = "broken"\nwhere = "{where}"'
+    summary, records, folder = run_suite(suite_file(('use = "blind"', text)))
+    assert summary.cells[Outcome.DONE] == 8
+    assert summary.cells[outcome] == 8
+    row = value(records, "broken", "jpeg 50", "")
+    assert row["outcome"] == outcome
+    assert message in row["reason"]
+    assert value(records, "perfect", "none", "bit-accuracy")["value"] == 1
+    assert list((folder / "logs").iterdir())
+
+
+def test_a_broken_attack_fails_alone_and_is_tried_again(
+    run_suite, suite_file, monkeypatch
+):
+    from fpbench_distortion.plugin import Jpeg
+
+    real = Jpeg.apply
+
+    def broken(self, images, indices, strength, ctx):
+        if strength == 50:
+            return images[:, :, :16]
+        return real(self, images, indices, strength, ctx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Jpeg, "apply", broken)
+        summary, records, _ = run_suite(suite_file())
+    assert summary.cells == {Outcome.DONE: 14, Outcome.FAILED: 2}
+    reason = value(records, "perfect", "jpeg 50", "")["reason"]
+    assert "attack jpeg: expected images uint8 (4, 3, 32, 32)" in reason
+    assert value(records, "perfect", "jpeg 90", "bit-accuracy")["value"] == 1
+    summary, records, _ = run_suite(suite_file())
+    assert summary.cells == {Outcome.DONE: 16}
+    assert ("", "perfect", "jpeg 50") not in {
+        (r["metric"], r["method"]["label"], r["point"]["label"]) for r in records.values()
+    }
+
+
+def test_an_attack_that_changes_its_input_is_caught(run_suite, suite_file, monkeypatch):
+    from fpbench_distortion.plugin import Jpeg
+
+    def inplace(self, images, indices, strength, ctx):
+        images[:, :, 0] = 0
+        return images.clone()
+
+    monkeypatch.setattr(Jpeg, "apply", inplace)
+    _, records, _ = run_suite(suite_file())
+    assert "changed its input" in value(records, "perfect", "jpeg 90", "")["reason"]
+
+
+def test_a_failing_trajectory_keeps_the_marks_it_reached(run_suite, suite_file, monkeypatch):
+    from fpbench_model_change.plugin import WeightNoise
+
+    real = WeightNoise.apply
+
+    def second_fails(self, surface, strengths, ctx):
+        for strength, copy in real(self, surface, strengths, ctx):
+            if strength > 0.2:
+                raise RuntimeError("too strong")
+            yield strength, copy
+
+    monkeypatch.setattr(WeightNoise, "apply", second_fails)
+    _, records, _ = run_suite(suite_file())
+    assert value(records, "perfect", "weight-noise 0.1", "bit-accuracy")["value"] > 0.9
+    assert "too strong" in value(records, "perfect", "weight-noise 0.3", "")["reason"]
+
+
+def test_damaged_artefacts_are_reported_and_made_again_on_request(
+    done, run_suite, suite_file, tmp_path
+):
+    from fpbench.execute.request import Request
+
+    suite = suite_file(("quality = [90, 50]", "quality = [90, 50, 30]"))
+    plugins = ("fpbench.testing.fakes",)
+    plan, _ = Request(suite=str(suite), plugins=plugins).plan()
+    key = plan.host_key
+    victim = next((tmp_path / "store" / "objects").glob(f"??/{key}/main/arrays.safetensors"))
+    good = victim.read_bytes()
+    victim.write_bytes(good[:-4])
+    summary, records, _ = run_suite(suite)
+    assert summary.cells[Outcome.DONE] == 16
+    row = value(records, "perfect", "jpeg 30", "")
+    assert key[:16] in row["reason"]
+    assert str(victim) in row["reason"]
+    summary, records, _ = run_suite(suite, repair=True)
+    assert summary.cells == {Outcome.DONE: 18}
+    assert victim.read_bytes() == good
+
+
+def test_an_edited_measure_is_never_used(done, run_suite, suite_file, tmp_path):
+    from fpbench.execute.request import Request
+
+    plan, _ = Request(suite=str(suite_file()), plugins=("fpbench.testing.fakes",)).plan()
+    key = plan.cells[0].key
+    victim = next((tmp_path / "store" / "objects").glob(f"??/{key}/main/manifest.json"))
+    victim.write_text(victim.read_text().replace('"value":1.0', '"value":0.9'))
+    summary, _, _ = run_suite(suite_file())
+    assert [(p[0], p[1]) for p in summary.problems] == [("perfect under none", Outcome.FAILED)]
+
+
+def test_a_full_disk_stops_the_run_and_keeps_what_is_there(run_suite, suite_file, monkeypatch):
+    import errno
+    import os
+
+    from fpbench.api import NoSpace
+
+    calls = {"left": 60}
+    fsync = os.fsync
+
+    def filling(handle):
+        calls["left"] -= 1
+        if calls["left"] < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(handle)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", filling)
+        with pytest.raises(NoSpace):
+            run_suite(suite_file())
+    summary, _, _ = run_suite(suite_file())
+    assert summary.cells == {Outcome.DONE: 16}
+    assert "train host tiny-host" not in summary.seconds
+
+
+def test_an_unavailable_plugin_leaves_the_others_running(run_suite, suite_file, monkeypatch):
+    from importlib.metadata import EntryPoint
+
+    import fpbench.registry.catalogue as module
+
+    points = module.entry_points
+    bad = EntryPoint("my-method", "no_such_module.plugin", "fpbench")
+    monkeypatch.setattr(module, "entry_points", lambda group: [*points(group=group), bad])
+    summary, records, _ = run_suite(suite_file(('use = "blind"', 'use = "my-method"')))
+    assert summary.cells == {Outcome.DONE: 8}
+    assert summary.problems[0][:2] == ("my-method", Outcome.UNAVAILABLE)
+    row = value(records, "my-method", "", "")
+    assert "could not be loaded" in row["reason"]
+
+
+def test_training_seeds_train_again_and_share_everything_else(run_suite, suite_file):
+    text = 'name = "fakes"\n[training]\nseeds = [0, 1]'
+    summary, records, _ = run_suite(suite_file(('name = "fakes"', text)))
+    assert summary.cells == {Outcome.DONE: 32}
+    assert "train perfect (training seed 1)" in summary.seconds
+    assert {r["training_seed"] for r in records.values()} == {0, 1}

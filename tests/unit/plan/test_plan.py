@@ -1,0 +1,147 @@
+import pytest
+
+from fpbench.api import Refusal, SpecError
+from fpbench.plan import make_plan
+from fpbench.plan.identity import source_digest, tree_digest
+from fpbench.plan.status import status_of
+from fpbench.registry import load
+from fpbench.spec import read_suite
+from fpbench.store import Store
+
+
+@pytest.fixture(scope="module")
+def catalogue():
+    return load(["fpbench.testing.fakes"])
+
+
+@pytest.fixture
+def plan(suite_file, catalogue):
+    def make(*replacements, **options):
+        suite = read_suite(str(suite_file(*replacements)), catalogue, **options)
+        return make_plan(suite, catalogue.metrics())
+
+    return make
+
+
+def keys(plan):
+    readings = {
+        (fit.method.label, fit.seed, user, model.label if model else ""): plan.reading_key(fit, user, model)
+        for fit in plan.fits
+        for model in plan.model_points()
+        for user in range(plan.copies(model))
+    }
+    cells = {(c.fit.method.label, c.fit.seed, c.point.label): c.key for c in plan.cells}
+    return {"host": plan.host_key, "reference": plan.reference_key, **readings, **cells}
+
+
+def changed(a, b):
+    return {name for name in a.keys() & b.keys() if a[name] != b[name]}
+
+
+def test_points_are_a_star(plan):
+    made = plan()
+    labels = [point.label for point in made.points]
+    assert labels == [
+        "none", "jpeg 90", "jpeg 50", "weight-noise 0.1", "weight-noise 0.3",
+        "fine-tune 1", "fine-tune 3", "bypass",
+    ]  # fmt: skip
+    assert len(made.cells) == 2 * len(labels)
+    assert len(set(keys(made).values())) == len(keys(made))
+
+
+def test_same_suite_has_same_keys(plan):
+    assert keys(plan()) == keys(plan())
+
+
+def test_a_new_image_point_changes_no_reading(plan):
+    a, b = plan(), plan(("quality = [90, 50]", "quality = [90, 50, 30]"))
+    assert not changed(keys(a), keys(b))
+    assert len(b.cells) == len(a.cells) + 2
+
+
+def test_more_users_change_measures_but_no_reading_and_no_training(plan):
+    moved = changed(keys(plan()), keys(plan(("copies = 5", "copies = 8"))))
+    cells = {(c.fit.method.label, c.fit.seed, c.point.label) for c in plan().cells}
+    assert moved == cells
+
+
+def test_a_parameter_of_one_method_touches_that_method_alone(plan):
+    moved = changed(keys(plan()), keys(plan(('use = "blind"', 'use = "blind"\nbits = 32'))))
+    assert {name[0] for name in moved} == {"blind"}
+
+
+def test_training_seeds_share_host_and_codes(plan):
+    made = plan(seeds="0,1")
+    assert len({fit.key for fit in made.fits}) == 4
+    assert changed(keys(plan()), keys(made)) == set()
+
+
+def test_suite_seed_changes_everything(plan):
+    a, b = keys(plan()), keys(plan(('name = "fakes"', 'name = "fakes"\nseed = 1')))
+    assert changed(a, b) == a.keys() - {"reference"}
+
+
+def test_labels_are_no_part_of_keys(plan):
+    a = plan()
+    b = plan(('use = "jpeg"', 'use = "jpeg"\nlabel = "squeeze"'), ('name = "fakes"', 'name = "x"'))
+    assert [c.key for c in a.cells] == [c.key for c in b.cells]
+
+
+def test_refused_cells_carry_their_reason(plan, monkeypatch):
+    from fpbench.testing.fakes import Blind
+
+    def refuse(self, host, attack):
+        return Refusal("no, thanks") if attack is not None and attack.name == "jpeg" else None
+
+    monkeypatch.setattr(Blind, "refuse", refuse)
+    refused = [c for c in plan().cells if c.refusal]
+    assert {(c.fit.method.label, c.point.label) for c in refused} == {
+        ("blind", "jpeg 90"),
+        ("blind", "jpeg 50"),
+    }
+
+
+def test_too_few_images_are_said_at_plan_time(plan):
+    with pytest.raises(SpecError, match=r"at least 28 images in the split 'test', got 25"):
+        plan(("test = 64", "test = 25"))
+
+
+def test_status_counts_what_is_stored(plan, tmp_path):
+    made, store = plan(), Store(tmp_path / "store")
+    assert status_of(made, store).cells == {"stored": 0, "pending": 16, "refused": 0}
+    store.put(made.cells[0].key, {}, {})
+    store.put(made.host_key, {}, {})
+    status = status_of(made, store)
+    assert status.cells["stored"] == 1
+    assert "host      tiny-host" in status.lines()[1]
+    assert status.as_json()["stages"][0]["stored"] == 1
+
+
+def test_source_digest_ignores_comments_and_docstrings_only(tmp_path):
+    a, b, c = (tmp_path / name / "m.py" for name in "abc")
+    for path in (a, b, c):
+        path.parent.mkdir()
+    a.write_text('"""One."""\ndef f():\n    """Two."""\n    return 1  # why\n')
+    b.write_text('"""Other."""\n\n\ndef f():\n    return 1\n')
+    c.write_text("def f():\n    return 2\n")
+    digests = [tree_digest([path], path.parent) for path in (a, b, c)]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_source_digest_of_a_plugin_covers_its_package():
+    whole = source_digest("fpbench_distortion.plugin")
+    assert whole == source_digest("fpbench_distortion.anything")
+    assert whole != source_digest("fpbench_pipeline.plugin")
+    assert source_digest("fpbench.testing.fakes") != source_digest("fpbench.builtin.plugin")
+
+
+def test_keys_are_frozen(catalogue):
+    # Golden for the key algorithm itself: a fixed description must keep its key for ever.
+    from fpbench.api import digest
+    from fpbench.plan.plan import KEY_VERSION, _sub_key
+
+    assert KEY_VERSION == 1
+    base = digest({"version": 1, "kind": "reading", "fit": "f" * 64, "point": None})
+    assert _sub_key(base, 7) == (
+        "d99bf353f5cc49941cbd7da65f6defec20184a18b094eb1c11af5ea96bb00ce0"
+    )
