@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from fpbench.api import FpbenchError, MissingResource, NoSpace, PluginError, SpecError
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fpbench.api import FpbenchError
 
 GOOD = 0
 """Everything asked for is there."""
@@ -26,6 +29,8 @@ INTERRUPTED = 130
 
 def exit_code(error: FpbenchError) -> int:
     """The exit code of an error that ended a command."""
+    from fpbench.api import MissingResource, NoSpace, PluginError, SpecError
+
     if isinstance(error, SpecError):
         return USAGE
     if isinstance(error, PluginError):

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from fpbench.api.errors import FpbenchError, PluginError
 from fpbench.cli import exits
 
 if TYPE_CHECKING:
@@ -363,13 +362,16 @@ def main() -> None:
         sys.exit(exits.INTERRUPTED)
     except KeyboardInterrupt:
         sys.exit(exits.INTERRUPTED)
-    except FpbenchError as error:
-        click.echo(f"fpbench: {error}", err=True)
-        sys.exit(exits.exit_code(error))
     except BrokenPipeError:
         # The reader of our output has gone; what is left to say goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:  # noqa: BLE001 - what nobody foresaw still gets an exit code
+        # Imported here, so that --help starts in a moment.
+        from fpbench.api import FpbenchError
+
+        if isinstance(error, FpbenchError):
+            click.echo(f"fpbench: {error}", err=True)
+            sys.exit(exits.exit_code(error))
         click.echo(
             f"fpbench: internal error: {type(error).__name__}: {error}\n"
             "This is a fault of fpbench; please report it with the lines below.",
@@ -395,6 +397,3 @@ def _render(folder: Path, output: Path | None = None) -> Path:
 
 def _command() -> str:
     return shlex.join(["fpbench", *sys.argv[1:]])
-
-
-__all__ = ["PluginError", "cli", "main"]

@@ -1,4 +1,4 @@
-"""Sample strips for the page: host, copies, ×10 residual, attacked; PNG files beside the records."""
+"""Sample strips for the page: host, copies, ×10 residual, attacked, as PNG files."""
 
 from __future__ import annotations
 

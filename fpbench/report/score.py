@@ -221,7 +221,7 @@ def _scored_points(
 
 def _problem(label: str, number: Number) -> str:
     reason = number.reason or "its damage or a copy's rate is not a number"
-    return f"{label} is {'incomplete' if number.done else number.outcome}: {reason}"
+    return f"{label} {'incomplete' if number.done else number.outcome}: {reason}"
 
 
 def _usable(number: Number) -> bool:

@@ -9,9 +9,8 @@ from typing import Any
 
 import jinja2
 
-from fpbench.api import canonical_json
 from fpbench.report import details, overview
-from fpbench.report.charts import COLOURS, marker
+from fpbench.report.charts import COLOURS, MOST_BANDS, marker
 from fpbench.report.curves import Curves, attack_curves
 from fpbench.report.heat import heat_map
 from fpbench.report.inputs import Inputs
@@ -111,6 +110,7 @@ class _Site:
             "suite": header,
             "marker": marker,
             "colours": COLOURS,
+            "most_bands": MOST_BANDS,
         }
 
     def page(self, path: str, template: str, context: dict[str, Any]) -> None:
@@ -127,8 +127,9 @@ class _Site:
         """Copy what the page stands on, so that it can be read back beside it."""
         for name in _STATIC:
             shutil.copyfile(_PACKAGE / "static" / name, self._folder / name)
-        lines = (f"{canonical_json(record)}\n" for record in inputs.records)
-        self.file("records.jsonl", "".join(lines))
+        # As the log writes them; what was read needs no second check of its keys.
+        compact = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+        self.file("records.jsonl", "".join(f"{compact.encode(r)}\n" for r in inputs.records))
         self.file("suite.json", json.dumps(inputs.suite, indent=2, sort_keys=True) + "\n")
         if inputs.samples.files():
             (self._folder / "samples").mkdir()

@@ -232,8 +232,8 @@ def _mark_best(
             for row, cells in zip(rows, marked, strict=True)
             if cells[place].sort is not None and not scores[row.method.label].problems
         ]
-        if not column.better or len(eligible) < 2:
-            continue
+        if not column.better or len({text for _, text in eligible}) < 2:
+            continue  # nothing is better than anything
         pick = max if column.better == "high" else min
         best = pick(eligible, key=lambda pair: pair[0] or 0.0)[1]
         for row, cells in zip(rows, marked, strict=True):

@@ -73,6 +73,13 @@ class MethodInfo:
     about: Mapping[str, Any]
     unavailable: str = ""
 
+    @property
+    def kind(self) -> str:
+        """Placement and length of the code."""
+        if "placement" not in self.about:
+            return "unavailable" if self.unavailable else "no record of it"
+        return f"{self.about['placement']}, {self.about['bits']} bits"
+
 
 @dataclass(frozen=True)
 class PointInfo:
@@ -273,11 +280,9 @@ class Board:
         key = (method, point, metric, variant)
         if key not in self._numbers:
             reason = next((m.unavailable for m in self.methods if m.label == method), "")
-            if reason:
-                self._numbers[key] = Number("unavailable", reason)
-            else:
-                parts = [self.at_seed(method, s, point, metric, variant) for s in self.seeds]
-                self._numbers[key] = _merge(parts, self.seeds)
+            parts = [self.at_seed(method, s, point, metric, variant) for s in self.seeds]
+            missing = Number("unavailable", reason)
+            self._numbers[key] = missing if reason else _merge(parts, self.seeds)
         return self._numbers[key]
 
     def _score_setting(self, name: str) -> Any:

@@ -42,9 +42,12 @@ def _unranked(scores: Mapping[str, MethodScore]) -> Iterable[str]:
     for label, score in scores.items():
         if score.rank is None:
             reasons.setdefault(score.reason, []).append(label)
-    for reason, labels in reasons.items():
+    for reason, labels in list(reasons.items())[:_NAMED]:
         verb = "is" if len(labels) == 1 else "are"
         yield f"{join(labels)} {verb} not ranked: {reason}."
+    more = sum(map(len, list(reasons.values())[_NAMED:]))
+    if more:
+        yield f"{more} more are not ranked; the notes below the table say why."
 
 
 def _survival(ranked: Mapping[str, MethodScore]) -> Iterable[str]:

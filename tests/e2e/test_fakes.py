@@ -101,9 +101,7 @@ def test_two_stores_give_the_same_records(done, run_suite, suite_file):
     assert {k: content(r) for k, r in first.items()} == {k: content(r) for k, r in second.items()}
 
 
-def test_a_new_image_point_trains_and_generates_no_further_than_needed(
-    done, run_suite, suite_file
-):
+def test_a_new_image_point_trains_and_generates_no_further_than_needed(done, run_suite, suite_file):
     summary, records, _ = run_suite(suite_file(("quality = [90, 50]", "quality = [90, 50, 30]")))
     assert not [label for label in summary.seconds if label.startswith("train")]
     assert value(records, "perfect", "jpeg 30", "bit-accuracy")["n"] == 20
@@ -138,9 +136,7 @@ def test_a_broken_method_fails_alone(run_suite, suite_file, where, outcome, mess
     assert list((folder / "logs").iterdir())
 
 
-def test_a_broken_attack_fails_alone_and_is_tried_again(
-    run_suite, suite_file, monkeypatch
-):
+def test_a_broken_attack_fails_alone_and_is_tried_again(run_suite, suite_file, monkeypatch):
     from fpbench_distortion.plugin import Jpeg
 
     real = Jpeg.apply

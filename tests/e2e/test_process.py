@@ -116,7 +116,7 @@ def test_exit_codes_tell_what_happened(fpbench, suite_file):
 
 
 def test_a_damaged_store_is_found_by_verify(fpbench, suite_file, tmp_path):
-    assert run(fpbench, suite_file(("[[attacks]]\nuse = \"bypass\"\n", "")))[0] == 0
+    assert run(fpbench, suite_file(('[[attacks]]\nuse = "bypass"\n', "")))[0] == 0
     code, out, _ = fpbench("cache", "verify")
     assert code == 0
     assert "0 damaged" in out

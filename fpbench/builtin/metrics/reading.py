@@ -33,7 +33,7 @@ class _Read:
     owners: NDArray[np.int64]  # (N,)
     counts: NDArray[np.int64]  # (C,) images of each copy
 
-    def per_copy(self, values: NDArray[np.generic]) -> NDArray[np.float64]:
+    def per_copy(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """(C,) sums of per-image values over each copy."""
         ends = np.cumsum(self.counts)
         return np.add.reduceat(values.astype(np.float64), np.r_[0, ends[:-1]])
@@ -60,8 +60,8 @@ def _row(interval: Interval, **more: object) -> Row:
     )
 
 
-def _rate_row(read: _Read, successes: NDArray[Any], **more: object) -> Row:
-    sums = read.per_copy(successes)
+def _rate_row(read: _Read, successes: Any, **more: object) -> Row:
+    sums = read.per_copy(np.asarray(successes))
     interval = stats.rate(sums, read.counts)
     return _row(interval, by_copy=list(sums / read.counts), **more)
 
@@ -139,7 +139,7 @@ class Verification(Metric[NoParams]):
             if t is None:
                 rows.append(_not_supported(variant, k, 1, rate))
                 continue
-            accepted = np.asarray(stats.verification(read.match, read.owners, k, rate))
+            accepted = stats.verification(read.match, read.owners, k, rate)
             detail = {
                 "threshold_bits": t,
                 "false_rate_exact": float(np.exp(stats.log_tail(k, t))),

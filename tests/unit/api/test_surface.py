@@ -27,7 +27,7 @@ def test_attacks_reach_only_what_they_declare():
 
     surface = Surface(frozenset({Access.COPY}), "greedy", _copy=object())
     assert surface.copy is not None
-    with pytest.raises(ContractError, match="greedy.*declares.*public-host"):
+    with pytest.raises(ContractError, match=r"greedy.*declares.*public-host"):
         _ = surface.public_host
     with pytest.raises(ContractError, match="clean-images"):
         _ = surface.clean_images

@@ -89,7 +89,9 @@ def test_centre_crop_and_area_average_agree_with_numpy(tmp_path):
     assert np.abs(found - expected).max() <= 1
 
 
-@pytest.mark.parametrize("damage", [lambda d: d[: len(d) // 2], lambda d: b"", lambda d: b"no image"])
+@pytest.mark.parametrize(
+    "damage", [lambda d: d[: len(d) // 2], lambda d: b"", lambda d: b"no image"]
+)
 def test_damaged_images_are_named(folder, damage):
     victim = folder / "deep" / "07.png"
     victim.write_bytes(damage(victim.read_bytes()))

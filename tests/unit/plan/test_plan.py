@@ -25,7 +25,9 @@ def plan(suite_file, catalogue):
 
 def keys(plan):
     readings = {
-        (fit.method.label, fit.seed, user, model.label if model else ""): plan.reading_key(fit, user, model)
+        (fit.method.label, fit.seed, user, model and model.label): plan.reading_key(
+            fit, user, model
+        )
         for fit in plan.fits
         for model in plan.model_points()
         for user in range(plan.copies(model))
@@ -142,6 +144,4 @@ def test_keys_are_frozen(catalogue):
 
     assert KEY_VERSION == 1
     base = digest({"version": 1, "kind": "reading", "fit": "f" * 64, "point": None})
-    assert _sub_key(base, 7) == (
-        "d99bf353f5cc49941cbd7da65f6defec20184a18b094eb1c11af5ea96bb00ce0"
-    )
+    assert _sub_key(base, 7) == ("d99bf353f5cc49941cbd7da65f6defec20184a18b094eb1c11af5ea96bb00ce0")

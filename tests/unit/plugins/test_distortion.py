@@ -3,13 +3,13 @@ import io
 import numpy as np
 import pytest
 import torch
+from fpbench_distortion.plugin import CropResize, GaussianBlur, GaussianNoise, Jpeg
 from PIL import Image
 from scipy import ndimage
 
 from fpbench.builtin.toy_faces.faces import draw
 from fpbench.execute.context import StageContext
 from fpbench.store import Store
-from fpbench_distortion.plugin import CropResize, GaussianBlur, GaussianNoise, Jpeg
 
 ATTACKS = [Jpeg, GaussianNoise, GaussianBlur, CropResize]
 

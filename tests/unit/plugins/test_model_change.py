@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 import torch
+from fpbench_model_change.plugin import FineTune, WeightNoise
+from fpbench_pipeline.plugin import Bypass
 
 from fpbench.api import Access, ContractError, Surface, TrainedHost
 from fpbench.builtin.toy_faces.dataset import ToyFaces
@@ -10,8 +12,6 @@ from fpbench.nn.generator import PostStep
 from fpbench.store import Store
 from fpbench.testing.fakes import TinyHost
 from fpbench.testing.networks import BlockEmbedder
-from fpbench_model_change.plugin import FineTune, WeightNoise
-from fpbench_pipeline.plugin import Bypass
 
 
 @pytest.fixture

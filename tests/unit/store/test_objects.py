@@ -118,7 +118,7 @@ def test_full_disk_is_a_clear_error_and_earlier_results_stay(store, monkeypatch)
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(NoSpace, match="no space left.*earlier results are\\s+intact"):
+        with pytest.raises(NoSpace, match=r"no space left.*earlier results are intact"):
             store.put("cd" * 32, arrays(), {})
     assert store.get(KEY).arrays["x"].shape == (2, 3)
     assert not list((store.root / "tmp").iterdir())

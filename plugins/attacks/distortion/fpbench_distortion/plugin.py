@@ -60,7 +60,9 @@ class Jpeg(ImageAttack[JpegParams]):
             ok, data = cv2.imencode(".jpg", image[:, :, ::-1], options)  # OpenCV's order is BGR
             if not ok:
                 raise RuntimeError(f"jpeg: OpenCV could not encode at quality {strength:g}")
-            return cv2.imdecode(data, cv2.IMREAD_COLOR)[:, :, ::-1]
+            decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+            assert decoded is not None  # it has just been encoded
+            return decoded[:, :, ::-1]
 
         return _each(images, one)
 

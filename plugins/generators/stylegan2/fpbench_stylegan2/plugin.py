@@ -30,13 +30,16 @@ class StyleGAN2Params(Params):
     """Sizes and training; the defaults make recognisable faces at 32 px in 90 s on two cores.
 
     Attributes:
-        latent_dim: components of a latent, and principal components used to pair images with
-        latents. channels: channels of every stage. embedding_dim: size of the embedding between
-        mapping network and styles. batch: images per step. pair_steps: steps of regression from an
-        image's code to the image. learning_rate: Adam's, in these steps. adversarial_steps: steps
-        of the adversarial finish. adversarial_learning_rate: the generator's, in the finish.
-        adversarial_weight: of the adversarial loss against the paired one. penalty_weight: of R1.
-        At 32 px 0.01 to 0.02; 1 keeps the discriminator from learning.
+        latent_dim: components of a latent, and principal components that pair images with them.
+        channels: channels of every stage.
+        embedding_dim: size of the embedding between mapping network and styles.
+        batch: images per step.
+        pair_steps: steps of regression from an image's latent to the image.
+        learning_rate: Adam's, in these steps.
+        adversarial_steps: steps of the adversarial finish.
+        adversarial_learning_rate: the generator's, in the finish.
+        adversarial_weight: of the adversarial loss against the paired one.
+        penalty_weight: of R1; 0.01 to 0.02 at 32 px, 1 keeps the discriminator from learning.
     """
 
     latent_dim: Annotated[int, Field(ge=1, le=768)] = 64

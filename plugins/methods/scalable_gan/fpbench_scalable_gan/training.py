@@ -56,7 +56,7 @@ def build_reader(image_size: int, params: ScalableGANParams) -> Reader:
 def consistency_loss(images: Tensor, others: Tensor) -> Tensor:
     """Mean squared difference between images of the same latents under other codes, a scalar.
 
-    *Minimised*: the code must not change what is shown (Yu et al. 2022, eq. 5).
+    *Minimised*: the code must not change what is shown (Yu et al. 2022).
 
     Args:
         images: ``(N, 3, H, W)`` in [-1, 1].

@@ -1,0 +1,143 @@
+"""Checks that a method keeps its contract; for plugin authors' own tests, seconds on a CPU.
+
+```python
+def test_method_keeps_the_contract(tmp_path):
+    assert check_method(MyMethod(MyMethod.Params(steps=10)), tmp_path).bit_accuracy > 0.4
+```
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fpbench.api import (
+    ContractError,
+    Evidence,
+    Generator,
+    Host,
+    ImageStream,
+    Method,
+    TrainedHost,
+)
+from fpbench.builtin.toy_faces.dataset import ToyFaces
+from fpbench.execute.checks import check_images, check_logits, check_state
+from fpbench.execute.context import StageContext
+from fpbench.execute.images import SplitStream
+from fpbench.plan import issued_codes
+from fpbench.store import Store
+from fpbench.testing.fakes import TinyHost
+
+_USERS, _IMAGES = 4, 16
+
+
+@dataclass(frozen=True)
+class Conformance:
+    """What the check measured on the way.
+
+    Attributes:
+        bit_accuracy: mean share of right bits over a few copies, untouched.
+        leaked: names of steps of a copy that the host does not have.
+    """
+
+    bit_accuracy: float
+    leaked: tuple[str, ...]
+
+
+def check_method(
+    method: Method[Any],
+    scratch: Path,
+    *,
+    host: Host[Any] | None = None,
+    train: int = 256,
+    size: int = 32,
+) -> Conformance:
+    """Fit, issue, assemble and extract as the harness does, with every promise checked.
+
+    Args:
+        method: with parameters small enough for a test.
+        scratch: an empty folder.
+        host: the host to build on; a tiny linear one if None.
+        train: training images.
+        size: image size, pixels.
+
+    Raises:
+        ContractError: a promise is broken; says which.
+    """
+    device = torch.device("cpu")
+    store = Store(scratch / "conformance")
+
+    def context(*root: Any, bits: int = 0) -> StageContext:
+        return StageContext(device, (0, *root), store, bits=bits)
+
+    faces = ToyFaces(ToyFaces.Params.model_validate({"size": size, "train": train}))
+    images = SplitStream(faces, "train", device)
+    trained = _host(host or TinyHost(TinyHost.Params()), images, context("host"))
+
+    def fit() -> dict[str, Tensor]:
+        who = f"method {method.name}: fit"
+        return check_state(who, method.fit(trained, images, context("fit", bits=method.bits)))
+
+    state = fit()
+    _same(f"method {method.name}: fit", state, fit())
+    accuracies = []
+    leaked: tuple[str, ...] = ()
+    for user, code in enumerate(issued_codes(method, 0, _USERS)):
+        who = f"method {method.name}: user {user}"
+        ctx = context("issue", user)
+        issued = check_state(who, method.issue(state, trained, torch.from_numpy(code), ctx))
+        copy = method.assemble(state, trained, issued, ctx)
+        leaked = tuple(name for name in copy.steps if name not in trained.generator.steps)
+        drawn = _draw(who, copy, size)
+        _same(who, {"images": drawn}, {"images": _draw(who, copy, size)})
+        logits = _extract(who, method, state, trained, drawn, context("extract"))
+        accuracies.append(((logits > 0).numpy() == code).mean())
+    return Conformance(float(np.mean(accuracies)), leaked)
+
+
+def _host(host: Host[Any], images: ImageStream, ctx: StageContext) -> TrainedHost:
+    state = check_state(f"host {host.name}: fit", host.fit(images, ctx))
+    return TrainedHost(host, state, host.assemble(state, ctx))
+
+
+def _draw(who: str, copy: Generator, size: int) -> Tensor:
+    latents = copy.prior(list(range(_IMAGES)))
+    if len(latents) != _IMAGES or not torch.equal(latents[3:5], copy.prior([3, 4])):
+        raise ContractError(f"{who}: expected latent i to depend on seed i alone, got another")
+    return check_images(who, copy.sample(latents), _IMAGES, size)
+
+
+def _extract(
+    who: str,
+    method: Method[Any],
+    state: dict[str, Tensor],
+    host: TrainedHost,
+    images: Tensor,
+    ctx: StageContext,
+) -> Tensor:
+    before = images.clone()
+    together = method.extract(state, host, Evidence(images), ctx)
+    logits = check_logits(who, together, len(images), method.bits)
+    alone = method.extract(state, host, Evidence(images[:1]), ctx)
+    if not torch.allclose(logits[:1].float(), alone.float(), rtol=1e-2, atol=1e-2):
+        raise ContractError(
+            f"{who}: expected the reading of an image not to depend on its batch, got another "
+            "alone; a reader must not use batch statistics"
+        )
+    if not torch.equal(images, before):
+        raise ContractError(f"{who}: expected extract to leave its images alone, got changed ones")
+    return logits.detach().cpu()
+
+
+def _same(who: str, first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
+    for name, tensor in first.items():
+        if not torch.equal(tensor, second[name]):
+            raise ContractError(
+                f"{who}: expected the same result twice, got another '{name}'; draw everything "
+                "from ctx.rng and ctx.seeded"
+            )

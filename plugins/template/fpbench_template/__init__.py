@@ -1,0 +1,1 @@
+"""A spread-spectrum mark: the smallest honest method."""

@@ -1,0 +1,44 @@
+"""One pseudo-random pattern for each bit, added to the image or subtracted from it."""
+
+from fpbench.api import Card, Params, PostHocMethod, hookimpl
+
+
+class SpreadParams(Params):
+    """`bits`: length of a code. `strength`: of each pattern, on images in [-1, 1]."""
+
+    bits: int = 16
+    strength: float = 0.02
+
+
+class SpreadSpectrum(PostHocMethod[SpreadParams]):
+    """Reads a bit as the sign of the correlation with its pattern."""
+
+    name, version, Params = "spread-spectrum", "1", SpreadParams
+    card = Card("Spread spectrum", "Cox et al. 1997", "Apache-2.0", "Adds a pattern for each bit.")
+
+    def fit(self, host, images, ctx):
+        import torch
+
+        shape = (self.params.bits, 3, images.size, images.size)
+        return {"patterns": torch.randn(shape, generator=ctx.rng("patterns")).to(ctx.device)}
+
+    def embedder(self, state, ctx):
+        import torch
+
+        class Add(torch.nn.Module):
+            def forward(module, images, codes):
+                signs = codes.float() * 2 - 1
+                mark = torch.einsum("nk,kchw->nchw", signs, state["patterns"])
+                return images + self.params.strength * mark
+
+        return Add()
+
+    def extract(self, state, host, evidence, ctx):
+        from fpbench.nn.images import to_float
+
+        return to_float(evidence.images).flatten(1) @ state["patterns"].flatten(1).T
+
+
+@hookimpl
+def fpbench_methods():
+    return [SpreadSpectrum]

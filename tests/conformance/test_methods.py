@@ -1,0 +1,82 @@
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+from fpbench.api import ContractError
+from fpbench.registry import load
+from fpbench.testing.conformance import check_method
+from fpbench.testing.fakes import Blind, Perfect
+
+ROOT = Path(__file__).parents[2]
+
+TINY = {
+    "scalable-gan": {"bits": 8, "channels": 16, "pair_steps": 2, "joint_steps": 2, "batch": 8},
+    "weight-modulation": {"bits": 8, "steps": 2, "batch": 8},
+    "hidden": {"bits": 8, "channels": 8, "steps": 2, "batch": 12},
+}
+
+
+@pytest.fixture(scope="module")
+def small_host():
+    cls = load().component("hosts", "stylegan2")
+    params = {"channels": 16, "embedding_dim": 16, "batch": 8, "pair_steps": 2}
+    return cls(cls.Params(**params, adversarial_steps=1, latent_dim=16))
+
+
+@pytest.mark.parametrize("name", sorted(TINY))
+@pytest.mark.parametrize("size", [32, 64])
+def test_in_tree_methods_keep_the_contract(name, size, small_host, tmp_path):
+    cls = load().component("methods", name)
+    result = check_method(cls(cls.Params(**TINY[name])), tmp_path, host=small_host, size=size)
+    assert result.leaked == (("post",) if cls.placement == "post-hoc" else ())
+
+
+def test_every_in_tree_method_is_checked():
+    assert set(load().names("methods")) == set(TINY)
+
+
+def test_fakes_have_the_known_answers(tmp_path):
+    assert check_method(Perfect(Perfect.Params()), tmp_path).bit_accuracy == 1
+    assert abs(check_method(Blind(Blind.Params()), tmp_path).bit_accuracy - 0.5) < 0.12
+
+
+def template():
+    path = ROOT / "plugins" / "template" / "fpbench_template" / "plugin.py"
+    spec = importlib.util.spec_from_file_location("fpbench_template_plugin", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_template_works_as_it_is(tmp_path):
+    cls = template().SpreadSpectrum
+    assert check_method(cls(cls.Params()), tmp_path).bit_accuracy > 0.9
+
+
+def test_the_template_stays_short():
+    text = (ROOT / "plugins" / "template" / "fpbench_template" / "plugin.py").read_text()
+    assert len(text.splitlines()) <= 60
+
+
+def test_a_reader_that_looks_at_its_batch_is_found(tmp_path):
+    class Peeking(Blind):
+        def extract(self, state, host, evidence, ctx):
+            logits = super().extract(state, host, evidence, ctx)
+            return logits - logits.mean(dim=0)
+
+    with pytest.raises(ContractError, match="batch statistics"):
+        check_method(Peeking(Peeking.Params()), tmp_path)
+
+
+def test_hidden_randomness_is_found(tmp_path):
+    import torch
+
+    class Restless(Blind):
+        def fit(self, host, images, ctx):
+            return {"noise": torch.rand(3)}
+
+    with pytest.raises(ContractError, match="same result twice"):
+        check_method(Restless(Restless.Params()), tmp_path)

@@ -1,0 +1,184 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from scipy import linalg, stats
+
+from fpbench.api import CellEvidence, Outcome
+from fpbench.builtin.metrics.fidelity import CodeInfluence, Damage, Fidelity, Imperceptibility
+from fpbench.builtin.metrics.reading import (
+    Attribution,
+    BitAccuracy,
+    Detection,
+    FalseAccusation,
+    NoParams,
+    Verification,
+)
+from fpbench.builtin.metrics.spending import Cost
+
+USERS, IMAGES, BITS = 12, 6, 32
+
+
+@pytest.fixture
+def codes():
+    return np.random.default_rng(0).integers(0, 2, (USERS, BITS)).astype(bool)
+
+
+@pytest.fixture
+def evidence(codes):
+    def make(flip=0.0, bits=BITS, level="none", copies=USERS, registered=100, **more):
+        rng = np.random.default_rng(1)
+        signs = codes[:, :bits] * 2.0 - 1
+
+        def column(user, flip=flip):
+            wrong = rng.random((IMAGES, bits)) < flip
+            logits = np.where(wrong, -signs[user], signs[user]).astype(np.float32)
+            return {
+                "logits": logits,
+                "features": rng.normal(user * 0, 1, (IMAGES, 4)).astype(np.float32),
+                "host_psnr": np.full(IMAGES, 30.0 + user),
+                "host_ssim": np.full(IMAGES, 0.9),
+                "damage_psnr": np.full(IMAGES, 20.0),
+                "damage_ssim": np.full(IMAGES, 0.5),
+                "shared": rng.integers(0, 256, (3, 3, 8, 8), dtype=np.uint8),
+            }
+
+        def unmarked(count):
+            return {
+                "logits": rng.normal(size=(count, bits)).astype(np.float32),
+                "features": rng.normal(size=(200, 4)).astype(np.float32),
+            }
+
+        fields = {
+            "placement": "in-model",
+            "keeps_sample": True,
+            "gate": 0.9,
+            "level": level,
+            "codes": codes[:, :bits],
+            "copies": [column(u) for u in range(copies)],
+            "untouched": [column(u, 0.0) for u in range(USERS)],
+            "negatives": {"real": unmarked(300), "host": unmarked(200)},
+            "clean_host": unmarked(10),
+            "reference": rng.normal(size=(300, 4)).astype(np.float32),
+            "registered": registered,
+            "false_rate": 1e-3,
+            "costs": {"fit_s": 2.0},
+        }
+        return CellEvidence(**(fields | more))
+
+    return make
+
+
+def rows(cls, evidence):
+    return {row.variant: row for row in cls(NoParams()).measure(evidence)}
+
+
+def test_bit_accuracy_is_the_mean_over_copies_with_a_t_interval(evidence, codes):
+    found = evidence(flip=0.1)
+    row = rows(BitAccuracy, found)[""]
+    copies = [((c["logits"] > 0) == codes[u]).mean() for u, c in enumerate(found.copies)]
+    expected = stats.t.interval(0.95, USERS - 1, np.mean(copies), stats.sem(copies))
+    assert row.value == pytest.approx(np.mean(copies))
+    assert (row.low, row.high) == pytest.approx(expected)
+    assert row.by_copy == pytest.approx(copies)
+    assert row.detail["converged"] == (row.value >= 0.9)
+    assert np.mean(row.detail["per_bit"]) == pytest.approx(1 - row.value)
+
+
+def test_perfect_readings_are_right_everywhere(evidence):
+    found = evidence()
+    assert rows(BitAccuracy, found)["code"].value == 1
+    attribution = rows(Attribution, found)
+    # A perfect match loses to one of 88 distractors with probability about 88 / 2**32.
+    assert attribution[""].value == pytest.approx(1, abs=1e-6)
+    assert attribution["closed"].value == 1
+    assert rows(Verification, found)["fpr=1e-06"].value == 1
+    assert rows(Detection, found)["auroc"].value == 1
+
+
+def test_what_the_bits_cannot_support_is_said_and_is_no_zero(evidence):
+    found = evidence(bits=16)
+    attribution = rows(Attribution, found)
+    row = attribution["n=1000000"]
+    assert row.outcome is Outcome.NOT_SUPPORTED
+    assert row.value is None
+    assert "16 bits cannot tell 1,000,000 users apart" in row.reason
+    assert rows(Verification, found)["fpr=1e-06"].outcome is Outcome.NOT_SUPPORTED
+    assert rows(FalseAccusation, found)["real"].outcome is Outcome.NOT_SUPPORTED
+
+
+def test_fewer_registered_than_issued_is_not_supported(evidence):
+    assert rows(Attribution, evidence(registered=5))[""].outcome is Outcome.NOT_SUPPORTED
+
+
+def test_attribution_outcomes_add_up(evidence):
+    row = rows(Attribution, evidence(flip=0.15))[""]
+    assert row.value + row.detail["wrong"] + row.detail["none"] == pytest.approx(1)
+    assert row.low <= row.value <= row.high
+    assert row.clusters == USERS
+    assert row.detail["threshold_bits"] == 28
+
+
+def test_false_accusations_are_counted_with_a_bound(evidence):
+    found = evidence()
+    row = rows(FalseAccusation, found)["real"]
+    bits = found.negatives["real"]["logits"] > 0
+    best = (bits[:, None] == found.codes[None]).sum(-1).max(1)
+    assert row.detail["accused"] == int((best >= 28).sum())
+    assert row.n == 300
+    bound = stats.beta.ppf(0.95, row.detail["accused"] + 1, 300 - row.detail["accused"])
+    assert row.high >= bound
+    assert row.high == pytest.approx(bound, abs=1e-3)
+    assert rows(FalseAccusation, found)["unregistered"].n == USERS * IMAGES
+
+
+def test_realised_verification_rates_show_the_worst_user(evidence, codes):
+    biased = {"logits": np.tile(np.where(codes[3], 1.0, -1.0), (50, 1)).astype(np.float32)}
+    row = rows(Verification, evidence(negatives={"host": biased}))["fpr=0.001"]
+    realised = row.detail["realised"]["host"]
+    assert realised["worst_user"] == 1
+    assert realised["mean"] == pytest.approx(1 / USERS)
+    assert realised["images"] == 50
+
+
+def test_a_method_that_changes_the_sample_is_refused_not_zero(evidence):
+    row = rows(Imperceptibility, evidence(keeps_sample=False))["psnr"]
+    assert row.outcome is Outcome.REFUSED
+    assert row.value is None
+    assert rows(Imperceptibility, evidence())["psnr"].value == pytest.approx(30 + (USERS - 1) / 2)
+    assert rows(Imperceptibility, evidence(level="image")) == {}
+
+
+def test_code_influence_compares_neighbouring_copies(evidence):
+    found = evidence()
+    images = [c["shared"].astype(float) for c in found.copies]
+    errors = [((a - b) ** 2).mean((1, 2, 3)) for a, b in pairwise(images)]
+    expected = np.mean([np.mean(10 * np.log10(255**2 / e)) for e in errors])
+    assert rows(CodeInfluence, found)["psnr"].value == pytest.approx(expected)
+
+
+def test_fidelity_is_the_frechet_distance_at_equal_counts(evidence):
+    found = evidence()
+    row = rows(Fidelity, found)["copies"]
+    own = np.concatenate([c["features"] for c in found.copies])
+    assert row.n == len(own) == USERS * IMAGES
+    a, b = np.cov(own.T), np.cov(found.reference.T)
+    mean = own.mean(0) - found.reference.mean(0)
+    expected = mean @ mean + np.trace(a + b - 2 * linalg.sqrtm(a @ b).real)
+    assert row.value == pytest.approx(expected, rel=1e-4)
+    assert "fid" not in row.detail["features"].lower()
+
+
+def test_damage_and_cost_belong_to_their_cells(evidence):
+    assert rows(Damage, evidence(level="image"))["psnr"].value == 20
+    (cost,) = Cost(NoParams()).measure(evidence())
+    assert cost.cost == {"fit_s": 2.0}
+    assert cost.value is None
+    assert list(Cost(NoParams()).measure(evidence(level="model"))) == []
+
+
+def test_identical_images_count_as_99_db(evidence):
+    found = evidence(level="image")
+    columns = [{**c, "damage_psnr": np.full(IMAGES, np.inf)} for c in found.copies]
+    same = CellEvidence(**{**found.__dict__, "copies": columns})
+    assert rows(Damage, same)["psnr"].value == 99

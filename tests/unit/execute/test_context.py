@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+import torch
+
+from fpbench.api import ContractError
+from fpbench.execute.context import StageContext
+from fpbench.execute.interrupt import Interrupt
+from fpbench.plan import is_reserved
+from fpbench.store import Store
+
+KEY = "ef" * 32
+
+
+@pytest.fixture
+def make(tmp_path):
+    def context(*root, **options):
+        return StageContext(torch.device("cpu"), root or (0, "fit", 0), Store(tmp_path), **options)
+
+    return context
+
+
+def test_draws_depend_on_root_purpose_and_indices_alone(make):
+    def draw(ctx, *args):
+        return torch.randn(3, generator=ctx.rng(*args)).tolist()
+
+    assert draw(make(), "a", 1) == draw(make(), "a", 1)
+    different = [draw(make(), "a", 1), draw(make(), "a", 2), draw(make(), "b", 1)]
+    different += [draw(make(1, "fit", 0), "a", 1)]
+    assert len({tuple(d) for d in different}) == 4
+
+
+def test_image_draws_belong_to_the_image(make):
+    a, b = make().image_rng(3).random(4), make().image_rng(np.int64(3)).random(4)
+    assert (a == b).all()
+    assert (a != make().image_rng(4).random(4)).all()
+
+
+def test_training_codes_are_never_reserved(make):
+    ctx = make(bits=8)
+    codes = ctx.training_codes(4000, ctx.rng("codes"))
+    assert codes.shape == (4000, 8)
+    assert codes.dtype == torch.bool
+    assert not is_reserved(codes.numpy()).any()
+    assert codes.float().mean().item() == pytest.approx(0.5, abs=0.05)
+
+
+def test_codes_are_given_to_trainings_only(make):
+    ctx = make()
+    with pytest.raises(ContractError, match="harness alone"):
+        ctx.training_codes(1, ctx.rng("codes"))
+
+
+def test_seeded_forks_the_global_generator(make):
+    torch.random.default_generator.manual_seed(5)
+    expected = torch.randn(2)
+    torch.random.default_generator.manual_seed(5)
+    with make().seeded("init"):
+        inside = torch.randn(2)
+    assert torch.equal(torch.randn(2), expected)
+    with make().seeded("init"):
+        assert torch.equal(torch.randn(2), inside)
+
+
+def test_the_first_interrupt_stops_after_a_checkpoint(make):
+    interrupt = Interrupt()
+    ctx = make(key=KEY, interrupt=interrupt)
+    ctx.progress(1, 2, "")
+    assert not ctx.checkpoint_due()
+    interrupt.requested = True
+    assert ctx.checkpoint_due()
+    with pytest.raises(KeyboardInterrupt):
+        ctx.progress(1, 2, "")

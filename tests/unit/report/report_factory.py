@@ -1,0 +1,233 @@
+"""Small runs made of fake records, with the fields that `fpbench.execute.measure` writes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fpbench.api import canonical_json
+from fpbench.report.inputs import read_inputs
+from fpbench.report.tables import Board
+
+COPIES = 6
+
+
+@dataclass(frozen=True)
+class FakeAttack:
+    label: str
+    family: str
+    kind: str = "image"
+    strengths: Sequence[float] = (1.0, 2.0)
+    scored: Sequence[float] = ()
+    copies: int = COPIES
+
+
+JPEG = FakeAttack("jpeg", "compression", strengths=(90.0, 50.0))
+NOISE = FakeAttack("weight-noise", "weight noise", "model", (0.1, 0.4))
+BYPASS = FakeAttack("bypass", "bypass", "model", ())
+
+
+def right(method: str, seed: int, point: str, copy: int) -> float:
+    del method, seed, point
+    return 0.9 + 0.01 * copy
+
+
+def ratio(method: str, seed: int, point: str) -> float | None:
+    del method, seed
+    return 3.0 if point.endswith("0.4") else 1.0
+
+
+@dataclass
+class FakeRun:
+    methods: Sequence[str] = ("alpha", "beta")
+    attacks: Sequence[FakeAttack] = (JPEG, NOISE, BYPASS)
+    seeds: Sequence[int] = (0,)
+    bits: int = 16
+    right: Callable[[str, int, str, int], float] = right
+    ratio: Callable[[str, int, str], float | None] = ratio
+    accuracy: Mapping[str, float] = field(default_factory=dict)
+    outcomes: Mapping[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+    absent: Sequence[tuple[str, str]] = ()
+    supported: bool = True
+    unavailable: Sequence[tuple[str, str, str]] = ()
+    version: int = 1
+
+    def write(self, folder: Path) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = "".join(canonical_json(record) + "\n" for record in self.records())
+        (folder / "records.jsonl").write_text(lines)
+        (folder / "suite.json").write_text(json.dumps(self.suite(), sort_keys=True))
+        return folder
+
+    def board(self, folder: Path) -> Board:
+        return Board(read_inputs(self.write(folder)))
+
+    def suite(self) -> dict[str, Any]:
+        return {
+            "suite": {
+                "name": "fake",
+                "version": self.version,
+                "title": "A fake board",
+                "description": "Says nothing of the world.",
+                "seed": 7,
+            },
+            "training": {"seeds": list(self.seeds)},
+            "population": {"copies": COPIES, "images": 10, "shared": 8},
+            "score": {"registered": 30, "false_rate": 0.01, "damage_budget": 1.5},
+            "dataset": component("toy"),
+            "host": component("tiny"),
+            "methods": [{"label": label, **component(label)} for label in self.methods],
+            "attacks": [
+                {
+                    "label": a.label,
+                    "strengths": list(a.strengths),
+                    "scored": list(a.scored),
+                    **component(a.label),
+                }
+                for a in self.attacks
+            ],
+            "crosses": [],
+        }
+
+    def records(self) -> list[dict[str, Any]]:
+        found = []
+        for kind, label, reason in self.unavailable:
+            method = {"label": label} if kind == "methods" else {}
+            point = {"label": "" if kind == "methods" else label}
+            found.append(self._record("", method, 0, point, outcome="unavailable", reason=reason))
+        for label in self.methods:
+            for seed in self.seeds:
+                for point in self._points():
+                    found += self._cell(label, seed, point)
+        return found
+
+    def _points(self) -> list[dict[str, Any]]:
+        points: list[dict[str, Any]] = [{"label": "none", "model": None, "image": None}]
+        for a in self.attacks:
+            for strength in a.strengths or (None,):
+                part = {
+                    **component(a.label),
+                    "label": a.label,
+                    "family": a.family,
+                    "access": ["copy"],
+                    "strength": strength,
+                    "strength_name": "sigma",
+                    "strength_unit": "px",
+                    "scored": not a.scored or strength in a.scored,
+                    "clean_images": 0,
+                    "_copies": a.copies,
+                }
+                label = a.label if strength is None else f"{a.label} {strength:g}"
+                other = "model" if a.kind == "image" else "image"
+                points.append({"label": label, a.kind: part, other: None})
+        return points
+
+    def _cell(self, method: str, seed: int, point: dict[str, Any]) -> list[dict[str, Any]]:
+        name = point["label"]
+        if (method, name) in self.absent:
+            return []
+        about = {
+            "label": method,
+            "placement": "in-model",
+            "bits": self.bits,
+            **component(method),
+        }
+        cell = sha(method, seed, name, self.version)
+        if (method, name) in self.outcomes:
+            outcome, reason = self.outcomes[method, name]
+            return [self._record(cell, about, seed, point, outcome=outcome, reason=reason)]
+        part = point["model"] or point["image"] or {}
+        return [
+            self._record(cell, about, seed, point, **row)
+            for row in self._rows(method, seed, name, part.get("_copies", COPIES), point)
+        ]
+
+    def _rows(
+        self, method: str, seed: int, name: str, copies: int, point: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        rates = [self.right(method, seed, name, copy) for copy in range(copies)]
+        mean = sum(rates) / copies
+        accuracy = self.accuracy.get(method, 0.99)
+        unsupported = {"outcome": "not-supported", "reason": f"{self.bits} bits are too few"}
+        bits = {"gate": 0.9, "converged": accuracy >= 0.9, "per_bit": [0.01] * self.bits}
+        read = {"registered": 30, "false_rate": 0.01, "wrong": 0.0, "none": 1 - mean}
+        main = number("attribution", "", mean, by_copy=rates, detail=read, clusters=copies)
+        rows = [
+            main if self.supported else {"metric": "attribution", "variant": "", **unsupported},
+            {"metric": "attribution", "variant": "n=10000", **unsupported},
+            {"metric": "attribution", "variant": "n=1000000", **unsupported},
+            number("bit-accuracy", "", accuracy, by_copy=[accuracy] * copies, detail=bits),
+            number("verification", "fpr=0.01", 0.98),
+            number("false-accusation", "real", 0.001, low=None, high=0.004, n=1000),
+            number("false-accusation", "host", 0.0, low=None, high=0.003, n=1000),
+            number("false-accusation", "unregistered", 0.002),
+        ]
+        if name == "none":
+            rows.append({"metric": "imperceptibility", "variant": "psnr", **REFUSED})
+            cost = {"fit_s": 12.5, "issue_s": 0.01, "extract_s_per_image": 0.0004}
+            rows.append({"metric": "cost", "variant": "", "cost": cost})
+        else:
+            rows.append(number("damage", "psnr", 30.0, low=29.0, high=31.0))
+        times = self.ratio(method, seed, name) if point["model"] else None
+        if point["model"] or name == "none":
+            detail = {"host": 1.5, "untouched": 2.0, "ratio_to_untouched": times}
+            rows.append(number("frechet-random-conv", "copies", 2.0, detail=detail))
+        return rows
+
+    def _record(
+        self, cell: str, method: dict[str, Any], seed: int, point: dict[str, Any], **row: Any
+    ) -> dict[str, Any]:
+        metric, variant = row.get("metric", ""), row.get("variant", "")
+        return {
+            "schema_version": 1,
+            "suite": {"name": "fake", "version": self.version, "seed": 7},
+            "modality": "image",
+            "dataset": component("toy"),
+            "host": component("tiny"),
+            "cell": cell,
+            "level": "none",
+            "method": method,
+            "training_seed": seed,
+            "point": point,
+            "metric": "",
+            "variant": "",
+            "value": None,
+            "outcome": "done",
+            "reason": "",
+            "low": None,
+            "high": None,
+            "rule": "",
+            "n": 0,
+            "clusters": 0,
+            "by_copy": [],
+            "detail": {},
+            "cost": {},
+            "command": "fpbench run fake",
+            "environment": {"device": "cpu", "threads": 2, "packages": {"fpbench": "0.1.0"}},
+            "created_utc": "2030-01-01T00:00:00+00:00",
+            **row,
+            "record_id": sha(
+                method.get("label"), seed, point["label"], metric, variant, self.version
+            ),
+        }
+
+
+REFUSED = {"outcome": "refused", "reason": "the method changes the sample"}
+
+
+def number(metric: str, variant: str, value: float, **more: Any) -> dict[str, Any]:
+    low, high = max(value - 0.05, 0.0), min(value + 0.05, 1.0)
+    base = {"metric": metric, "variant": variant, "value": value, "low": low, "high": high}
+    return {**base, "n": 60, "clusters": 6, **more}
+
+
+def component(name: str) -> dict[str, Any]:
+    return {"name": name, "version": "1", "params": {}}
+
+
+def sha(*parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()

@@ -1,0 +1,266 @@
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import pandas as pd
+import pytest
+from report_factory import BYPASS, JPEG, NOISE, FakeRun
+
+from fpbench.api import SpecError
+from fpbench.report.build import build_page
+from fpbench.store import RecordLog
+
+HOSTILE = "<script>alert('$x$')</script>"
+VOID = {"meta", "link", "img", "br", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """What a test asks of a page."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.tags: list[str] = []
+        self.heads_without_scope = 0
+        self.captions: list[int] = []
+        self.images_without_alt = 0
+        self.text = path.read_text(encoding="utf-8")
+        self.open: list[str] = []
+        self.feed(self.text)
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        self.tags.append(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+        self.links += [v for k, v in attrs if k in ("href", "src") and v is not None]
+        self.ids += [v for k, v in attrs if k == "id" and v is not None]
+        if tag == "th" and "scope" not in values:
+            self.heads_without_scope += 1
+        if tag == "table":
+            self.captions.append(0)
+        if tag == "caption":
+            self.captions[-1] += 1
+        if tag == "img" and not values.get("alt"):
+            self.images_without_alt += 1
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag, f"{self.path.name}: <{tag}> is not nested"
+
+
+def render(run: FakeRun, folder: Path) -> list[Page]:
+    index = build_page(run.write(folder / "run"), folder / "page")
+    return [Page(path) for path in sorted(index.parent.rglob("*.html"))]
+
+
+def index_of(pages: list[Page]) -> Page:
+    return next(page for page in pages if page.path.name == "index.html")
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    run = FakeRun(
+        methods=["alpha", "beta", HOSTILE],
+        outcomes={
+            ("beta", "jpeg 50"): ("failed", "the codec <b>broke</b>"),
+            ("beta", "bypass"): ("blocked", "blocked by another"),
+        },
+        unavailable=[("methods", "gone", "pip install gone")],
+    )
+    folder = tmp_path_factory.mktemp("hostile")
+    samples = run.write(folder / "run") / "samples"
+    samples.mkdir()
+    (samples / "host.png").write_bytes(b"not read")
+    (samples / "samples.json").write_text(
+        '{"host": "host.png", "methods": {"alpha": {"codes": ["host.png"], '
+        '"points": {"jpeg 90": "host.png"}}}}'
+    )
+    return render(run, folder)
+
+
+def test_every_link_and_anchor_resolves(pages):
+    ids = {page.path.resolve(): set(page.ids) for page in pages}
+    for page in pages:
+        for link in page.links:
+            if link == "data:,":
+                continue
+            name, _, anchor = unquote(link).partition("#")
+            target = (page.path.parent / name).resolve() if name else page.path.resolve()
+            if not name and anchor not in ids[target]:
+                # markers and clips inside of charts are anchors too
+                assert f'id="{anchor}"' in page.text
+                continue
+            assert target.is_file(), f"{page.path.name} links to {link}"
+            assert not anchor or anchor in ids[target], f"{page.path.name} links to {link}"
+
+
+def test_pages_name_no_other_machine(pages):
+    for page in pages:
+        assert "http:" not in page.text
+        assert "https:" not in page.text
+        assert not any(link.startswith("//") for link in page.links)
+        assert "@import" not in (index_of(pages).path.parent / "style.css").read_text()
+
+
+def test_tables_have_captions_and_scoped_heads(pages):
+    for page in pages:
+        assert page.captions
+        assert set(page.captions) == {1}
+        assert page.heads_without_scope == 0
+
+
+def test_pages_are_nested_and_ids_are_unique(pages):
+    for page in pages:
+        assert page.open == []
+        assert len(page.ids) == len(set(page.ids)), page.path.name
+        assert page.images_without_alt == 0
+
+
+def test_charts_have_title_description_and_data(pages):
+    index = index_of(pages)
+    charts = index.text.count('class="chart"')
+    assert charts > 5
+    assert index.text.count("<desc ") == charts
+    assert "Show data" in index.text
+
+
+def test_hostile_label_is_escaped_everywhere(pages):
+    for page in pages:
+        assert "<script>alert" not in page.text
+        assert page.tags.count("script") == 1  # our own, by its name
+    assert any("&lt;script&gt;" in page.text for page in pages)
+
+
+def test_reasons_stand_on_the_page_and_outcomes_have_words(pages):
+    text = index_of(pages).text
+    for words in (
+        "the codec &lt;b&gt;broke&lt;/b&gt;",
+        "blocked by another",
+        "pip install gone",
+        "o-failed",
+        "o-blocked",
+        "o-refused",
+        "o-not-supported",
+        "o-unavailable",
+        "16 of 18",
+        "the intervals exclude training variance",
+        "N = 30",
+        "α = 0.01",
+    ):
+        assert words in text, words
+
+
+def test_not_removed_and_over_budget_are_marked(tmp_path):
+    index = index_of(render(FakeRun(["alpha"], [NOISE], ratio=lambda *_: 2.0), tmp_path))
+    assert "not removed within the budget" in index.text
+    assert "over budget" in index.text
+    method = (index.path.parent / "methods" / "alpha.html").read_text()
+    assert "not removed within the budget: clean rate" in method
+
+
+def test_several_seeds_do_not_claim_to_be_one(tmp_path):
+    index = index_of(render(FakeRun(["alpha"], [JPEG], seeds=(0, 1)), tmp_path))
+    assert "exclude training variance" not in index.text
+    assert "2 training seeds" in index.text
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        FakeRun(["alpha"], [BYPASS]),
+        FakeRun(["alpha"], []),
+        FakeRun([], []),
+        FakeRun(["alpha"], [JPEG], absent=[("alpha", p) for p in ("none", "jpeg 90", "jpeg 50")]),
+        FakeRun(
+            ["alpha"],
+            [JPEG],
+            outcomes={("alpha", p): ("failed", "boom") for p in ("none", "jpeg 90", "jpeg 50")},
+        ),
+        FakeRun([], [], unavailable=[("methods", "gone", "why"), ("attacks", "lost", "why")]),
+        FakeRun(["alpha"], [JPEG], supported=False),
+    ],
+    ids=["one", "no-attack", "nothing", "no-records", "all-failed", "unavailable", "unsupported"],
+)
+def test_sparse_runs_still_make_a_page(tmp_path, run):
+    for page in render(run, tmp_path):
+        assert page.open == []
+        assert page.heads_without_scope == 0
+
+
+def test_folder_without_any_file_makes_a_page_that_says_so(tmp_path):
+    (tmp_path / "run").mkdir()
+    index = build_page(tmp_path / "run", tmp_path / "page")
+    assert "There are no records yet" in index.read_text()
+
+
+def test_same_records_give_the_same_bytes(tmp_path):
+    run = FakeRun(["alpha"], [JPEG]).write(tmp_path / "run")
+    for name in ("one", "two"):
+        build_page(run, tmp_path / name)
+    files = sorted(p.relative_to(tmp_path / "one") for p in (tmp_path / "one").rglob("*.*"))
+    assert len(files) > 7
+    for file in files:
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_downloads_read_back(tmp_path):
+    render(FakeRun(attacks=[BYPASS]), tmp_path)
+    page, run = tmp_path / "page", tmp_path / "run"
+    table = pd.read_csv(page / "leaderboard.csv")
+    assert list(table["method"]) == ["alpha", "beta"]
+    assert table["score"].to_list() == pytest.approx([0.925, 0.925])
+    assert table["psnr_to_host_db"].isna().all()
+    assert set(table["psnr_to_host_db_outcome"]) == {"refused"}
+    shown = RecordLog(page / "records.jsonl").read()
+    assert shown == RecordLog(run / "records.jsonl").read()
+
+
+def test_up_to_date_page_is_not_written_again(tmp_path):
+    run = FakeRun(["alpha"], [BYPASS]).write(tmp_path / "run")
+    index = build_page(run, tmp_path / "page")
+    before = (index.stat().st_mtime_ns, index.stat().st_ino)
+    build_page(run, tmp_path / "page")
+    assert (index.stat().st_mtime_ns, index.stat().st_ino) == before
+    FakeRun(["beta"], [BYPASS]).write(run)
+    assert "beta" in build_page(run, tmp_path / "page").read_text()
+    assert not (tmp_path / "page" / "methods" / "alpha.html").exists()
+
+
+def test_up_to_date_check_imports_nothing_heavy(tmp_path):
+    run = FakeRun(["alpha"], [BYPASS]).write(tmp_path / "run")
+    build_page(run, tmp_path / "page")
+    code = (
+        "import sys; from pathlib import Path; from fpbench.report.build import build_page; "
+        f"build_page(Path({str(run)!r}), Path({str(tmp_path / 'page')!r})); "
+        "print(*{'pandas', 'matplotlib', 'scipy', 'jinja2', 'numpy', 'torch'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_folder_that_is_not_a_page_is_not_replaced(tmp_path):
+    run = FakeRun(["alpha"], [BYPASS]).write(tmp_path / "run")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("x")
+    with pytest.raises(SpecError, match="mine"):
+        build_page(run, tmp_path / "mine")
+    assert (tmp_path / "mine" / "thesis.tex").is_file()
+
+
+def test_left_overs_of_a_killed_build_do_not_matter(tmp_path):
+    run = FakeRun(["alpha"], [BYPASS]).write(tmp_path / "run")
+    for name in (".page.new", ".page.old"):
+        (tmp_path / "out" / name).mkdir(parents=True)
+        (tmp_path / "out" / name / "half").write_text("x")
+    build_page(run, tmp_path / "out" / "page")
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["page"]
