@@ -23,24 +23,27 @@ class Progress:
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
         self._live = sys.stderr.isatty()
-        self._started: dict[str, float] = {}
+        self._phase: dict[str, tuple[float, int]] = {}
         self._shown = 0.0
 
     def started(self, label: str) -> None:
         """A stage begins."""
-        self._started[label] = self._shown = time.monotonic()
+        self._shown = time.monotonic()
+        self._phase[label] = (self._shown, 0)
         if not self._quiet and not self._live:
             click.echo(f"{label} …", err=True)
 
     def progress(self, label: str, done: int, total: int, text: str) -> None:
         """A running stage moves on."""
         now = time.monotonic()
+        began, first = self._phase[label]
+        if first == 0 or done < first:  # a resumed or a further phase counts from where it begins
+            self._phase[label] = began, first = now, done
         if self._quiet or now - self._shown < (_EVERY_S if self._live else _HEARTBEAT_S):
             return
         self._shown = now
-        spent = now - self._started[label]
-        left = spent / max(done, 1) * (total - done)
-        line = f"{label}  {done}/{total}  {spent:.0f} s, about {left:.0f} s left  {text}"
+        left = (now - began) / max(done - first, 1) * (total - done)
+        line = f"{label}  {done}/{total}  about {left:.0f} s left  {text}"
         if self._live:
             click.echo(f"\r\033[K{line[:110]}", nl=False, err=True)
         else:

@@ -111,13 +111,17 @@ class CopyReader:
     ) -> None:
         session = self._session
         seeds = self._latents(model)
-        reader = ImageReader(session, self._fit, self._origin, images, features=True)
+        # Negatives only need to be read; what an attack does to images is measured on copies.
+        copy = self._origin[0] == "copy"
+        reader = ImageReader(
+            session, self._fit, self._origin, images, features=copy or model is None, measured=copy
+        )
         size = session.suite.dataset.info().size
         who = f"{self._fit.method.label}: sample"
         for chunk in chunks(len(seeds)):
             latents = generator.prior([seeds[i] for i in chunk])
             drawn = check_images(who, generator.sample(latents), len(chunk), size)
-            beside = self._beside(model, latents)
+            beside = self._beside(model, latents) if copy else None
             reader.read(drawn, chunk, beside=beside)
         seeds = session.latent_seeds("shared", session.suite.population.shared)
         shared = generator.sample(generator.prior(seeds))
@@ -130,7 +134,7 @@ class CopyReader:
         """The image each drawn one is compared with: the host's, or the copy's before attack."""
         if model is not None:
             return "damage", self._subject.sample(latents)
-        if self._origin[0] == "copy" and self._fit.method.component.keeps_sample:
+        if self._fit.method.component.keeps_sample:
             return "host", self._session.host.generator.sample(latents)
         return None
 
@@ -170,6 +174,7 @@ class ImageReader:
         points: Sequence[AttackPoint | None],
         *,
         features: bool = False,
+        measured: bool = False,
     ) -> None:
         self._session = session
         self._fit = fit
@@ -177,6 +182,7 @@ class ImageReader:
         self._points = list(points)
         self._parts: dict[AttackPoint | None, dict[str, list[Tensor]]] = {p: {} for p in points}
         self._with_features = features
+        self._with_measures = measured
         self._extract_ctx = session.context("extract")
         self.failures: dict[AttackPoint | None, BaseException] = {}
         self.extract_s = 0.0
@@ -199,7 +205,7 @@ class ImageReader:
         logits = self._extract(torch.cat(list(attacked.values())))
         for row, (point, changed) in enumerate(attacked.items()):
             self._keep(point, "logits", logits[row * len(images) : (row + 1) * len(images)])
-            if point is not None:
+            if point is not None and self._with_measures:
                 self._keep(point, "damage_psnr", psnr(images, changed))
                 self._keep(point, "damage_ssim", ssim(images, changed))
         if None in attacked:

@@ -350,7 +350,7 @@ def _number(record: Record) -> Number:
 
 
 def _merge(parts: Sequence[Number], seeds: Sequence[int]) -> Number:
-    if len(parts) == 1:
+    if len(parts) == 1 or (not parts[0].done and all(p.reason == parts[0].reason for p in parts)):
         return parts[0]
     for seed, part in zip(seeds, parts, strict=True):
         if not part.done:

@@ -249,6 +249,8 @@ def _summed_variance(families: list[Floats]) -> float:
     for f, first in enumerate(families):
         total += _variance(first) / first.size
         for second in families[f + 1 :]:
+            if _variance(first) == 0 or _variance(second) == 0:
+                continue  # the product of rounding errors is no covariance
             shared = min(first.size, second.size)
             one, other = first[:shared], second[:shared]
             covariance = (one - one.mean()) @ (other - other.mean()) / (shared - 1)

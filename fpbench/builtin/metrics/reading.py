@@ -70,7 +70,9 @@ def _not_supported(variant: str, bits: int, registered: int, rate: float) -> Row
     return Row(
         variant=variant,
         outcome=Outcome.NOT_SUPPORTED,
-        reason=f"{bits} bits cannot tell {registered:,} users apart at a false rate of {rate:g}",
+        reason=f"{bits} bits cannot tell {registered:,} users apart at a false rate of {rate:g}"
+        if registered > 1
+        else f"{bits} bits have no threshold with a false rate of {rate:g}",
     )
 
 

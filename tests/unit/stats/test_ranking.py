@@ -119,6 +119,13 @@ def test_differences_without_spread_are_certain_either_way():
     assert (cancelled.difference, cancelled.p) == (0, 1)
 
 
+def test_constant_differences_in_several_families_are_certain_and_no_crash():
+    a = {f: np.full(30, 0.35 + 0.1 * k) for k, f in enumerate("xyz")}
+    found = compare(a, {f: np.zeros(30) for f in a})
+    assert found.p == 0
+    assert found.low == found.high == pytest.approx(0.45)
+
+
 @pytest.mark.parametrize("sizes", [(8,), (8, 8, 8), (3, 10, 25), (10, 1), (2, 1, 10)])
 def test_equal_methods_differ_no_more_often_than_the_level(sizes):
     rng = np.random.default_rng(5)
