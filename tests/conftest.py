@@ -96,13 +96,14 @@ def run_suite(tmp_path):
         def finished(self, label, outcome, seconds, note):
             assert isinstance(outcome, Outcome)
 
-    def run(path, *, folder="run", store="store", plugins=(), **settings):
+    def run(path, *, folder="run", store="store", plugins=(), jobs=1, **settings):
         request = Request(
             suite=str(path),
             plugins=("fpbench.testing.fakes", *plugins),
             store=str(tmp_path / store),
             device="cpu",
             threads=1,
+            jobs=jobs,
         )
         plan, catalogue = request.plan()
         target = tmp_path / folder

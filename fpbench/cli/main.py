@@ -100,9 +100,7 @@ def _suite_options(function: F) -> F:
     "-j",
     "--jobs",
     type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Stages that run at the same time, each in its own process.",
+    help="Jobs at the same time; default: one for each GPU, else for each core, at most 4.",
 )
 @click.option("--repair", is_flag=True, help="Drop damaged artefacts and make them again.")
 @click.option("--page/--no-page", default=True, show_default=True, help="Render the page.")
@@ -121,7 +119,7 @@ def run(
     store: Path | None,
     device: str,
     threads: int | None,
-    jobs: int,
+    jobs: int | None,
     repair: bool,
     page: bool,
     quiet: bool,
@@ -132,7 +130,10 @@ def run(
     SUITE is the name of a suite that comes with fpbench, or the path of a suite.toml. What is done
     already is not done again: the same command resumes a run that was stopped or killed.
     """
+    from dataclasses import replace
+
     from fpbench.cli.progress import Progress
+    from fpbench.execute.jobs import default_jobs
     from fpbench.execute.request import Request
     from fpbench.execute.run import Run, Settings
 
@@ -149,8 +150,9 @@ def run(
         threads=threads,
     )
     plan, catalogue = request.plan()
+    request = replace(request, jobs=jobs or default_jobs(device, len(plan.fits)))
     folder = runs / (name or plan.suite.header.name)
-    settings = Settings(command=_command(), repair=repair, jobs=jobs)
+    settings = Settings(command=_command(), repair=repair)
     summary = Run(plan, request, folder, catalogue, Progress(quiet=quiet), settings).execute()
     if summary.interrupted:
         click.echo(f"Stopped; nothing is lost. To go on: {_command()}", err=True)

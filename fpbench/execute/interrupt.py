@@ -29,7 +29,12 @@ def graceful(interrupt: Interrupt) -> Iterator[None]:
             raise KeyboardInterrupt
         interrupt.requested = True
 
+    def ask(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        interrupt.requested = True
+
     former = signal.signal(signal.SIGINT, handle)
+    signal.signal(signal.SIGUSR1, ask)  # how a parent asks its workers, any number of times
     try:
         yield
     finally:

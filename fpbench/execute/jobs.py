@@ -15,6 +15,7 @@ import os
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fpbench.api import MissingResource, NoSpace, Outcome
@@ -24,8 +25,6 @@ from fpbench.plan import Fit, Plan
 from fpbench.store import Store
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from fpbench.execute.session import Session
 
 
@@ -86,7 +85,7 @@ class JobRunner:
         """
         kind, _, rest = job.partition(":")
         try:
-            session = self._session()
+            session = self._session(job)
             if kind == "host":
                 session.fit_host()
             elif kind == "reference":
@@ -133,14 +132,13 @@ class JobRunner:
                 )
         return problems
 
-    def _session(self) -> Session:
-        if self._loaded is None:
-            import torch
+    def _session(self, job: str) -> Session:
+        import torch
 
+        torch.set_num_threads(job_threads(self._request, job))
+        if self._loaded is None:
             from fpbench.execute.session import Session
 
-            if self._request.threads is not None:
-                torch.set_num_threads(self._request.threads)
             self._loaded = Session(
                 self._plan,
                 self._store,
@@ -172,6 +170,26 @@ def resolve_device(wanted: str, slot: int = 0) -> str:
 def thread_count(request: Request) -> int:
     """CPU threads that a run computes with."""
     return request.threads or len(os.sched_getaffinity(0))
+
+
+def job_threads(request: Request, job: str) -> int:
+    """CPU threads of one job: all for the host, which everything waits for, else its share.
+
+    A rule of the job alone, never of what else happens to run: threads may move a last digit.
+    """
+    total = thread_count(request)
+    return total if job == "host" else max(1, total // request.jobs)
+
+
+def default_jobs(device: str, fits: int) -> int:
+    """How many jobs to run at a time: one for each GPU; on CPUs one for each core, at most four.
+
+    Small networks gain more from a second process than from a second thread.
+    """
+    gpus = len(list(Path("/proc/driver/nvidia/gpus").glob("*"))) if device != "cpu" else 0
+    if device.startswith("cuda"):
+        return max(1, gpus)
+    return gpus or max(1, min(len(os.sched_getaffinity(0)), fits, 4))
 
 
 def fit_label(fit: Fit) -> str:

@@ -25,6 +25,7 @@ class Request:
         store: folder of artefacts.
         device: torch device name, or "auto".
         threads: CPU threads; None = all cores.
+        jobs: jobs that run at the same time and share the threads.
     """
 
     suite: str
@@ -36,6 +37,7 @@ class Request:
     store: str = "runs/store"
     device: str = "auto"
     threads: int | None = None
+    jobs: int = 1
 
     def plan(self) -> tuple[Plan, Catalogue]:
         """Load the plugins, read the suite, key its stages.

@@ -52,12 +52,10 @@ class Settings:
     Attributes:
         command: how to repeat the run, for the records.
         repair: drop damaged artefacts and make them again.
-        jobs: how many jobs run at the same time.
     """
 
     command: str = ""
     repair: bool = False
-    jobs: int = 1
 
 
 @dataclass
@@ -167,12 +165,17 @@ class Run:
             jobs["host"] = []
         if not store.has(plan.reference_key):
             jobs["reference"] = []
-        users, parts = plan.suite.population.copies, self._settings.jobs
+        # Trainings are the longest jobs: they come first, and readings fill the slots behind them.
+        jobs |= {
+            f"fit:{fit.index}": [job for job in ("host",) if job in jobs]
+            for fit in fits
+            if not store.has(fit.key)
+        }
+        users, parts = plan.suite.population.copies, self._request.jobs
         bounds = [users * part // parts for part in range(parts + 1)]
         for fit in fits:
             before = [job for job in ("host",) if job in jobs]
-            if not store.has(fit.key):
-                jobs[f"fit:{fit.index}"] = before
+            if f"fit:{fit.index}" in jobs:
                 before = [f"fit:{fit.index}"]
             for first, end in pairwise(bounds):
                 if end > first:
@@ -234,6 +237,8 @@ class Run:
         started = self._begin(label)
 
         def progress(done: int, total: int, text: str) -> None:
+            if self._interrupt.requested and isinstance(worker, Worker):
+                worker.interrupt()
             self._reporter.progress(label, done, total, text)
 
         if isinstance(worker, Worker):
@@ -247,13 +252,13 @@ class Run:
         self._end(label, started, own)
 
     def _worker(self, slot: int) -> Worker | JobRunner:
-        if self._settings.jobs == 1:
+        if self._request.jobs == 1:
             return JobRunner(self._plan, self._request, self._store, interrupt=self._interrupt)
         return Worker(self._request, slot)
 
     def _executor(self) -> Executor[Any]:
         cls = self._catalogue.component("executors", "local")
-        executor = cls(cls.Params.model_validate({"slots": self._settings.jobs}))
+        executor = cls(cls.Params.model_validate({"slots": self._request.jobs}))
         assert isinstance(executor, Executor)
         return executor
 

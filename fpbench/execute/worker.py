@@ -9,6 +9,7 @@ out  {"progress": [done, total, text]}
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -35,6 +36,7 @@ class Worker:
         self._request = request
         self._slot = slot
         self._process: subprocess.Popen[str] | None = None
+        self._interrupted = False
 
     def run(self, job: str, on_progress: Callable[[int, int, str], None]) -> list[Problem]:
         """Run a job there; a process that dies is a problem of its job, and is replaced."""
@@ -56,6 +58,12 @@ class Worker:
         self._process = None
         reason = f"the worker process died (exit code {code}); it may have run out of memory"
         return [Problem(job, job, Outcome.FAILED, reason, "")]
+
+    def interrupt(self) -> None:
+        """Ask the process to save and stop, once; it may have had the user's Ctrl-C itself."""
+        if self._process is not None and not self._interrupted:
+            self._interrupted = True
+            self._process.send_signal(signal.SIGUSR1)
 
     def close(self) -> None:
         """End the process."""

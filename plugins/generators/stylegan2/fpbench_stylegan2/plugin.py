@@ -27,7 +27,7 @@ Rate = Annotated[float, Field(gt=0)]
 
 
 class StyleGAN2Params(Params):
-    """Sizes and training; the defaults make recognisable faces at 32 px in 90 s on two cores.
+    """Sizes and training; the defaults make recognisable faces at 32 px in minutes on two cores.
 
     Attributes:
         latent_dim: components of a latent, and principal components that pair images with them.
@@ -46,9 +46,9 @@ class StyleGAN2Params(Params):
     channels: Annotated[int, Field(ge=8)] = 64
     embedding_dim: Count = 96
     batch: Annotated[int, Field(ge=8, multiple_of=8)] = 32
-    pair_steps: Count = 1200
+    pair_steps: Count = 900
     learning_rate: Rate = 3e-3
-    adversarial_steps: Annotated[int, Field(ge=0)] = 200
+    adversarial_steps: Annotated[int, Field(ge=0)] = 120
     adversarial_learning_rate: Rate = 5e-4
     adversarial_weight: Annotated[float, Field(ge=0)] = 0.1
     penalty_weight: Annotated[float, Field(ge=0)] = 0.01

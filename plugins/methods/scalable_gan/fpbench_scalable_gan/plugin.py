@@ -30,7 +30,7 @@ Weight = Annotated[float, Field(ge=0)]
 
 
 class ScalableGANParams(Params):
-    """Sizes and training; the defaults read 32 bits in two minutes of training on two cores.
+    """Sizes and training; the defaults read 32 bits after minutes of training on two cores.
 
     Attributes:
         bits: length of a code, K.
@@ -60,7 +60,7 @@ class ScalableGANParams(Params):
     code_gain: Rate = 0.3
     reader_channels: Annotated[int, Field(ge=8, multiple_of=8)] = 32
     batch: Annotated[int, Field(ge=8, multiple_of=8)] = 32
-    pair_steps: Annotated[int, Field(ge=0)] = 1000
+    pair_steps: Annotated[int, Field(ge=0)] = 800
     pair_learning_rate: Rate = 3e-3
     joint_steps: Count = 450
     image_learning_rate: Rate = 5e-4
