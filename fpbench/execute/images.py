@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,9 +12,14 @@ from torch import Tensor
 
 from fpbench.api import ContractError, Dataset
 
+_HELD_BYTES = 2**30
+
 
 class SplitStream:
     """Images `first` to `first + count` of a split; an `fpbench.api.ImageStream`.
+
+    A split of up to 1 GiB is kept once it was read: drawing or decoding it again for every batch
+    would cost a tenth of a training.
 
     Args:
         dataset: where they come from.
@@ -39,6 +45,10 @@ class SplitStream:
         self._first = first
         self._count = info.counts[split] - first if count is None else count
         self.size = info.size
+        shape = (self._count, self.size, self.size, 3)
+        held = math.prod(shape) <= _HELD_BYTES
+        self._images = np.empty(shape, np.uint8) if held else None
+        self._known = np.zeros(self._count, bool)
 
     def __len__(self) -> int:
         return self._count
@@ -51,11 +61,25 @@ class SplitStream:
                 f"split '{self._split}': expected indices in [0, {self._count}), got "
                 f"{int(wanted.min())} to {int(wanted.max())}"
             )
+        array = np.ascontiguousarray(self._held(wanted))
+        # The channels-last memory of HWC arrays is what codecs and filters read without a copy.
+        return torch.from_numpy(array).to(self._device).permute(0, 3, 1, 2)
+
+    def _held(self, wanted: np.ndarray) -> np.ndarray:
+        if self._images is None:
+            return self._fresh(wanted)
+        missing = np.unique(wanted[~self._known[wanted]])
+        if missing.size:
+            self._images[missing] = self._fresh(missing)
+            self._known[missing] = True
+        held: np.ndarray = self._images[wanted]
+        return held
+
+    def _fresh(self, wanted: np.ndarray) -> np.ndarray:
         array = self._dataset.read(self._split, wanted + self._first)
         if array.dtype != np.uint8 or array.shape != (len(wanted), self.size, self.size, 3):
             raise ContractError(
                 f"dataset {self._dataset.name}: expected uint8 "
                 f"({len(wanted)}, {self.size}, {self.size}, 3), got {array.dtype} {array.shape}"
             )
-        # The channels-last memory of HWC arrays is what codecs and filters read without a copy.
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self._device).permute(0, 3, 1, 2)
+        return array

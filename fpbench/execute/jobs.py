@@ -3,7 +3,7 @@
     host             train the host
     reference        features of real images
     fit:F            train method fit F
-    copies:F:A-B     attack and read copies A to B - 1 of fit F
+    copies:F:P/Q     attack and read copies P, P + Q, P + 2Q, … of fit F
     negatives:F      attack and read the negatives of fit F
 
 Running a job twice is free: every body first looks for its artefacts.
@@ -106,15 +106,15 @@ class JobRunner:
         return []
 
     def _copies(self, session: Session, rest: str) -> list[Problem]:
-        index, _, span = rest.partition(":")
-        first, _, end = span.partition("-")
+        index, _, share = rest.partition(":")
+        part, _, parts = share.partition("/")
         fit = self._plan.fits[int(index)]
         problems: dict[str, Problem] = {}
-        total = int(end) - int(first)
-        for done, user in enumerate(range(int(first), int(end)), start=1):
+        users = range(int(part), self._plan.suite.population.copies, int(parts))
+        for done, user in enumerate(users, start=1):
             for problem in self._cell_problems(fit, session.read_copy(fit, user)):
                 problems.setdefault(problem.key, problem)
-            self.on_progress(done, total, f"copy {user + 1}")
+            self.on_progress(done, len(users), f"copy {user + 1}")
             if self._interrupt.requested:
                 raise KeyboardInterrupt
         return list(problems.values())

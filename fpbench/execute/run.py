@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -171,15 +170,14 @@ class Run:
             for fit in fits
             if not store.has(fit.key)
         }
-        users, parts = plan.suite.population.copies, self._request.jobs
-        bounds = [users * part // parts for part in range(parts + 1)]
+        parts = min(self._request.jobs, plan.suite.population.copies)
         for fit in fits:
             before = [job for job in ("host",) if job in jobs]
             if f"fit:{fit.index}" in jobs:
                 before = [f"fit:{fit.index}"]
-            for first, end in pairwise(bounds):
-                if end > first:
-                    jobs[f"copies:{fit.index}:{first}-{end}"] = before
+            # Copies are dealt out in turn: the first few bear the attacks that train.
+            for part in range(parts):
+                jobs[f"copies:{fit.index}:{part}/{parts}"] = before
             jobs[f"negatives:{fit.index}"] = before
         return jobs
 
@@ -321,14 +319,15 @@ class Run:
             return f"train host {self._plan.suite.host.name}"
         if kind == "reference":
             return "read reference images"
-        index, _, span = rest.partition(":")
+        index, _, share = rest.partition(":")
         name = fit_label(self._plan.fits[int(index)])
         if kind == "fit":
             return f"train {name}"
         if kind == "negatives":
             return f"read {name}: negatives"
-        first, _, end = span.partition("-")
-        return f"read {name}: copies {int(first) + 1} to {end}"
+        part, _, parts = share.partition("/")
+        which = "copies" if parts == "1" else f"copies, part {int(part) + 1} of {parts}"
+        return f"read {name}: {which}"
 
     def _repair(self) -> None:
         for damage in self._store.verify():

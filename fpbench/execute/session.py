@@ -67,13 +67,13 @@ class Session:
         """Train the host, unless the store has it."""
         key = self.plan.host_key
         ctx = self.context("host-fit", key=key)
-        self._train(key, ctx, lambda: self.suite.host.fit(self._train_images(), ctx))
+        self._train(key, ctx, lambda: self.suite.host.fit(self._train_images, ctx))
 
     def fit_method(self, fit: Fit) -> None:
         """Train a method, unless the store has it."""
         method = fit.method.component
         ctx = self.context("fit", fit.seed, key=fit.key, bits=method.bits)
-        self._train(fit.key, ctx, lambda: method.fit(self.host, self._train_images(), ctx))
+        self._train(fit.key, ctx, lambda: method.fit(self.host, self._train_images, ctx))
 
     def _train(self, key: str, ctx: StageContext, body: Callable[[], object]) -> None:
         if self.store.has(key):
@@ -114,6 +114,7 @@ class Session:
             self._states[key] = {k: torch.from_numpy(v).to(self.device) for k, v in arrays.items()}
         return self._states[key]
 
+    @cached_property
     def _train_images(self) -> SplitStream:
         return SplitStream(self.suite.dataset, "train", self.device)
 

@@ -23,7 +23,6 @@ from fpbench.api import Card, Dataset, ImageInfo, MissingResource, Params, diges
 
 _SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 _MAX_PIXELS = 64 * 2**20  # larger ones are refused before they are decoded
-_HELD_BYTES = 2 * 2**30  # decoded images are kept up to this much memory
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -133,20 +132,11 @@ class ImageFolder(Dataset[ImageFolderParams]):
     # -- the pixels --------------------------------------------------------------------------
 
     @cached_property
-    def _held(self) -> dict[str, NDArray[np.uint8]]:
-        return {}
-
-    @cached_property
     def _lock(self) -> threading.Lock:
         return threading.Lock()
 
     def _image(self, name: str) -> NDArray[np.uint8]:
-        known = self._held.get(name)
-        if known is None:
-            known = decode_square(self._bytes(name), self.params.size, f"{self._path}: {name}")
-            if len(self._held) * known.nbytes < _HELD_BYTES:
-                self._held[name] = known
-        return known
+        return decode_square(self._bytes(name), self.params.size, f"{self._path}: {name}")
 
     def _bytes(self, name: str) -> bytes:
         if self._archive is None:

@@ -46,9 +46,9 @@ class StyleGAN2Params(Params):
     channels: Annotated[int, Field(ge=8)] = 64
     embedding_dim: Count = 96
     batch: Annotated[int, Field(ge=8, multiple_of=8)] = 32
-    pair_steps: Count = 900
+    pair_steps: Count = 850
     learning_rate: Rate = 3e-3
-    adversarial_steps: Annotated[int, Field(ge=0)] = 120
+    adversarial_steps: Annotated[int, Field(ge=0)] = 100
     adversarial_learning_rate: Rate = 5e-4
     adversarial_weight: Annotated[float, Field(ge=0)] = 0.1
     penalty_weight: Annotated[float, Field(ge=0)] = 0.01

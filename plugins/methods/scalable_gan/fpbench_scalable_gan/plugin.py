@@ -60,9 +60,9 @@ class ScalableGANParams(Params):
     code_gain: Rate = 0.3
     reader_channels: Annotated[int, Field(ge=8, multiple_of=8)] = 32
     batch: Annotated[int, Field(ge=8, multiple_of=8)] = 32
-    pair_steps: Annotated[int, Field(ge=0)] = 800
+    pair_steps: Annotated[int, Field(ge=0)] = 600
     pair_learning_rate: Rate = 3e-3
-    joint_steps: Count = 450
+    joint_steps: Count = 400
     image_learning_rate: Rate = 5e-4
     code_learning_rate: Rate = 2e-3
     discriminator_learning_rate: Rate = 2e-4
