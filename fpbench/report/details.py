@@ -29,6 +29,7 @@ def card(board: Board, method: MethodInfo) -> list[tuple[str, str]]:
     """What the records say about the method."""
     about = method.about
     facts = [
+        *_described(board, "methods", method.label),
         ("Method", f"{about.get('name', method.label)} version {about.get('version', '?')}"),
         ("Placement", str(about.get("placement", ""))),
         ("Bits", str(about.get("bits", ""))),
@@ -36,6 +37,20 @@ def card(board: Board, method: MethodInfo) -> list[tuple[str, str]]:
         ("Training seeds", ", ".join(map(str, board.seeds))),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _described(board: Board, kind: str, label: str) -> list[tuple[str, str]]:
+    """The component's own words, from the resolved suite."""
+    entries = board.suite.get(kind) or []
+    card = next((e.get("card") or {} for e in entries if e.get("label") == label), {})
+    names = {
+        "title": "Title",
+        "source": "Source",
+        "summary": "What it does",
+        "differs": "Differs from its source",
+        "licence": "Licence of the code",
+    }
+    return [(name, str(card.get(key, ""))) for key, name in names.items()]
 
 
 def family_rows(score: MethodScore) -> list[tuple[str, str, str]]:
@@ -213,6 +228,7 @@ def attack_card(board: Board, attack: AttackInfo) -> list[tuple[str, str]]:
     strengths = ", ".join(p.short for p in attack.points if p.strength is not None)
     clean = about.get("clean_images")
     facts = [
+        *_described(board, "attacks", attack.label),
         ("Attack", f"{about.get('name', attack.label)} version {about.get('version', '?')}"),
         ("Changes", level.get(attack.kind, "")),
         ("Family", attack.family),

@@ -227,8 +227,11 @@ def reproducibility(board: Board) -> list[tuple[str, list[str]]]:
         ("Suite", [f"{header.get('name', '?')}, version {header.get('version', '?')}"]),
         ("Suite seed", [str(header.get("seed", "?"))]),
         ("Training seeds", [", ".join(map(str, board.seeds))]),
-        ("Data set", _distinct(_component(r["dataset"]) for r in records)),
-        ("Host", _distinct(_component(r["host"]) for r in records)),
+        (
+            "Data set",
+            [*_distinct(_component(r["dataset"]) for r in records), *_card(suite, "dataset")],
+        ),
+        ("Host", [*_distinct(_component(r["host"]) for r in records), *_card(suite, "host")]),
         ("Command", _distinct(r.get("command", "") for r in records)),
         ("Device", _distinct(str(e.get("device", "")) for e in environments)),
         ("Threads", _distinct(str(e.get("threads", "")) for e in environments)),
@@ -239,6 +242,11 @@ def reproducibility(board: Board) -> list[tuple[str, list[str]]]:
         ("Measured", [" to ".join(dict.fromkeys((dates[0], dates[-1])))] if dates else []),
     ]
     return [(name, values) for name, values in facts if values]
+
+
+def _card(suite: Mapping[str, Any], kind: str) -> list[str]:
+    card = (suite.get(kind) or {}).get("card") or {}
+    return [str(card[key]) for key in ("summary", "differs") if card.get(key)]
 
 
 def _component(part: Mapping[str, Any]) -> str:

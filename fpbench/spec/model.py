@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -173,13 +173,13 @@ class Suite:
             "population": self.population.model_dump(mode="json"),
             "negatives": self.negatives.model_dump(mode="json"),
             "score": self.score.model_dump(mode="json"),
-            "dataset": component_json(self.dataset),
-            "host": component_json(self.host),
-            "methods": [{"label": m.label, **component_json(m.component)} for m in self.methods],
+            "dataset": _described(self.dataset),
+            "host": _described(self.host),
+            "methods": [{"label": m.label, **_described(m.component)} for m in self.methods],
             "attacks": [
                 {
                     **a.options.model_dump(mode="json"),
-                    **component_json(a.component),
+                    **_described(a.component),
                     "label": a.label,
                     "strengths": list(a.strengths),
                 }
@@ -187,6 +187,10 @@ class Suite:
             ],
             "crosses": [{"model": c.model, "image": c.image} for c in self.crosses],
         }
+
+
+def _described(component: Any) -> dict[str, Any]:
+    return {**component_json(component), "card": asdict(component.card)}
 
 
 def component_json(component: Any) -> dict[str, Any]:

@@ -1,0 +1,77 @@
+import pytest
+import torch
+
+import fpbench.execute.context as context_module
+from fpbench.api import TrainedHost
+from fpbench.builtin.toy_faces.dataset import ToyFaces
+from fpbench.execute.context import StageContext
+from fpbench.execute.images import SplitStream
+from fpbench.registry import load
+from fpbench.store import Store
+
+KEY = "34" * 32
+HOST = {"channels": 16, "embedding_dim": 16, "batch": 8, "latent_dim": 16}
+STEPS = {
+    "scalable-gan": {"channels": 16, "pair_steps": 3, "joint_steps": 3, "batch": 8},
+    "weight-modulation": {"steps": 4, "batch": 8},
+    "hidden": {"channels": 8, "steps": 4, "batch": 12},
+}
+
+
+@pytest.fixture(autouse=True)
+def _checkpoint_every_step(monkeypatch):
+    monkeypatch.setattr(context_module, "CHECKPOINT_SECONDS", -1.0)
+
+
+@pytest.fixture
+def images():
+    faces = ToyFaces(ToyFaces.Params(train=64))
+    return SplitStream(faces, "train", torch.device("cpu"))
+
+
+def component(kind, name, **params):
+    cls = load().component(kind, name)
+    return cls(cls.Params(**params))
+
+
+def context(store, stop_after=None, bits=0):
+    calls = iter(range(10**6))
+
+    def progress(done, total, text):
+        if stop_after is not None and next(calls) == stop_after:
+            raise KeyboardInterrupt
+
+    return StageContext(
+        torch.device("cpu"), (0, "fit", 0), store, key=KEY, bits=bits, on_progress=progress
+    )
+
+
+def same_after_a_stop(fit, tmp_path, bits):
+    whole = fit(context(Store(tmp_path / "whole"), bits=bits))
+    for stop_after in (1, 4):
+        store = Store(tmp_path / f"cut-{stop_after}")
+        try:
+            fit(context(store, stop_after, bits=bits))
+        except KeyboardInterrupt:
+            pass
+        else:
+            assert stop_after > 1  # a short training may have ended before the second stop
+        resumed = fit(context(store, bits=bits))
+        assert whole.keys() == resumed.keys()
+        for name, tensor in whole.items():
+            assert torch.equal(tensor, resumed[name]), name
+
+
+def test_the_host_resumes_bit_by_bit(images, tmp_path):
+    host = component("hosts", "stylegan2", **HOST, pair_steps=3, adversarial_steps=3)
+    same_after_a_stop(lambda ctx: host.fit(images, ctx), tmp_path, 0)
+
+
+@pytest.mark.parametrize("name", sorted(STEPS))
+def test_methods_resume_bit_by_bit(name, images, tmp_path):
+    host = component("hosts", "stylegan2", **HOST, pair_steps=2, adversarial_steps=1)
+    ctx = context(Store(tmp_path / "host"))
+    state = host.fit(images, ctx)
+    trained = TrainedHost(host, state, host.assemble(state, ctx))
+    method = component("methods", name, bits=8, **STEPS[name])
+    same_after_a_stop(lambda c: method.fit(trained, images, c), tmp_path, 8)

@@ -1,0 +1,95 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from fpbench.store import RecordLog
+
+TINY = [
+    "--set", "host.pair_steps=3",
+    "--set", "host.adversarial_steps=2",
+    "--set", "host.channels=16",
+    "--set", "dataset.train=256",
+    "--set", "dataset.reference=128",
+    "--set", "population.copies=4",
+    "--set", "population.images=3",
+    "--set", "negatives.real=16",
+    "--set", "negatives.host=16",
+    "--set", "negatives.attacked_host=6",
+    "-m", "scalable-gan[pair_steps=2,joint_steps=2,channels=16]",
+    "-m", "weight-modulation[steps=2]",
+    "-m", "hidden[steps=2,channels=8]",
+    "-a", "jpeg[quality=50]",
+    "-a", "crop-resize[kept=0.8]",
+    "-a", "weight-noise[sigma=0.1]",
+    "-a", "fine-tune[steps=1,2,copies=2,images=4,clean_images=8]",
+    "-a", "bypass",
+]  # fmt: skip
+
+
+def fpbench(folder, *arguments, timeout=240):
+    return subprocess.run(
+        [sys.executable, "-m", "fpbench", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+
+
+@pytest.mark.timeout(300)
+def test_the_real_methods_go_all_the_way_to_the_page(tmp_path):
+    result = fpbench(tmp_path, "run", "quickstart", *TINY)
+    assert result.returncode == 0, result.stderr
+    folder = tmp_path / "runs" / "quickstart"
+    records = RecordLog(folder / "records.jsonl").read().values()
+    assert {r["outcome"] for r in records} <= {"done", "refused", "not-supported"}
+    assert {r["method"]["label"] for r in records} == {
+        "hidden",
+        "scalable-gan",
+        "weight-modulation",
+    }
+    refused = {(r["method"]["label"], r["metric"]) for r in records if r["outcome"] == "refused"}
+    assert refused == {("scalable-gan", "imperceptibility")}
+    page = (folder / "page" / "index.html").read_text()
+    assert "did not converge" in page
+    assert "file://" in result.stdout
+    again = fpbench(tmp_path, "run", "quickstart", *TINY, "--json")
+    assert json.loads(again.stdout)["executed"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_quickstart_reaches_its_bar_on_every_seed(tmp_path, seed):
+    result = fpbench(tmp_path, "run", "quickstart", "--set", f"suite.seed={seed}", timeout=3500)
+    assert result.returncode == 0, result.stderr
+    records = RecordLog(tmp_path / "runs" / "quickstart" / "records.jsonl").read().values()
+
+    def value(method, metric, variant="", point="none"):
+        (row,) = [
+            r
+            for r in records
+            if (r["method"]["label"], r["metric"], r["variant"], r["point"]["label"])
+            == (method, metric, variant, point)
+        ]
+        return row["value"]
+
+    for method in ("scalable-gan", "weight-modulation", "hidden"):
+        assert value(method, "bit-accuracy") >= 0.99
+    for method in ("weight-modulation", "hidden"):
+        assert value(method, "imperceptibility", "psnr") >= 30
+    assert value("scalable-gan", "code-influence", "psnr") >= 30
+    assert value("hidden", "bit-accuracy", point="bypass") == pytest.approx(0.5, abs=0.05)
+    assert value("weight-modulation", "bit-accuracy", point="fine-tune 30") < 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+@pytest.mark.timeout(3600)
+def test_the_quickstart_runs_on_real_faces(tmp_path, real_data):
+    arguments = ["--set", "dataset.use=image-folder"]
+    arguments += ["--set", f"dataset.path={real_data / 'utkface-64.zip'}"]
+    result = fpbench(tmp_path, "run", "quickstart", *arguments, timeout=3500)
+    assert result.returncode == 0, result.stderr
