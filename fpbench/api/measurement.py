@@ -37,7 +37,6 @@ class CellEvidence:
         level: "none", "image" or "model" – what was attacked.
         codes: (U, K) bool issued codes of all users.
         copies: this cell's columns, one for each of its users 0, 1, ….
-        untouched: columns of all U copies without any attack.
         negatives: source -> column of negatives attacked alike.
         clean_host: column of untouched host images.
         reference: (R, F) features of real images.
@@ -52,7 +51,6 @@ class CellEvidence:
     level: str
     codes: NDArray[np.bool_]
     copies: Sequence[Column]
-    untouched: Sequence[Column]
     negatives: Mapping[str, Column]
     clean_host: Column
     reference: NDArray[np.float32]

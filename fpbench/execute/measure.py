@@ -92,7 +92,6 @@ class Measurer:
     def _evidence(self, cell: Cell) -> CellEvidence:
         plan, fit, point = self._plan, cell.fit, cell.point
         method = fit.method.component
-        users = range(plan.suite.population.copies)
         negatives = {"host": self.column(plan.null_key(fit, "host", point.model), point.image)}
         if point.model is None:
             negatives["real"] = self.column(plan.null_key(fit, "real", None), point.image)
@@ -101,12 +100,11 @@ class Measurer:
             keeps_sample=method.keeps_sample,
             gate=method.gate,
             level=_level(point),
-            codes=issued_codes(method, plan.suite.header.seed, len(users)),
+            codes=issued_codes(method, plan.suite.header.seed, plan.suite.population.copies),
             copies=[
                 self.column(plan.reading_key(fit, user, point.model), point.image)
                 for user in range(plan.copies(point.model))
             ],
-            untouched=[self.column(plan.reading_key(fit, user, None), None) for user in users],
             negatives=negatives,
             clean_host=self.column(plan.null_key(fit, "host", None), None),
             reference=self._store.get(plan.reference_key).arrays["features"],

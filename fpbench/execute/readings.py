@@ -209,11 +209,19 @@ class ImageReader:
                 self._keep(point, "damage_psnr", psnr(images, changed))
                 self._keep(point, "damage_ssim", ssim(images, changed))
         if None in attacked:
-            if self._with_features:
-                self._keep(None, "features", self._session.features(images))
-            if beside is not None:
-                self._keep(None, f"{beside[0]}_psnr", psnr(beside[1], images))
-                self._keep(None, f"{beside[0]}_ssim", ssim(beside[1], images))
+            self._measure(images, beside)
+
+    def _measure(self, images: Tensor, beside: tuple[str, Tensor] | None) -> None:
+        if self._with_features:
+            self._keep(None, "features", self._session.features(images))
+        if beside is None:
+            return
+        kind, other = beside
+        self._keep(None, f"{kind}_psnr", psnr(other, images))
+        self._keep(None, f"{kind}_ssim", ssim(other, images))
+        if kind == "damage":
+            # The same latents before the attack: distances are compared at equal images.
+            self._keep(None, "own_features", self._session.features(other))
 
     def show(self, shared: Tensor, *, attacked: bool) -> None:
         """Keep the images of the latents that all copies share: for sheets, and code against code.

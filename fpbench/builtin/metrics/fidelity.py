@@ -114,7 +114,10 @@ class Damage(Metric[NoParams]):
 
 
 class Fidelity(Metric[NoParams]):
-    """Fréchet distance to real images in a space of random convolutions; not FID."""
+    """Fréchet distance to real images in a space of random convolutions; not FID.
+
+    An attacked copy is compared with the same copy before the attack, on the same latents.
+    """
 
     name = "frechet-random-conv"
     version = "1"
@@ -131,12 +134,13 @@ class Fidelity(Metric[NoParams]):
     )
 
     def measure(self, evidence: CellEvidence) -> Sequence[Row]:
-        """Row "copies" with the host's and the untouched copies' distance at the same count."""
+        """Row "copies" with the distance of the host and of the untouched copies, equal counts."""
         if "features" not in evidence.copies[0]:
             return []
         real = stats.moments(evidence.reference)
         own = _features(evidence.copies)
-        clean = _features(evidence.untouched)
+        attacked = "own_features" in evidence.copies[0]
+        clean = _features(evidence.copies, "own_features") if attacked else own
         host = np.asarray(evidence.clean_host["features"])
         count = min(len(own), len(clean), len(host))
         distance = _distance(own[:count], real)
@@ -152,8 +156,8 @@ class Fidelity(Metric[NoParams]):
         return [Row("copies", distance, n=count, clusters=len(evidence.copies), detail=detail)]
 
 
-def _features(columns: Sequence[Column]) -> NDArray[np.float32]:
-    return np.concatenate([c["features"] for c in columns])
+def _features(columns: Sequence[Column], name: str = "features") -> NDArray[np.float32]:
+    return np.concatenate([c[name] for c in columns])
 
 
 def _distance(

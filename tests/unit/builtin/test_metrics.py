@@ -56,7 +56,6 @@ def evidence(codes):
             "level": level,
             "codes": codes[:, :bits],
             "copies": [column(u) for u in range(copies)],
-            "untouched": [column(u, 0.0) for u in range(USERS)],
             "negatives": {"real": unmarked(300), "host": unmarked(200)},
             "clean_host": unmarked(10),
             "reference": rng.normal(size=(300, 4)).astype(np.float32),
@@ -167,6 +166,16 @@ def test_fidelity_is_the_frechet_distance_at_equal_counts(evidence):
     expected = mean @ mean + np.trace(a + b - 2 * linalg.sqrtm(a @ b).real)
     assert row.value == pytest.approx(expected, rel=1e-4)
     assert "fid" not in row.detail["features"].lower()
+
+
+def test_an_attacked_copy_is_compared_with_itself_on_the_same_latents(evidence):
+    found = evidence(level="model")
+    columns = [{**c, "own_features": c["features"]} for c in found.copies]
+    row = rows(Fidelity, CellEvidence(**{**found.__dict__, "copies": columns}))["copies"]
+    assert row.detail["ratio_to_untouched"] == pytest.approx(1)
+    moved = [{**c, "features": c["features"] + 5} for c in columns]
+    row = rows(Fidelity, CellEvidence(**{**found.__dict__, "copies": moved}))["copies"]
+    assert row.detail["ratio_to_untouched"] > 10
 
 
 def test_damage_and_cost_belong_to_their_cells(evidence):
