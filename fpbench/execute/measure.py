@@ -127,7 +127,7 @@ class Measurer:
             "fit_s": own["wall_s"],
             "issue_s": statistics.median(issued),
             "extract_s_per_image": self._shard(real, shard).meta["cost"]["extract_s_per_image"],
-            "peak_memory_bytes": own["peak_memory_bytes"],
+            **{k: v for k, v in own.items() if k.startswith("peak_")},
         }
 
 

@@ -37,7 +37,7 @@ Arrays = dict[str, np.ndarray]
 Failures = dict[tuple[AttackPoint | None, AttackPoint | None], BaseException]
 
 
-class CopyReader:
+class GeneratorReader:
     """All pending model points of one generator (a copy, or the host as negative)."""
 
     def __init__(

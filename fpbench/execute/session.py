@@ -27,7 +27,7 @@ from fpbench.execute.context import StageContext, to_arrays
 from fpbench.execute.images import SplitStream
 from fpbench.execute.interrupt import Interrupt
 from fpbench.execute.measure import issue_key
-from fpbench.execute.readings import CopyReader, Failures, ImageReader, chunks
+from fpbench.execute.readings import Failures, GeneratorReader, ImageReader, chunks
 from fpbench.nn.features import RandomFeatures
 from fpbench.plan import AttackPoint, Fit, Plan, issued_codes
 from fpbench.store import Store
@@ -67,20 +67,27 @@ class Session:
         """Train the host, unless the store has it."""
         key = self.plan.host_key
         ctx = self.context("host-fit", key=key)
-        self._train(key, ctx, lambda: self.suite.host.fit(self._train_images, ctx))
+        host = self.suite.host
+        self._train(key, ctx, f"host {host.name}: fit", lambda: host.fit(self._train_images, ctx))
 
     def fit_method(self, fit: Fit) -> None:
         """Train a method, unless the store has it."""
         method = fit.method.component
         ctx = self.context("fit", fit.seed, key=fit.key, bits=method.bits)
-        self._train(fit.key, ctx, lambda: method.fit(self.host, self._train_images, ctx))
+        who = f"{fit.method.label}: fit"
+        self._train(fit.key, ctx, who, lambda: method.fit(self.host, self._train_images, ctx))
 
-    def _train(self, key: str, ctx: StageContext, body: Callable[[], object]) -> None:
+    def _train(self, key: str, ctx: StageContext, who: str, body: Callable[[], object]) -> None:
         if self.store.has(key):
             return
+        cuda = self.device.type == "cuda"
+        if cuda:
+            torch.cuda.reset_peak_memory_stats(self.device)
         with resources.Peak() as peak:
-            state = check_state("training", body())
-        cost = {"wall_s": ctx.elapsed_s, "peak_memory_bytes": peak.bytes}
+            state = check_state(who, body())
+        cost: dict[str, float] = {"wall_s": ctx.elapsed_s, "peak_memory_bytes": peak.bytes}
+        if cuda:
+            cost["peak_gpu_bytes"] = torch.cuda.max_memory_allocated(self.device)
         meta = {"cost": cost, "curves": ctx.curves, "device": str(self.device)}
         self.store.put(key, to_arrays(state), meta)
         self.store.drop_checkpoints(key)
@@ -154,7 +161,7 @@ class Session:
         if not pending:
             return {}
         subject = self._issue(fit, user)
-        jobs = CopyReader(
+        jobs = GeneratorReader(
             self,
             fit,
             subject,
@@ -176,7 +183,7 @@ class Session:
             if (columns := self._pending(self.plan.null_key(fit, "host", model), model))
         }
         if pending:
-            jobs = CopyReader(
+            jobs = GeneratorReader(
                 self,
                 fit,
                 self.host.generator,

@@ -151,6 +151,8 @@ class Plan:
                     "fit": fit.key,
                     "point": model.key_part if model is not None else None,
                     "images": images,
+                    # Host negatives take the copies' latents, user by user.
+                    "per_copy": self.suite.population.images if kind == "null-host" else 0,
                     "shared": self.suite.population.shared,
                     "clean_images": model.attack.options.clean_images if model is not None else 0,
                     "chunk": CHUNK,

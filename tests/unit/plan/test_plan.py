@@ -67,6 +67,12 @@ def test_more_users_change_measures_but_no_reading_and_no_training(plan):
     assert moved == cells
 
 
+def test_host_negatives_follow_the_latents_of_the_copies(plan):
+    a, b = plan(), plan(("images = 4\n", "images = 3\n"))
+    assert a.null_key(a.fits[0], "host", None) != b.null_key(b.fits[0], "host", None)
+    assert a.null_key(a.fits[0], "real", None) == b.null_key(b.fits[0], "real", None)
+
+
 def test_a_parameter_of_one_method_touches_that_method_alone(plan):
     moved = changed(keys(plan()), keys(plan(('use = "blind"', 'use = "blind"\nbits = 32'))))
     assert {name[0] for name in moved} == {"blind"}
