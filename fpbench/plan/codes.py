@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from fpbench.api import ContractError, Method, derive_seed
 
-Codes = NDArray[np.bool_]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Codes = NDArray[np.bool_]
 
 _MAX_ATTEMPTS = 10_000
-_RESERVED = np.uint64(7)  # a code is reserved when the last three bits of its hash are zero: 1/8
+_RESERVED = 7  # a code is reserved when the last three bits of its hash are zero: 1/8
 
 
 def is_reserved(codes: Codes) -> NDArray[np.bool_]:
     """(N,) bool: which of the (N, K) codes are reserved for issued copies (1 in 8, by hash)."""
+    import numpy as np
+
     packed = np.packbits(np.asarray(codes, dtype=bool), axis=1)
     padded = np.zeros((len(packed), -(-packed.shape[1] // 8) * 8), dtype=np.uint8)
     padded[:, : packed.shape[1]] = packed
@@ -24,7 +27,7 @@ def is_reserved(codes: Codes) -> NDArray[np.bool_]:
     hashed = np.full(len(words), codes.shape[1], dtype=np.uint64)
     for column in words.T:
         hashed = _mix(hashed ^ column)
-    return np.asarray((hashed & _RESERVED) == 0)
+    return np.asarray((hashed & np.uint64(_RESERVED)) == 0)
 
 
 def issued_codes(method: Method[Any], suite_seed: int, users: int) -> Codes:
@@ -35,6 +38,8 @@ def issued_codes(method: Method[Any], suite_seed: int, users: int) -> Codes:
     Raises:
         ContractError: `draw_codes` returns something else than bool codes, or never a new one.
     """
+    import numpy as np
+
     bits = method.bits
     issued: list[NDArray[np.bool_]] = []
     seen: set[bytes] = set()
@@ -54,6 +59,8 @@ def issued_codes(method: Method[Any], suite_seed: int, users: int) -> Codes:
 
 
 def _candidates(method: Method[Any], suite_seed: int, user: int) -> Any:
+    import numpy as np
+
     for attempt in range(_MAX_ATTEMPTS // 64):
         seed = derive_seed(suite_seed, "code", method.bits, user, attempt)
         codes = method.draw_codes(64, np.random.default_rng(seed))
@@ -67,6 +74,8 @@ def _candidates(method: Method[Any], suite_seed: int, user: int) -> Any:
 
 def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     # splitmix64 (Steele, Lea and Flood 2014); unsigned arithmetic wraps on purpose.
+    import numpy as np
+
     x = x + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

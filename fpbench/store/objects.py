@@ -23,17 +23,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load as parse_arrays
-from safetensors.numpy import save as dump_arrays
+from typing import TYPE_CHECKING, Any
 
 from fpbench.api import NoSpace, StoreError, canonical_json
 
-Arrays = dict[str, NDArray[Any]]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Arrays = dict[str, "NDArray[Any]"]
 
 FORMAT = 1
 _MAIN = "main"
@@ -186,6 +183,9 @@ class Store:
         return self._key_path(key) / shard
 
     def _commit(self, path: Path, key: str, arrays: Arrays, meta: Mapping[str, Any]) -> None:
+        import numpy as np
+        from safetensors.numpy import save as dump_arrays
+
         if path.is_dir():
             return
         with disk_errors(path):
@@ -227,6 +227,9 @@ class Store:
         return body
 
     def _load(self, path: Path, key: str) -> Shard:
+        from safetensors import SafetensorError
+        from safetensors.numpy import load as parse_arrays
+
         body = self._manifest(path, key)
         file = path / "arrays.safetensors"
         try:

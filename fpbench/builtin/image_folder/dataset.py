@@ -13,13 +13,15 @@ import threading
 import zipfile
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from fpbench.api import Card, Dataset, ImageInfo, MissingResource, Params, digest
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 _MAX_PIXELS = 64 * 2**20  # larger ones are refused before they are decoded
@@ -72,6 +74,8 @@ class ImageFolder(Dataset[ImageFolderParams]):
 
     def read(self, split: str, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """(N, H, W, 3) uint8."""
+        import numpy as np
+
         names = self._splits[split]
         return np.stack([self._image(names[int(i)]) for i in indices])
 
@@ -151,6 +155,7 @@ def decode_square(data: bytes, size: int, name: str) -> NDArray[np.uint8]:
     Raises:
         MissingResource: it is truncated, no image, or too large; names the file.
     """
+    import numpy as np
     from PIL import Image, UnidentifiedImageError  # noqa: PLC0415, RUF100 - not needed to plan
 
     try:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fpbench import stats
 from fpbench.api import Card, CellEvidence, Column, Metric, Outcome, Row
 from fpbench.builtin.metrics.reading import NoParams
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _FEATURES = "random-conv-64"
 
 
 def _mean_row(columns: Sequence[Column], name: str, variant: str) -> Row:
     """Mean over copies of a per-image measure; identical images (infinite PSNR) count as 99 dB."""
+    import numpy as np
+
+    from fpbench import stats
+
     per_copy = np.array([np.minimum(np.asarray(c[name], float), 99.0).mean() for c in columns])
     interval = stats.mean(per_copy)
     images = sum(len(c[name]) for c in columns)
@@ -76,6 +81,8 @@ class CodeInfluence(Metric[NoParams]):
 
     def measure(self, evidence: CellEvidence) -> Sequence[Row]:
         """One row "psnr" of the untouched cell; copy u is compared with copy u + 1."""
+        import numpy as np
+
         if evidence.level != "none":
             return []
         shared = [np.asarray(c["shared"], dtype=np.float64) for c in evidence.copies]
@@ -84,6 +91,8 @@ class CodeInfluence(Metric[NoParams]):
 
 
 def _psnr(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    import numpy as np
+
     error = ((a - b) ** 2).mean(axis=(1, 2, 3))
     return np.asarray(10 * np.log10(255**2 / np.maximum(error, 1e-12)))
 
@@ -135,6 +144,10 @@ class Fidelity(Metric[NoParams]):
 
     def measure(self, evidence: CellEvidence) -> Sequence[Row]:
         """Row "copies" with the distance of the host and of the untouched copies, equal counts."""
+        import numpy as np
+
+        from fpbench import stats
+
         if "features" not in evidence.copies[0]:
             return []
         real = stats.moments(evidence.reference)
@@ -157,10 +170,14 @@ class Fidelity(Metric[NoParams]):
 
 
 def _features(columns: Sequence[Column], name: str = "features") -> NDArray[np.float32]:
+    import numpy as np
+
     return np.concatenate([c[name] for c in columns])
 
 
 def _distance(
     features: NDArray[np.float32], real: tuple[NDArray[np.float64], NDArray[np.float64]]
 ) -> float:
+    from fpbench import stats
+
     return stats.frechet(*stats.moments(features), *real)

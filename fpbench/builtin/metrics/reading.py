@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fpbench import stats
 from fpbench.api import Card, CellEvidence, Metric, Outcome, Params, Row
-from fpbench.stats import Interval
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fpbench.stats import Interval
 
 _RATES = (1e-2, 1e-3, 1e-6)
 _POPULATIONS = (10**2, 10**4, 10**6)
@@ -35,11 +36,17 @@ class _Read:
 
     def per_copy(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """(C,) sums of per-image values over each copy."""
+        import numpy as np
+
         ends = np.cumsum(self.counts)
         return np.add.reduceat(values.astype(np.float64), np.r_[0, ends[:-1]])
 
 
 def _read(evidence: CellEvidence) -> _Read:
+    import numpy as np
+
+    from fpbench import stats
+
     logits = [np.asarray(column["logits"]) for column in evidence.copies]
     bits = np.concatenate(logits) > 0
     counts = np.array([len(part) for part in logits])
@@ -61,6 +68,10 @@ def _row(interval: Interval, **more: object) -> Row:
 
 
 def _rate_row(read: _Read, successes: Any, **more: object) -> Row:
+    import numpy as np
+
+    from fpbench import stats
+
     sums = read.per_copy(np.asarray(successes))
     interval = stats.rate(sums, read.counts)
     return _row(interval, by_copy=list(sums / read.counts), **more)
@@ -91,6 +102,10 @@ class BitAccuracy(Metric[NoParams]):
 
     def measure(self, evidence: CellEvidence) -> Sequence[Row]:
         """Rows "" (bits) and "code" (all bits)."""
+        import numpy as np
+
+        from fpbench import stats
+
         read = _read(evidence)
         copies = read.per_copy(read.right.mean(axis=1)) / read.counts
         interval = stats.mean(copies)
@@ -132,6 +147,10 @@ class Verification(Metric[NoParams]):
 
     def measure(self, evidence: CellEvidence) -> Sequence[Row]:
         """One row for each false rate, with the realised rates of every source of negatives."""
+        import numpy as np
+
+        from fpbench import stats
+
         read = _read(evidence)
         k = evidence.codes.shape[1]
         rows = []
@@ -157,6 +176,10 @@ class Verification(Metric[NoParams]):
     def _false(
         self, evidence: CellEvidence, read: _Read, k: int, rate: float
     ) -> list[tuple[str, NDArray[np.float64], int]]:
+        import numpy as np
+
+        from fpbench import stats
+
         found = [("other users", read.match, read.owners)]
         for source, column in evidence.negatives.items():
             match = stats.matches(np.asarray(column["logits"]) > 0, evidence.codes)
@@ -169,6 +192,8 @@ class Verification(Metric[NoParams]):
 
 def _realised(per_user: NDArray[np.float64], images: int) -> dict[str, float]:
     """Mean and worst user's false rate, and the images that each user's rate is counted on."""
+    import numpy as np
+
     return {
         "mean": float(np.nanmean(per_user)),
         "worst_user": float(np.nanmax(per_user)),
@@ -195,6 +220,10 @@ class Detection(Metric[NoParams]):
 
     def measure(self, evidence: CellEvidence) -> Sequence[Row]:
         """Rows "" and "auroc"."""
+        import numpy as np
+
+        from fpbench import stats
+
         read = _read(evidence)
         k, n, rate = evidence.codes.shape[1], evidence.registered, evidence.false_rate
         rows = []
@@ -234,6 +263,8 @@ class Attribution(Metric[NoParams]):
 
     def measure(self, evidence: CellEvidence) -> Sequence[Row]:
         """Rows "" (the suite's N), "n=100", "n=10000", "n=1000000" and "closed" (issued only)."""
+        from fpbench import stats
+
         read = _read(evidence)
         k = evidence.codes.shape[1]
         rows = []
@@ -278,6 +309,10 @@ class FalseAccusation(Metric[NoParams]):
 
     def measure(self, evidence: CellEvidence) -> Sequence[Row]:
         """One row for each source; the interval's upper end is one-sided, 95 %."""
+        import numpy as np
+
+        from fpbench import stats
+
         k, n, rate = evidence.codes.shape[1], evidence.registered, evidence.false_rate
         sources = [*sorted(evidence.negatives), "unregistered"]
         if n < len(evidence.codes) or not stats.supports(k, n, rate):

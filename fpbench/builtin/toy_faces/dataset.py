@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from fpbench.api import Card, Dataset, ImageInfo, Params, digest
-from fpbench.builtin.toy_faces.faces import draw
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _FIRST = {"train": 0, "test": 10_000_000, "reference": 20_000_000}
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
@@ -57,4 +58,8 @@ class ToyFaces(Dataset[ToyFacesParams]):
 
     def read(self, split: str, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """(N, H, W, 3) uint8."""
+        import numpy as np
+
+        from fpbench.builtin.toy_faces.faces import draw
+
         return draw(np.asarray(indices, dtype=np.int64) + _FIRST[split], self.params.size)
