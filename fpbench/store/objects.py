@@ -3,7 +3,6 @@
     <root>/objects/<2 digits>/<key>/<shard>/manifest.json
                                             arrays.safetensors
     <root>/checkpoints/<key>/<name>/…       dropped when the stage's artefact is committed
-    <root>/failures/<key>.json              why a stage failed last time; never a hit
     <root>/tmp/…                            shards being written
 
 An artefact of a key is one or more *shards*: a folder that is written under `tmp`, synced and
@@ -60,7 +59,6 @@ class Store:
         self.root = root
         self._objects = root / "objects"
         self._checkpoints = root / "checkpoints"
-        self._failures = root / "failures"
         self._tmp = root / "tmp"
 
     # -- artefacts ---------------------------------------------------------------------------
@@ -152,25 +150,6 @@ class Store:
     def drop_checkpoints(self, key: str) -> None:
         """Forget the checkpoints of a finished stage."""
         shutil.rmtree(self._checkpoints / key, ignore_errors=True)
-
-    # -- failures ----------------------------------------------------------------------------
-
-    def put_failure(self, key: str, failure: Mapping[str, Any]) -> None:
-        """Remember why stage `key` failed; the next run tries it again all the same."""
-        self._failures.mkdir(parents=True, exist_ok=True)
-        write_text(self._failures / f"{key}.json", canonical_json(failure))
-
-    def failure(self, key: str) -> dict[str, Any] | None:
-        """Why stage `key` failed last time, or None."""
-        try:
-            found: dict[str, Any] = json.loads((self._failures / f"{key}.json").read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
-            return None
-        return found
-
-    def drop_failure(self, key: str) -> None:
-        """Forget a failure."""
-        (self._failures / f"{key}.json").unlink(missing_ok=True)
 
     # -- parts -------------------------------------------------------------------------------
 
