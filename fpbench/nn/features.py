@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from fpbench.nn.images import to_float
 
-FEATURES_VERSION = 1
 _WIDTHS = (12, 16, 24)
 _PROJECTED = 64
 
