@@ -1,20 +1,25 @@
 """Everything a plugin may import to take part: types, parameters, hooks, errors."""
 
+from fpbench.api.attacks import (
+    Attack,
+    CoalitionAttack,
+    ForgeryAttack,
+    ImageAttack,
+    ModelAttack,
+    PipelineAttack,
+    Setting,
+    Surface,
+)
 from fpbench.api.canonical import canonical_json, derive_seed, digest
 from fpbench.api.components import (
-    Attack,
     Component,
     Dataset,
     Executor,
     Generator,
     Host,
-    ImageAttack,
     Method,
     Metric,
-    ModelAttack,
-    PipelineAttack,
     PostHocMethod,
-    Surface,
     TrainedHost,
 )
 from fpbench.api.context import Context
@@ -32,7 +37,7 @@ from fpbench.api.errors import (
 )
 from fpbench.api.hooks import hookimpl
 from fpbench.api.measurement import CellEvidence, Column, Outcome, Row
-from fpbench.api.params import Params
+from fpbench.api.params import NoParams, Params
 from fpbench.api.types import (
     Access,
     Card,
@@ -51,6 +56,7 @@ __all__ = [
     "Attack",
     "Card",
     "CellEvidence",
+    "CoalitionAttack",
     "Column",
     "Component",
     "Context",
@@ -58,6 +64,7 @@ __all__ = [
     "Dataset",
     "Evidence",
     "Executor",
+    "ForgeryAttack",
     "FpbenchError",
     "Generator",
     "Host",
@@ -69,6 +76,7 @@ __all__ = [
     "MissingResource",
     "ModelAttack",
     "Needs",
+    "NoParams",
     "NoSpace",
     "OutOfMemory",
     "Outcome",
@@ -79,6 +87,7 @@ __all__ = [
     "PostHocMethod",
     "Refusal",
     "Row",
+    "Setting",
     "SpecError",
     "StageError",
     "State",

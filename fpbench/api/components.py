@@ -1,4 +1,4 @@
-"""What a plugin implements: hosts, methods, attacks, data sets, metrics, executors.
+"""What a plugin implements: hosts, methods, data sets, metrics, executors (attacks: `attacks.py`).
 
 A component is registered and stateless: it holds its parameters and nothing else. What it learns
 is a `State`; what it builds from a state is a `Generator`. Images cross every boundary as uint8
@@ -17,7 +17,6 @@ from fpbench.api.errors import ContractError
 from fpbench.api.measurement import CellEvidence, Row
 from fpbench.api.params import Params
 from fpbench.api.types import (
-    Access,
     Card,
     Evidence,
     ImageInfo,
@@ -26,7 +25,6 @@ from fpbench.api.types import (
     Placement,
     Refusal,
     State,
-    Strength,
 )
 
 if TYPE_CHECKING:
@@ -34,10 +32,10 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
+    from fpbench.api.attacks import Attack
     from fpbench.api.context import Context
 
 P = TypeVar("P", bound=Params)
-T = TypeVar("T")
 
 
 class Component(ABC, Generic[P]):
@@ -113,6 +111,10 @@ class Host(Component[P]):
         """The generator of a state: no training, no randomness."""
 
     @abstractmethod
+    def untrained(self, state: State, ctx: Context) -> Generator:
+        """A generator with the steps and latents of `assemble`, its weights freshly drawn."""
+
+    @abstractmethod
     def encode(self, state: State, images: Tensor, ctx: Context) -> Tensor:
         """Latents (N, ...) of uint8 images (N, 3, H, W)."""
 
@@ -148,12 +150,16 @@ class Method(Component[P]):
         placement: where the fingerprint sits.
         keeps_sample: True when a copy shows the host's image of the same latent, so that paired
             image measures against the host make sense.
+        builds_on_host: True when a copy is the host's own network with other weights or further
+            steps, and `fit` starts from the generator it is given; False when the method trains a
+            generator of its own.
         gate: least clean bit accuracy on unseen codes that counts as converged.
     `self.params` must have a field `bits`.
     """
 
     placement: ClassVar[Placement]
     keeps_sample: ClassVar[bool]
+    builds_on_host: ClassVar[bool] = True
     gate: ClassVar[float] = 0.9
 
     @property
@@ -224,98 +230,6 @@ class PostHocMethod(Method[P]):
         step = PostStep(self.embedder(state, ctx), issued["code"]).to(ctx.device)
         last = list(host.generator.steps)[-1]
         return host.generator.replace("post", step, after=last)
-
-
-@dataclass(frozen=True)
-class Surface:
-    """What an attack's declared access opens to it; everything else is closed.
-
-    Attributes:
-        opened: the declared accesses.
-    """
-
-    opened: frozenset[Access]
-    attack: str
-    _copy: Generator | None = None
-    _clean_images: Tensor | None = None
-    _public_host: TrainedHost | None = None
-
-    @property
-    def copy(self) -> Generator:
-        """The leaked copy."""
-        return self._opened(Access.COPY, self._copy)
-
-    @property
-    def clean_images(self) -> Tensor:
-        """(M, 3, H, W) uint8 images without any fingerprint, disjoint from all others."""
-        return self._opened(Access.CLEAN_IMAGES, self._clean_images)
-
-    @property
-    def public_host(self) -> TrainedHost:
-        """The host as published, before fingerprinting."""
-        return self._opened(Access.PUBLIC_HOST, self._public_host)
-
-    def _opened(self, access: Access, value: T | None) -> T:
-        if access not in self.opened or value is None:
-            raise ContractError(
-                f"attack {self.attack}: expected to use only what it declares "
-                f"({', '.join(sorted(self.opened)) or 'nothing'}), got a request for {access}; "
-                f"add {access} to its `access`"
-            )
-        return value
-
-
-class Attack(Component[P]):
-    """Any change after issue, hostile or not.
-
-    Class attributes beside the component's:
-        family: attacks of one family share one vote in the score.
-        access: what the adversary must hold.
-        strength: its knob; None for an attack that is done or not done.
-    """
-
-    family: ClassVar[str]
-    access: ClassVar[frozenset[Access]]
-    strength: ClassVar[Strength | None] = None
-
-
-class ImageAttack(Attack[P]):
-    """Changes images."""
-
-    access: ClassVar[frozenset[Access]] = frozenset({Access.IMAGES})
-
-    @abstractmethod
-    def apply(
-        self, images: Tensor, indices: Sequence[int], strength: float, ctx: Context
-    ) -> Tensor:
-        """Attacked images (N, 3, H, W) uint8; the input is not changed.
-
-        Args:
-            images: (N, 3, H, W) uint8.
-            indices: image numbers; the draws of image i come from `ctx.image_rng(i)` alone.
-            strength: in the attack's natural unit.
-            ctx: seeds and device.
-        """
-
-
-class ModelAttack(Attack[P]):
-    """Changes a copy."""
-
-    trains: ClassVar[bool] = False
-
-    @abstractmethod
-    def apply(
-        self, surface: Surface, strengths: Sequence[float], ctx: Context
-    ) -> Iterator[tuple[float, Generator]]:
-        """Yield (strength, attacked copy), weakest first; one trajectory may serve all."""
-
-
-class PipelineAttack(Attack[P]):
-    """Changes how a copy is run: drops or exchanges steps."""
-
-    @abstractmethod
-    def apply(self, surface: Surface, ctx: Context) -> Generator:
-        """The generator as the adversary runs it."""
 
 
 class Dataset(Component[P]):

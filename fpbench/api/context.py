@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     import torch
@@ -30,6 +30,14 @@ class Context(ABC):
     @abstractmethod
     def image_rng(self, index: int) -> np.random.Generator:
         """The draws of one attacked image; the same at every strength of the attack."""
+
+    @abstractmethod
+    def image_uniforms(self, indices: Sequence[int], count: int) -> np.ndarray:
+        """(N, count) float64 in [0, 1): `image_rng(i).random(count)` of every image, but faster."""
+
+    @abstractmethod
+    def branch(self, purpose: str, *indices: int) -> Context:
+        """The same stage with randomness of its own, for one part of a composite."""
 
     @abstractmethod
     def seeded(self, purpose: str) -> AbstractContextManager[None]:

@@ -34,15 +34,19 @@ class CellEvidence:
         placement: of the method.
         keeps_sample: of the method.
         gate: least clean bit accuracy that counts as converged.
-        level: "none", "image" or "model" – what was attacked.
+        level: "none", "image", "model", "coalition" or "forgery" – what was attacked.
         codes: (U, K) bool issued codes of all users.
-        copies: this cell's columns, one for each of its users 0, 1, ….
+        users: the users behind each column: one, the members of a coalition, or the user that a
+            forgery is to be blamed on; no user is in two.
+        copies: this cell's columns, in the same order.
         negatives: source -> column of negatives attacked alike.
         clean_host: column of untouched host images.
         reference: (R, F) features of real images.
         registered: number of registered users N.
         false_rate: family-wise error α.
         costs: measured seconds and bytes by name.
+        attack_costs: for each column, the seconds that the attack took.
+        attack_steps: training steps that the adversary spent.
     """
 
     placement: str
@@ -50,6 +54,7 @@ class CellEvidence:
     gate: float
     level: str
     codes: NDArray[np.bool_]
+    users: Sequence[tuple[int, ...]]
     copies: Sequence[Column]
     negatives: Mapping[str, Column]
     clean_host: Column
@@ -57,6 +62,13 @@ class CellEvidence:
     registered: int
     false_rate: float
     costs: Mapping[str, float]
+    attack_costs: Sequence[Mapping[str, float]] = ()
+    attack_steps: int = 0
+
+    @property
+    def single(self) -> bool:
+        """Whether each column shows images of one user's copy, who is the right one to accuse."""
+        return self.level in ("none", "image", "model")
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,13 @@ class Access(StrEnum):
 
     IMAGES = "images"
     COPY = "copy"
+    COPIES = "copies"
     CLEAN_IMAGES = "clean-images"
     PUBLIC_HOST = "public-host"
+    TRAINER = "trainer"
+    EMBEDDER = "embedder"
+    TARGET = "target-images"
+    TARGET_CODE = "target-code"
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,7 @@ class Strength:
         low: smallest value allowed.
         high: largest value allowed.
         whole: True when only whole numbers make sense.
+        odd: True when only odd whole numbers make sense.
         identity: the strength that changes nothing; None if there is none.
     """
 
@@ -99,7 +105,22 @@ class Strength:
     low: float
     high: float
     whole: bool = False
+    odd: bool = False
     identity: float | None = None
+
+    @property
+    def legal(self) -> str:
+        """The values allowed, for messages: "whole numbers from 1 to 100"."""
+        kind = "odd whole numbers" if self.odd else "whole numbers" if self.whole else "numbers"
+        return f"{kind} from {self.low:g} to {self.high:g}"
+
+    def allows(self, value: float) -> bool:
+        """Whether `value` is within the range, and whole or odd where it must be."""
+        if not self.low <= value <= self.high:  # also where it is not a number
+            return False
+        return (not (self.whole or self.odd) or value == int(value)) and (
+            not self.odd or int(value) % 2 == 1
+        )
 
     @property
     def rising(self) -> bool:

@@ -1,12 +1,14 @@
-"""fpbench's own data sets, metrics and executors, through the same hooks as everybody's."""
+"""fpbench's own data sets, metrics and the rest, through the same hooks as everybody's."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from fpbench.api import Dataset, Executor, Metric, hookimpl
+from fpbench.api import Attack, Dataset, Executor, Metric, hookimpl
+from fpbench.builtin.chain.attack import Chain
 from fpbench.builtin.image_folder.dataset import ImageFolder
 from fpbench.builtin.local.executor import LocalExecutor
+from fpbench.builtin.metrics.blame import Collusion, Forgery
 from fpbench.builtin.metrics.fidelity import CodeInfluence, Damage, Fidelity, Imperceptibility
 from fpbench.builtin.metrics.reading import (
     Attribution,
@@ -15,7 +17,7 @@ from fpbench.builtin.metrics.reading import (
     FalseAccusation,
     Verification,
 )
-from fpbench.builtin.metrics.spending import Cost
+from fpbench.builtin.metrics.spending import AttackCost, Cost
 from fpbench.builtin.toy_faces.dataset import ToyFaces
 
 
@@ -23,6 +25,12 @@ from fpbench.builtin.toy_faces.dataset import ToyFaces
 def fpbench_datasets() -> list[type[Dataset[Any]]]:
     """Data sets."""
     return [ToyFaces, ImageFolder]
+
+
+@hookimpl
+def fpbench_attacks() -> list[type[Attack[Any]]]:
+    """Composites."""
+    return [Chain]
 
 
 @hookimpl
@@ -34,11 +42,14 @@ def fpbench_metrics() -> list[type[Metric[Any]]]:
         Detection,
         Verification,
         FalseAccusation,
+        Collusion,
+        Forgery,
         Imperceptibility,
         CodeInfluence,
         Damage,
         Fidelity,
         Cost,
+        AttackCost,
     ]
 
 

@@ -326,6 +326,7 @@ def info(plugins: tuple[str, ...], name: str, as_json: bool) -> None:
             "version": cls.version,
             "from": catalogue.origin(kind, each),
             **asdict(cls.card),
+            **_attack_facts(cls),
             "params": cls.Params.model_json_schema().get("properties", {}),
         }
         if as_json:
@@ -334,12 +335,25 @@ def info(plugins: tuple[str, ...], name: str, as_json: bool) -> None:
         for key, value in data.items():
             if key != "params" and value:
                 click.echo(f"{key:<10}{value}")
-        strength = getattr(cls, "strength", None)
-        if strength is not None:
-            grid = ", ".join(f"{v:g}" for v in strength.grid)
-            click.echo(f"strength  {strength.name} ({strength.unit or 'no unit'}): {grid}")
         for key, field in cls.Params.model_fields.items():
-            click.echo(f"  {key} = {field.get_default()!r}")
+            click.echo(f"  {key} = {'…' if field.is_required() else repr(field.get_default())}")
+
+
+def _attack_facts(cls: type[Any]) -> dict[str, str]:
+    """What a suite's author asks of an attack: family, access, strength and its legal range."""
+    from fpbench.api import Attack
+
+    if not issubclass(cls, Attack):
+        return {}
+    facts = {"family": cls.family, "access": ", ".join(sorted(cls.access))}
+    knob = cls.strength
+    if knob is not None:
+        grid = ", ".join(f"{v:g}" for v in knob.grid)
+        unit = f" ({knob.unit})" if knob.unit else ""
+        facts["strength"] = f"{knob.name}{unit}: {grid}; {knob.legal}"
+        if knob.identity is not None:
+            facts["strength"] += f", {knob.identity:g} changes nothing"
+    return facts
 
 
 @cli.command("plugins")

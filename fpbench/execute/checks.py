@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fpbench.api import ContractError
+from fpbench.api import ContractError, Generator
 
 
 def check_images(who: str, images: object, count: int, size: int) -> Tensor:
@@ -19,10 +19,31 @@ def check_images(who: str, images: object, count: int, size: int) -> Tensor:
         raise ContractError(f"{who}: expected images {expected}, got {type(images).__name__}")
     if images.dtype != torch.uint8 or tuple(images.shape) != (count, 3, size, size):
         got = f"{str(images.dtype).removeprefix('torch.')} {tuple(images.shape)}"
+        if images.is_floating_point() and images.numel():
+            bad = not bool(torch.isfinite(images).all())
+            got += " with NaN or infinity" if bad else ""
+            got += "" if bad else f" in [{float(images.min()):g}, {float(images.max()):g}]"
         raise ContractError(
             f"{who}: expected images {expected}, got {got}; return 8-bit images of the same size"
         )
     return images
+
+
+def check_generator(who: str, generator: object) -> Generator:
+    """`generator` as a generator whose weights are finite.
+
+    Raises:
+        ContractError: it is anything else.
+    """
+    if not isinstance(generator, Generator):
+        raise ContractError(f"{who}: expected a generator, got {type(generator).__name__}")
+    for step, module in generator.steps.items():
+        for name, tensor in module.state_dict().items():
+            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                raise ContractError(
+                    f"{who}: expected finite weights, got NaN or infinity in '{step}.{name}'"
+                )
+    return generator
 
 
 def check_logits(who: str, logits: object, count: int, bits: int) -> Tensor:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.random.bit_generator import ISeedSequence
 from torch import Tensor
 
 from fpbench.api import Context, ContractError, State, derive_seed
@@ -17,6 +19,10 @@ from fpbench.plan import is_reserved
 from fpbench.store import Store
 
 CHECKPOINT_SECONDS = 15.0
+_MASK = 2**64 - 1
+_GOLDEN = 0x9E3779B97F4A7C15
+
+Words = TypeVar("Words", int, np.ndarray)
 
 
 class StageContext(Context):
@@ -70,7 +76,39 @@ class StageContext(Context):
 
     def image_rng(self, index: int) -> np.random.Generator:
         """See `Context.image_rng`."""
-        return np.random.Generator(np.random.SFC64(derive_seed(*self._root, "image", int(index))))
+        seed = _ImageSeed(self._image_root, int(index))
+        # numpy's stub knows its own seed sequence only.
+        return np.random.Generator(np.random.SFC64(seed))  # type: ignore[arg-type]
+
+    def image_uniforms(self, indices: Sequence[int], count: int) -> np.ndarray:
+        """See `Context.image_uniforms`."""
+        # The state of numpy's SFC64 and its steps, for all images at once.
+        words = _image_words(self._image_root, np.asarray(indices, dtype=np.uint64), 3)
+        a, b, c = words.T
+        drawn = np.empty((len(words), count), dtype=np.uint64)
+        for step in range(-12, count):
+            out = a + b + np.uint64(step + 13)
+            a = b ^ (b >> np.uint64(11))
+            b = c + (c << np.uint64(3))
+            c = ((c << np.uint64(24)) | (c >> np.uint64(40))) + out
+            if step >= 0:
+                drawn[:, step] = out
+        return (drawn >> np.uint64(11)) * 2.0**-53
+
+    @cached_property
+    def _image_root(self) -> int:
+        return derive_seed(*self._root, "image")
+
+    def branch(self, purpose: str, *indices: int) -> StageContext:
+        """See `Context.branch`; a branch has no checkpoints of its own."""
+        return StageContext(
+            self._device,
+            (*self._root, purpose, *indices),
+            self._store,
+            bits=self._bits,
+            on_progress=self._on_progress,
+            interrupt=self._interrupt,
+        )
 
     @contextmanager
     def seeded(self, purpose: str) -> Iterator[None]:
@@ -127,6 +165,36 @@ class StageContext(Context):
             self._on_progress(done, total, text)
         if self._interrupt.requested:
             raise KeyboardInterrupt
+
+
+class _ImageSeed(ISeedSequence):
+    """Seeds a bit generator from a root and an image's number with splitmix64.
+
+    numpy's own seed sequence and a SHA-256 for each image would take longer than most attacks do
+    on a small image.
+    """
+
+    def __init__(self, root: int, index: int) -> None:
+        self._start = _splitmix64((_splitmix64(index) + root) & _MASK)
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint32) -> Any:
+        """`n_words` words of the stream that belongs to the image, as `_image_words` gives them."""
+        words = [_splitmix64((self._start + k * _GOLDEN) & _MASK) for k in range(n_words)]
+        return np.array(words, dtype=np.uint64).astype(dtype, copy=False)
+
+
+def _image_words(root: int, indices: np.ndarray, count: int) -> np.ndarray:
+    """(N, count) uint64: the splitmix64 stream that starts at a hash of root and index."""
+    start = _splitmix64(_splitmix64(indices) + np.uint64(root))
+    return _splitmix64(start[:, None] + _GOLDEN * np.arange(count, dtype=np.uint64))
+
+
+def _splitmix64(x: Words) -> Words:
+    # Steele, Lea and Flood 2014, for one number or an array of them, which wraps by itself.
+    x = (x + _GOLDEN) & _MASK
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK
+    return x ^ (x >> 31)
 
 
 def to_arrays(tensors: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
     host             train the host
     reference        features of real images
     fit:F            train method fit F
+    tune:F           choose the parameters of the attacks that are tuned against fit F
     copies:F:P/Q     attack and read copies P, P + Q, P + 2Q, … of fit F
     negatives:F      attack and read the negatives of fit F
 
@@ -92,6 +93,8 @@ class JobRunner:
                 session.reference()
             elif kind == "fit":
                 session.fit_method(self._plan.fits[int(rest)])
+            elif kind == "tune":
+                session.tune(self._plan.fits[int(rest)])
             elif kind == "copies":
                 return self._copies(session, rest)
             elif kind == "negatives":

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fpbench.api import CellEvidence, Column, Outcome, Row, StoreError, digest
-from fpbench.plan import AttackPoint, Cell, Fit, Plan, Point, issued_codes
+from fpbench.plan import AttackPoint, Cell, Fit, Plan, issued_codes
 from fpbench.spec.model import component_json
 from fpbench.store import Store
 
@@ -58,6 +58,7 @@ class Measurer:
             "environment": dict(environment),
             "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
             "inputs": digest(self._inputs(cell)),
+            "tuned": self._tuned(cell),
         }
         self._store.put(cell.key, {}, meta)
 
@@ -83,8 +84,10 @@ class Measurer:
 
     def _inputs(self, cell: Cell) -> list[str]:
         plan, fit, model = self._plan, cell.fit, cell.point.model
-        keys = [plan.reading_key(fit, user, model) for user in range(plan.copies(model))]
-        keys.append(plan.null_key(fit, "host", model))
+        subjects = range(len(plan.subjects(model)))
+        keys = [plan.reading_key(fit, subject, model) for subject in subjects]
+        if plan.host_is_negative(model):
+            keys.append(plan.null_key(fit, "host", model))
         if model is None:
             keys.append(plan.null_key(fit, "real", None))
         return keys
@@ -92,26 +95,45 @@ class Measurer:
     def _evidence(self, cell: Cell) -> CellEvidence:
         plan, fit, point = self._plan, cell.fit, cell.point
         method = fit.method.component
-        negatives = {"host": self.column(plan.null_key(fit, "host", point.model), point.image)}
+        negatives = {}
+        if plan.host_is_negative(point.model):
+            negatives["host"] = self.column(plan.null_key(fit, "host", point.model), point.image)
         if point.model is None:
             negatives["real"] = self.column(plan.null_key(fit, "real", None), point.image)
+        subjects = plan.subjects(point.model)
+        readings = [plan.reading_key(fit, index, point.model) for index in range(len(subjects))]
         return CellEvidence(
             placement=str(method.placement),
             keeps_sample=method.keeps_sample,
             gate=method.gate,
-            level=_level(point),
+            level=point.level,
             codes=issued_codes(method, plan.suite.header.seed, plan.suite.population.copies),
-            copies=[
-                self.column(plan.reading_key(fit, user, point.model), point.image)
-                for user in range(plan.copies(point.model))
-            ],
+            users=subjects,
+            copies=[self.column(key, point.image) for key in readings],
             negatives=negatives,
             clean_host=self.column(plan.null_key(fit, "host", None), None),
             reference=self._store.get(plan.reference_key).arrays["features"],
             registered=plan.suite.score.registered,
             false_rate=plan.suite.score.false_rate,
             costs=self._costs(fit),
+            attack_costs=[self._cost(key, point.image) for key in readings],
+            attack_steps=_steps(point.model),
         )
+
+    def _tuned(self, cell: Cell) -> dict[str, Any]:
+        """The parameters that an attack was given because they served best; empty if fixed."""
+        model = cell.point.model
+        if model is None or not model.attack.candidates:
+            return {}
+        models = self._plan.tuned_attacks(cell.fit)[model.attack.label]
+        chosen = self._store.meta(self._plan.tuning_key(cell.fit, models))["chosen"]
+        params = model.attack.candidates[chosen].params.model_dump(mode="json")
+        return {name: params[name] for name in model.attack.options.tune}
+
+    def _cost(self, reading: str, image: AttackPoint | None) -> dict[str, float]:
+        shard = self._columns(reading)[self._plan.column(image)]
+        cost: dict[str, float] = self._shard(reading, shard).meta["cost"]
+        return cost
 
     def _costs(self, fit: Fit) -> dict[str, float]:
         plan, store = self._plan, self._store
@@ -121,12 +143,11 @@ class Measurer:
         )
         issued = [store.meta(issue_key(fit, u, c))["cost"]["wall_s"] for u, c in enumerate(codes)]
         real = plan.null_key(fit, "real", None)
-        shard = self._columns(real)[plan.column(None)]
         return {
             "host_fit_s": host["wall_s"],
             "fit_s": own["wall_s"],
             "issue_s": statistics.median(issued),
-            "extract_s_per_image": self._shard(real, shard).meta["cost"]["extract_s_per_image"],
+            "extract_s_per_image": self._cost(real, None)["extract_s_per_image"],
             **{k: v for k, v in own.items() if k.startswith("peak_")},
         }
 
@@ -142,6 +163,8 @@ def cell_records(plan: Plan, cell: Cell, store: Store, command: str) -> list[dic
     for row in meta["rows"]:
         metric = directions[row["metric"]]
         record = _base(plan, cell)
+        if meta["tuned"]:
+            record["point"]["model"]["tuned"] = meta["tuned"]
         record |= row | {
             "metric_version": metric.version,
             "unit": metric.unit,
@@ -165,7 +188,9 @@ def outcome_record(
 ) -> dict[str, Any]:
     """The one record of a cell that has no numbers, and why."""
     record = _base(plan, cell)
-    record |= {"metric": "", **_plain(Row(outcome=outcome, reason=reason)), "command": command}
+    detail = {"refused_by": cell.refused_by} if outcome is Outcome.REFUSED else {}
+    row = Row(outcome=outcome, reason=reason, detail=detail)
+    record |= {"metric": "", **_plain(row), "command": command}
     return _identified(record)
 
 
@@ -194,7 +219,7 @@ def _base(plan: Plan, cell: Cell) -> dict[str, Any]:
     return {
         **_suite_part(plan),
         "cell": cell.key,
-        "level": _level(cell.point),
+        "level": cell.point.level,
         "method": {
             "label": method.label,
             "placement": str(method.component.placement),
@@ -229,6 +254,7 @@ def _attack_json(point: AttackPoint | None) -> dict[str, Any] | None:
     return {
         **component_json(component),
         "label": point.attack.label,
+        "kind": point.kind,
         "family": component.family,
         "access": sorted(component.access),
         "strength": point.strength,
@@ -251,10 +277,8 @@ def _identified(record: dict[str, Any]) -> dict[str, Any]:
     return {"record_id": digest(identity), **record}
 
 
-def _level(point: Point) -> str:
-    if point.model is not None:
-        return "model"
-    return "image" if point.image is not None else "none"
+def _steps(point: AttackPoint | None) -> int:
+    return point.attack.component.steps(point.strength) if point is not None else 0
 
 
 def _plain(row: Row) -> dict[str, Any]:

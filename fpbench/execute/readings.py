@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy as copying
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,17 +13,23 @@ from torch import Tensor
 
 from fpbench.api import (
     Access,
+    Attack,
+    CoalitionAttack,
+    ContractError,
     Evidence,
+    ForgeryAttack,
     Generator,
     ImageAttack,
     ModelAttack,
     NoSpace,
     PipelineAttack,
+    PostHocMethod,
     Surface,
 )
-from fpbench.execute.checks import check_images, check_logits
+from fpbench.execute.checks import check_generator, check_images, check_logits
 from fpbench.execute.context import StageContext
 from fpbench.execute.images import SplitStream
+from fpbench.nn.generator import PostStep
 from fpbench.nn.image_quality import psnr, ssim
 from fpbench.plan import AttackPoint, Fit
 from fpbench.plan.plan import CHUNK
@@ -38,7 +44,17 @@ Failures = dict[tuple[AttackPoint | None, AttackPoint | None], BaseException]
 
 
 class GeneratorReader:
-    """All pending model points of one generator (a copy, or the host as negative)."""
+    """All pending model points of one generator (a copy, or the host as negative).
+
+    Args:
+        session: what the stages share.
+        fit: the trained method.
+        subject: the copy, or the host.
+        origin: ("copy", user) or ("host",); what the draws of attacks derive from.
+        keys: model point -> key of its reading.
+        latents: model point -> seeds of the images to draw.
+        others: size of a coalition -> the other copies in it.
+    """
 
     def __init__(
         self,
@@ -47,22 +63,24 @@ class GeneratorReader:
         subject: Generator,
         *,
         origin: tuple[Any, ...],
+        keys: Mapping[AttackPoint | None, str],
         latents: Callable[[AttackPoint | None], list[int]],
-        key: Callable[[AttackPoint | None], str],
+        others: Callable[[int], list[Generator]] = lambda size: [],
     ) -> None:
         self._session = session
         self._fit = fit
-        self._subject = subject
+        self.subject = subject
         self._origin = origin
+        self._keys = keys
         self._latents = latents
-        self._key = key
+        self._others = others
         self._failures: Failures = {}
 
     def run(self, pending: Mapping[AttackPoint | None, list[AttackPoint | None]]) -> Failures:
         """Execute; returns what failed, by point."""
         if None in pending:
             try:
-                self._read(None, self._subject, pending[None])
+                self._read(None, self.subject, pending[None])
             except NoSpace:
                 raise
             except Exception as error:  # noqa: BLE001 - a plugin may fail in any way
@@ -80,34 +98,56 @@ class GeneratorReader:
         models: Sequence[AttackPoint],
         pending: Mapping[AttackPoint | None, list[AttackPoint | None]],
     ) -> None:
-        attack = models[0].attack.component
-        done: set[AttackPoint] = set()
+        left = list(models)
         try:
-            if isinstance(attack, PipelineAttack):
-                surface = self._surface(models[0])
-                ctx = self._context(models[0])
-                self._read(models[0], attack.apply(surface, ctx), pending[models[0]])
-                return
-            assert isinstance(attack, ModelAttack)
-            by_strength = {model.strength: model for model in models}
-            strengths = [float(s) for s in by_strength if s is not None]
-            trajectory = attack.apply(self._surface(models[0]), strengths, self._context(models[0]))
-            for strength, attacked in trajectory:
-                model = by_strength[strength]
-                self._read(model, attacked, pending[model])
-                done.add(model)
+            attacked = self.attacked(models, self._session.tuned(self._fit, models))
+            spent_s = 0.0
+            while left:
+                started = time.monotonic()
+                model, generator = next(attacked)
+                spent_s += time.monotonic() - started
+                if isinstance(generator, Tensor):
+                    self._read_forged(model, generator, pending[model], spent_s)
+                else:
+                    self._read(model, generator, pending[model], spent_s)
+                left.remove(model)
         except NoSpace:
             raise
+        except StopIteration:
+            error = ContractError(
+                f"attack {models[0].attack.label}: expected an attacked copy for every strength, "
+                f"got none for {', '.join(model.label for model in left)}"
+            )
+            self._failures |= {(model, None): error for model in left}
         except Exception as error:  # noqa: BLE001 - a plugin may fail in any way; its cells say so
-            for model in models:
-                if model not in done:
-                    self._failures[model, None] = error
+            self._failures |= {(model, None): error for model in left}
+
+    def attacked(
+        self, models: Sequence[AttackPoint], attack: Attack[Any]
+    ) -> Iterator[tuple[AttackPoint, Generator | Tensor]]:
+        """Each point of one attack with what it made: a generator, or forged images."""
+        ctx = self._context(models[0])
+        if isinstance(attack, ModelAttack):
+            by_strength = {model.strength: model for model in models}
+            strengths = [float(s) for s in by_strength if s is not None]
+            for strength, attacked in attack.apply(self._surface(models[0]), strengths, ctx):
+                yield by_strength[strength], attacked
+            return
+        for model in models:
+            surface = self._surface(model)
+            if isinstance(attack, ForgeryAttack):
+                images = self._session.carriers(self._origin[1], len(self._latents(model)))
+                yield model, attack.apply(surface, images, model.strength, ctx)
+            else:
+                assert isinstance(attack, PipelineAttack | CoalitionAttack)
+                yield model, attack.apply(surface, ctx)
 
     def _read(
         self,
         model: AttackPoint | None,
         generator: Generator,
         images: list[AttackPoint | None],
+        attack_s: float = 0.0,
     ) -> None:
         session = self._session
         seeds = self._latents(model)
@@ -118,6 +158,9 @@ class GeneratorReader:
         )
         size = session.suite.dataset.info().size
         who = f"{self._fit.method.label}: sample"
+        if model is not None:
+            who = f"attack {model.attack.label}"
+            check_generator(who, generator)
         for chunk in chunks(len(seeds)):
             latents = generator.prior([seeds[i] for i in chunk])
             drawn = check_images(who, generator.sample(latents), len(chunk), size)
@@ -126,22 +169,44 @@ class GeneratorReader:
         seeds = session.latent_seeds("shared", session.suite.population.shared)
         shared = generator.sample(generator.prior(seeds))
         reader.show(shared, attacked=self._origin == ("copy", 0))
-        session.store_columns(self._key(model), reader)
+        self._store(model, reader, attack_s)
+
+    def _read_forged(
+        self,
+        model: AttackPoint,
+        forged: Tensor,
+        images: list[AttackPoint | None],
+        attack_s: float,
+    ) -> None:
+        session = self._session
+        count, size = len(self._latents(model)), session.suite.dataset.info().size
+        check_images(f"attack {model.attack.label}", forged, count, size)
+        clean = session.carriers(self._origin[1], count)
+        reader = ImageReader(session, self._fit, self._origin, images, measured=True)
+        for chunk in chunks(count):
+            part = torch.from_numpy(chunk)
+            reader.read(forged[part], chunk, beside=("damage", clean[part]))
+        reader.show(forged[: session.suite.population.shared], attacked=self._origin == ("copy", 0))
+        self._store(model, reader, attack_s)
+
+    def _store(self, model: AttackPoint | None, reader: ImageReader, attack_s: float) -> None:
+        self._session.store_columns(self._keys[model], reader, attack_s)
         for point, error in reader.failures.items():
             self._failures[model, point] = error
 
     def _beside(self, model: AttackPoint | None, latents: Tensor) -> tuple[str, Tensor] | None:
         """The image each drawn one is compared with: the host's, or the copy's before attack."""
         if model is not None:
-            return "damage", self._subject.sample(latents)
+            return "damage", self.subject.sample(latents)
         if self._fit.method.component.keeps_sample:
             return "host", self._session.host.generator.sample(latents)
         return None
 
     def _surface(self, model: AttackPoint) -> Surface:
-        session, attack = self._session, model.attack.component
+        session, access = self._session, model.attack.component.access
+        method = self._fit.method.component
         clean = None
-        if Access.CLEAN_IMAGES in attack.access:
+        if Access.CLEAN_IMAGES in access:
             count = model.attack.options.clean_images
             stream = SplitStream(
                 session.suite.dataset,
@@ -150,17 +215,38 @@ class GeneratorReader:
                 first=session.suite.negatives.real,  # behind the negatives
                 count=count,
             )
-            clean = stream.read(np.arange(count)) if count else None
+            clean = stream.read(np.arange(count))
         return Surface(
-            opened=attack.access,
+            opened=access,
             attack=model.attack.label,
-            _copy=copying.deepcopy(self._subject),
+            _copies=copying.deepcopy([self.subject, *self._others(model.size)]),
             _clean_images=clean,
             _public_host=session.host,
+            _trainer=method,
+            _target_images=self._target_images,
+            _target_code=session.code(self._fit, self._origin[1])
+            if len(self._origin) > 1
+            else None,
+            _embed=self._embed if isinstance(method, PostHocMethod) else None,
+            _bits=method.bits,
         )
 
+    def _target_images(self, count: int) -> Tensor:
+        seeds = self._session.latent_seeds(f"target {self._origin[1]}", count)
+        return self.subject.sample(self.subject.prior(seeds))
+
+    def _embed(self, images: Tensor, code: Tensor) -> Tensor:
+        method, session = self._fit.method.component, self._session
+        assert isinstance(method, PostHocMethod)
+        module = method.embedder(session.state(self._fit.key), session.context("assemble"))
+        with torch.no_grad():
+            marked: Tensor = PostStep(module, code).to(session.device)(images)
+        return marked
+
     def _context(self, model: AttackPoint) -> StageContext:
-        return self._session.context(*attack_root(model), *self._origin)
+        trainer = Access.TRAINER in model.attack.component.access
+        bits = self._fit.method.component.bits if trainer else 0
+        return self._session.context(*attack_root(model), *self._origin, bits=bits)
 
 
 class ImageReader:
@@ -219,7 +305,7 @@ class ImageReader:
         kind, other = beside
         self._keep(None, f"{kind}_psnr", psnr(other, images))
         self._keep(None, f"{kind}_ssim", ssim(other, images))
-        if kind == "damage":
+        if kind == "damage" and self._with_features:
             # The same latents before the attack: distances are compared at equal images.
             self._keep(None, "own_features", self._session.features(other))
 

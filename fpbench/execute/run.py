@@ -175,6 +175,11 @@ class Run:
             before = [job for job in ("host",) if job in jobs]
             if f"fit:{fit.index}" in jobs:
                 before = [f"fit:{fit.index}"]
+            tuned = [plan.tuning_key(fit, m) for m in plan.tuned_attacks(fit).values()]
+            if not all(map(store.has, tuned)):
+                # Real images tell how much a candidate damages.
+                jobs[f"tune:{fit.index}"] = before + [j for j in ("reference",) if j in jobs]
+                before = [f"tune:{fit.index}"]
             # Copies are dealt out in turn: the first few bear the attacks that train.
             for part in range(parts):
                 jobs[f"copies:{fit.index}:{part}/{parts}"] = before
@@ -323,6 +328,8 @@ class Run:
         name = fit_label(self._plan.fits[int(index)])
         if kind == "fit":
             return f"train {name}"
+        if kind == "tune":
+            return f"tune attacks on {name}"
         if kind == "negatives":
             return f"read {name}: negatives"
         part, _, parts = share.partition("/")

@@ -7,7 +7,7 @@ body first looks for its artefact, so that calling it again is free.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +16,9 @@ import torch
 from torch import Tensor
 
 from fpbench.api import (
+    Attack,
     Generator,
+    NoSpace,
     TrainedHost,
     derive_seed,
     digest,
@@ -28,6 +30,7 @@ from fpbench.execute.images import SplitStream
 from fpbench.execute.interrupt import Interrupt
 from fpbench.execute.measure import issue_key
 from fpbench.execute.readings import Failures, GeneratorReader, ImageReader, chunks
+from fpbench.execute.tuning import tune
 from fpbench.nn.features import RandomFeatures
 from fpbench.plan import AttackPoint, Fit, Plan, issued_codes
 from fpbench.store import Store
@@ -107,12 +110,16 @@ class Session:
         return RandomFeatures().to(self.device)
 
     def codes(self, fit: Fit) -> np.ndarray:
-        """(U, K) bool issued codes."""
+        """(U, K) bool issued codes, those of the copies that attacks are tuned on behind them."""
         if fit.index not in self._codes:
             self._codes[fit.index] = issued_codes(
-                fit.method.component, self.suite.header.seed, self.suite.population.copies
+                fit.method.component, self.suite.header.seed, self.plan.tuning_users().stop
             )
         return self._codes[fit.index]
+
+    def code(self, fit: Fit, user: int) -> Tensor:
+        """(K,) bool code of one user, on the device."""
+        return torch.from_numpy(self.codes(fit)[user]).to(self.device)
 
     def state(self, key: str) -> dict[str, Tensor]:
         """A stored state, on the device."""
@@ -151,57 +158,91 @@ class Session:
     # -- one copy ----------------------------------------------------------------------------
 
     def read_copy(self, fit: Fit, user: int) -> Failures:
-        """Read everything that is pending of one copy; one attack's failure stops no other."""
-        pending = {
-            model: columns
-            for model in self.plan.model_points()
-            if user < self.plan.copies(model)
-            and (columns := self._pending(self.plan.reading_key(fit, user, model), model))
+        """Read everything that is pending of one copy, and of the coalitions it is first in.
+
+        One attack's failure stops no other.
+        """
+        plan = self.plan
+        keys = {
+            model: plan.reading_key(fit, index, model)
+            for model in plan.open_points(fit)
+            if (index := plan.subject(model, user)) is not None
         }
-        if not pending:
-            return {}
-        subject = self._issue(fit, user)
-        jobs = GeneratorReader(
+        pending = self._pending(fit, keys)
+        return self.copy_reader(fit, user, keys).run(pending) if pending else {}
+
+    def copy_reader(
+        self, fit: Fit, user: int, keys: Mapping[AttackPoint | None, str] | None = None
+    ) -> GeneratorReader:
+        """A user's copy, to be attacked and read."""
+        return GeneratorReader(
             self,
             fit,
-            subject,
+            self._issue(fit, user),
             origin=("copy", user),
+            keys=keys or {},
             latents=lambda model: self.latent_seeds(user, self.plan.images(model)),
-            key=lambda model: self.plan.reading_key(fit, user, model),
+            others=lambda size: [self._issue(fit, user + i) for i in range(1, size)],
         )
-        return jobs.run(pending)
+
+    def tuned(self, fit: Fit, models: Sequence[AttackPoint]) -> Attack[Any]:
+        """The attack of these points, with the parameters that serve best where it is tuned."""
+        attack = models[0].attack
+        if not attack.candidates:
+            return attack.component
+        return tune(self, fit, self.plan.tuned_attacks(fit)[attack.label])
+
+    def tune(self, fit: Fit) -> None:
+        """Tune every attack that the suite wants tuned; what fails, fails again in its cells."""
+        for models in self.plan.tuned_attacks(fit).values():
+            try:
+                self.tuned(fit, models)
+            except NoSpace:
+                raise
+            except Exception as error:  # noqa: BLE001 - a plugin may fail in any way
+                del error  # reading the copies meets it again, and says so in the cells
 
     def read_negatives(self, fit: Fit) -> Failures:
         """Read everything that is pending of the negatives: real images, host, attacked host."""
+        plan = self.plan
         failures: Failures = {}
-        key = self.plan.null_key(fit, "real", None)
-        if columns := self._pending(key, None):
-            failures |= self._read_real(fit, key, columns)
-        pending = {
-            model: columns
-            for model in self.plan.model_points()
-            if (columns := self._pending(self.plan.null_key(fit, "host", model), model))
+        real = plan.null_key(fit, "real", None)
+        if columns := self._pending(fit, {None: real}):
+            failures |= self._read_real(fit, real, columns[None])
+        keys = {
+            model: plan.null_key(fit, "host", model)
+            for model in plan.open_points(fit)
+            if plan.host_is_negative(model)
         }
-        if pending:
-            jobs = GeneratorReader(
+        if pending := self._pending(fit, keys):
+            reader = GeneratorReader(
                 self,
                 fit,
                 self.host.generator,
                 origin=("host",),
-                latents=lambda model: self._host_seeds(self.plan.negatives("host", model)),
-                key=lambda model: self.plan.null_key(fit, "host", model),
+                keys=keys,
+                latents=lambda model: self._host_seeds(plan.negatives("host", model)),
             )
-            failures |= jobs.run(pending)
+            failures |= reader.run(pending)
         return failures
 
-    def _pending(self, key: str, model: AttackPoint | None) -> list[AttackPoint | None]:
-        there = self.store.columns(key)
-        return [i for i in self.plan.image_points(model) if self.plan.column(i) not in there]
+    def _pending(
+        self, fit: Fit, keys: Mapping[AttackPoint | None, str]
+    ) -> dict[AttackPoint | None, list[AttackPoint | None]]:
+        """Model point -> the image points that its reading still lacks, where there are any."""
+        pending = {}
+        for model, key in keys.items():
+            there = self.store.columns(key)
+            images = self.plan.open_points(fit).get(model, [])
+            columns = [image for image in images if self.plan.column(image) not in there]
+            if columns:
+                pending[model] = columns
+        return pending
 
     def _issue(self, fit: Fit, user: int) -> Generator:
         method, host = fit.method.component, self.host
         state = self.state(fit.key)
-        code = torch.from_numpy(self.codes(fit)[user]).to(self.device)
+        code = self.code(fit, user)
         key = issue_key(fit, user, self.codes(fit)[user])
         ctx = self.context("issue", user, key=key)
         started = time.monotonic()
@@ -235,12 +276,19 @@ class Session:
         self.store_columns(key, reader)
         return {(None, point): error for point, error in reader.failures.items()}
 
-    def store_columns(self, key: str, reader: ImageReader) -> None:
+    def carriers(self, user: int, count: int) -> Tensor:
+        """(count, 3, H, W) clean images that forgeries of a user's images start from."""
+        first = self.suite.negatives.real + max(a.options.clean_images for a in self.suite.attacks)
+        stream = SplitStream(self.suite.dataset, "test", self.device, first=first)
+        # Each user has his own, as far as they go, so that users stay independent.
+        return stream.read(np.arange(user * count, (user + 1) * count) % len(stream))
+
+    def store_columns(self, key: str, reader: ImageReader, attack_s: float = 0.0) -> None:
         """Commit what a reader has read as one shard."""
         names = [self.plan.column(point) for point in reader.columns()]
         if not names:
             return
         arrays = reader.arrays(self.plan.column)
         seconds = reader.extract_s / max(reader.extracted, 1)
-        meta = {"cost": {"extract_s_per_image": seconds}}
+        meta = {"cost": {"extract_s_per_image": seconds, "attack_s": attack_s}}
         self.store.append(key, digest(sorted(names))[:32], arrays, names, meta)

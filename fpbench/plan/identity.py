@@ -10,12 +10,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from fpbench.builtin.chain.attack import Chain
 from fpbench.spec.model import component_json
 
 
 def identity(component: Any) -> dict[str, Any]:
     """The part of a stage key that a component contributes."""
-    return {**component_json(component), "source": source_digest(type(component).__module__)}
+    own = {**component_json(component), "source": source_digest(type(component).__module__)}
+    if isinstance(component, Chain):
+        own["parts"] = [identity(attack) for attack, _ in component.parts]
+    return own
 
 
 @cache

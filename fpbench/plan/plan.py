@@ -13,18 +13,30 @@ suite lists.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from fpbench.api import ImageAttack, Metric, Refusal, SpecError, digest
+from fpbench.api import (
+    Access,
+    CoalitionAttack,
+    ForgeryAttack,
+    ImageAttack,
+    Metric,
+    PostHocMethod,
+    Refusal,
+    Setting,
+    SpecError,
+    digest,
+)
 from fpbench.api.numerics import NUMERICS_EPOCH
 from fpbench.plan.identity import identity
 from fpbench.spec import Suite, SuiteAttack, SuiteMethod
 
 KEY_VERSION = 1
 CHUNK = 64  # images generated and read at a time; part of the keys, since it may move a last digit
+TUNING_COPIES = 2
 NUMERICS = {"precision": "fp32", "tf32": False, "epoch": NUMERICS_EPOCH}
 
 
@@ -42,10 +54,29 @@ class AttackPoint:
             return self.attack.label
         return f"{self.attack.label} {self.strength:g}"
 
+    @property
+    def kind(self) -> str:
+        """What it changes: "image", "model" (pipeline included), "coalition" or "forgery"."""
+        component = self.attack.component
+        if isinstance(component, ImageAttack):
+            return "image"
+        if isinstance(component, CoalitionAttack):
+            return "coalition"
+        return "forgery" if isinstance(component, ForgeryAttack) else "model"
+
+    @cached_property
+    def size(self) -> int:
+        """Copies that the attack takes at once: the strength of a coalition, else one."""
+        return int(self.strength or 2) if self.kind == "coalition" else 1
+
     @cached_property
     def key_part(self) -> dict[str, Any]:
         """What identifies the point in a stage key."""
-        return {**identity(self.attack.component), "strength": self.strength}
+        part = {**identity(self.attack.component), "strength": self.strength}
+        if self.attack.candidates:
+            part["tune"] = [identity(candidate) for candidate in self.attack.candidates]
+            part["marks"] = list(self.attack.strengths)
+        return part
 
 
 @dataclass(frozen=True)
@@ -61,6 +92,12 @@ class Point:
         parts = [p.label for p in (self.model, self.image) if p is not None]
         return " + ".join(parts) or "none"
 
+    @property
+    def level(self) -> str:
+        """What was attacked: "none", "image", "model", "coalition" or "forgery"."""
+        part = self.model or self.image
+        return part.kind if part is not None else "none"
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -74,12 +111,21 @@ class Fit:
 
 @dataclass(frozen=True)
 class Cell:
-    """One method × training seed × point, and its measure's key."""
+    """One method × training seed × point, and its measure's key.
+
+    Attributes:
+        fit: the trained method.
+        point: what is attacked.
+        key: of its measure.
+        refusal: why it has no result by rule; None if it has one.
+        refused_by: "method", or "attack" where the attack has no meaning for the method.
+    """
 
     fit: Fit
     point: Point
     key: str
-    refusal: Refusal | None
+    refusal: Refusal | None = None
+    refused_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,26 +146,46 @@ class Plan:
         everyone = self.suite.population.copies
         return everyone if limit is None else min(limit, everyone)
 
+    def subjects(self, point: AttackPoint | None) -> list[tuple[int, ...]]:
+        """The users behind each reading at a model point: one user, or a coalition; disjoint."""
+        size = point.size if point is not None else 1
+        firsts = range(0, self.copies(point) - size + 1, size)
+        return [tuple(range(first, first + size)) for first in firsts]
+
+    def subject(self, point: AttackPoint | None, user: int) -> int | None:
+        """Index of the subject whose first user this is; None if there is none."""
+        size = point.size if point is not None else 1
+        index, inside = divmod(user, size)
+        return index if not inside and (index + 1) * size <= self.copies(point) else None
+
     def images(self, point: AttackPoint | None) -> int:
         """How many images are drawn from each copy at a model point."""
         number = point.attack.options.images if point is not None else None
         return self.suite.population.images if number is None else number
 
-    def model_points(self) -> list[AttackPoint | None]:
-        """Untouched first, then every model or pipeline point."""
-        return list(dict.fromkeys(point.model for point in self.points))
+    def open_points(self, fit: Fit) -> dict[AttackPoint | None, list[AttackPoint | None]]:
+        """Model point -> the image points read there, of all that are not refused; None first."""
+        cache: dict[int, Any] = self.__dict__.setdefault("_points", {})
+        if fit.index not in cache:
+            found: dict[AttackPoint | None, list[AttackPoint | None]] = {}
+            for cell in self.cells:
+                if cell.fit is fit and cell.refusal is None:
+                    found.setdefault(cell.point.model, []).append(cell.point.image)
+            cache[fit.index] = found
+        known: dict[AttackPoint | None, list[AttackPoint | None]] = cache[fit.index]
+        return known
 
-    def image_points(self, model: AttackPoint | None) -> list[AttackPoint | None]:
-        """The image points that are read at a model point."""
-        return [point.image for point in self.points if point.model is model]
-
-    def reading_key(self, fit: Fit, user: int, model: AttackPoint | None) -> str:
-        """Key of a copy's reading at a model point."""
-        return _sub_key(self._base(fit, "reading", model, self.images(model)), user)
+    def reading_key(self, fit: Fit, subject: int, model: AttackPoint | None) -> str:
+        """Key of the reading of a copy, a coalition or a victim at a model point."""
+        return _sub_key(self._base(fit, "reading", model, self.images(model)), subject)
 
     def null_key(self, fit: Fit, source: str, model: AttackPoint | None) -> str:
         """Key of the readings of negatives from `source` ("real" or "host")."""
         return _sub_key(self._base(fit, f"null-{source}", model, self.negatives(source, model)), 0)
+
+    def host_is_negative(self, model: AttackPoint | None) -> bool:
+        """Whether host images under the attack are negatives: not for coalitions and forgeries."""
+        return model is None or model.kind == "model"
 
     def negatives(self, source: str, model: AttackPoint | None) -> int:
         """How many negatives a source gives at a model point."""
@@ -128,16 +194,37 @@ class Plan:
             return numbers.attacked_host
         return numbers.real if source == "real" else numbers.host
 
+    def tuning_users(self) -> range:
+        """Users whose copies serve to tune attacks and are never reported."""
+        everyone = self.suite.population.copies
+        return range(everyone, everyone + TUNING_COPIES)
+
+    def tuned_attacks(self, fit: Fit) -> dict[str, list[AttackPoint]]:
+        """Label -> points of the attacks that are tuned against a method."""
+        found: dict[str, list[AttackPoint]] = {}
+        for model in self.open_points(fit):
+            if model is not None and model.attack.candidates:
+                found.setdefault(model.attack.label, []).append(model)
+        return found
+
+    def tuning_key(self, fit: Fit, models: Sequence[AttackPoint]) -> str:
+        """Key of the choice among an attack's candidates."""
+        readings = [self._base(fit, "tuning", model, self.images(model)) for model in models]
+        score = self.suite.score.model_dump(mode="json")
+        users = list(self.tuning_users())
+        return digest({"readings": readings, "score": score, "users": users})
+
     def column(self, image: AttackPoint | None) -> str:
         """Key of an image point's column in readings and nulls."""
         return _column_key(image)
 
     def stages(self, fit: Fit) -> Iterator[tuple[str, str]]:
         """(kind, key) of every reading and null of a fit."""
-        for model in self.model_points():
-            for user in range(self.copies(model)):
-                yield "reading", self.reading_key(fit, user, model)
-            yield "null", self.null_key(fit, "host", model)
+        for model in self.open_points(fit):
+            for subject in range(len(self.subjects(model))):
+                yield "reading", self.reading_key(fit, subject, model)
+            if self.host_is_negative(model):
+                yield "null", self.null_key(fit, "host", model)
         yield "null", self.null_key(fit, "real", None)
 
     def _base(self, fit: Fit, kind: str, model: AttackPoint | None, images: int) -> str:
@@ -214,7 +301,7 @@ def make_plan(suite: Suite, metrics: tuple[Metric[Any], ...]) -> Plan:
             fit,
             point,
             hashlib.sha256(f"{measured}/{fit.key}/{key}".encode()).hexdigest(),
-            _refusal(suite, fit, point),
+            *_refusal(suite, fit, point),
         )
         for fit in fits
         for key, point in point_keys
@@ -235,18 +322,45 @@ def _star(suite: Suite) -> tuple[Point, ...]:
     return tuple(points)
 
 
-def _refusal(suite: Suite, fit: Fit, point: Point) -> Refusal | None:
+def _refusal(suite: Suite, fit: Fit, point: Point) -> tuple[Refusal | None, str]:
+    """A reason and who gives it; only what the attack gives may pass as surviving it."""
     method = fit.method.component
-    for part in (None, point.model, point.image):
-        attack = part.attack.component if part is not None else None
+    if refusal := method.refuse(suite.host, None):
+        return refusal, "method"
+    for part in filter(None, (point.model, point.image)):
+        attack = part.attack.component
+        limit = part.attack.options.copies
+        setting = Setting(
+            method=method,
+            host=suite.host,
+            copies=min(limit or suite.population.copies, suite.population.copies),
+            clean_images=part.attack.options.clean_images,
+            strength=part.strength,
+        )
         if refusal := method.refuse(suite.host, attack):
-            return refusal
+            return refusal, "method"
+        if refusal := _closed(attack.access, setting, part.size) or attack.refuse(setting):
+            return refusal, "attack"
+    return None, ""
+
+
+def _closed(access: frozenset[Access], setting: Setting, size: int) -> Refusal | None:
+    """Why an access that an attack declares cannot be opened to it."""
+    if Access.COPIES in access and setting.copies < size:
+        return Refusal(f"it takes {size} users' copies, and there are {setting.copies}")
+    if Access.TRAINER in access and not setting.method.builds_on_host:
+        return Refusal(
+            "the method trains a generator of its own, so its training cannot start from a copy"
+        )
+    if Access.EMBEDDER in access and not isinstance(setting.method, PostHocMethod):
+        return Refusal("the method has no embedder that could be published: the code is in weights")
     return None
 
 
 def _data_identity(suite: Suite) -> dict[str, Any]:
     info = suite.dataset.info()
     clean = max((attack.options.clean_images for attack in suite.attacks), default=0)
+    clean += suite.carriers
     wanted = {"train": 1, "test": suite.negatives.real + clean, "reference": 2}
     problems = [
         f"dataset {suite.dataset.name}: expected at least {number} images in the split '{split}', "

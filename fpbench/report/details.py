@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from fpbench.report import charts, show
+from fpbench.report.blame import attack_costs
 from fpbench.report.heat import damage, point_mark
+from fpbench.report.inputs import method_label
 from fpbench.report.overview import Grid, grid
-from fpbench.report.score import ATTRIBUTION, DISTANCE, NOT_REMOVED, FamilyScore, MethodScore
+from fpbench.report.score import ATTRIBUTION, DISTANCE, FamilyScore, MethodScore
 from fpbench.report.show import Shown
 from fpbench.report.standings import RATES, SOURCES, accusation_bound
 from fpbench.report.tables import NONE, AttackInfo, Board, MethodInfo, PointInfo
@@ -62,9 +64,9 @@ def family_rows(score: MethodScore) -> list[tuple[str, str, str]]:
 
 def _points(part: FamilyScore) -> str:
     if part.points == (NONE,):
-        return f"{NOT_REMOVED}: clean rate"
+        return f"{part.stand_in}: clean rate"
     listed = ", ".join("clean rate" if label == NONE else label for label in part.points)
-    return f"{listed} ({NOT_REMOVED} in some trainings)" if part.not_removed else listed
+    return f"{listed} ({part.stand_in} in some trainings)" if part.stand_in else listed
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def point_table(board: Board, method: MethodInfo) -> PointTable:
     """Every point with everything that is read there."""
     heads, readers = zip(*_point_columns(board, method), strict=True)
     rows = []
-    for point in board.points:
+    for point in board.traced_points:
         ids = board.number(method.label, point.label, ATTRIBUTION).ids
         cells = [read(point) for read in readers]
         mark = point_mark(board, method.label, point)
@@ -183,7 +185,7 @@ def accusations_of(board: Board, method: MethodInfo) -> Grid:
     return grid(
         "False accusations by source: realised rate (↓), bound, count",
         SOURCES,
-        ((p.title, [cell(p, source) for source in SOURCES]) for p in board.points),
+        ((p.title, [cell(p, source) for source in SOURCES]) for p in board.traced_points),
     )
 
 
@@ -224,7 +226,13 @@ def method_strips(board: Board, method: MethodInfo) -> tuple[list[Strip], list[S
 def attack_card(board: Board, attack: AttackInfo) -> list[tuple[str, str]]:
     """What the records say about the attack."""
     about = attack.about
-    level = {"image": "images", "model": "the copy", "cross": "the copy, then its images"}
+    level = {
+        "image": "images",
+        "model": "the copy",
+        "cross": "the copy, then its images",
+        "coalition": "several users' copies",
+        "forgery": "clean images, to blame a user for them",
+    }
     strengths = ", ".join(p.short for p in attack.points if p.strength is not None)
     clean = about.get("clean_images")
     facts = [
@@ -236,7 +244,9 @@ def attack_card(board: Board, attack: AttackInfo) -> list[tuple[str, str]]:
         ("Adversary holds", show.plain(about.get("access", []))),
         ("Clean images it owns", str(clean) if clean else ""),
         ("Parameters", show.plain(about.get("params", {}))),
+        ("Tuned against each method", _tuned(board, attack)),
         ("Scored strengths", _scored(board, attack)),
+        *attack_costs(board, attack.points),
     ]
     return [(name, value) for name, value in facts if value]
 
@@ -246,7 +256,25 @@ def _scored(board: Board, attack: AttackInfo) -> str:
         return ", ".join(p.short for p in attack.points if p.scored) or "none"
     if attack.kind == "model":
         return f"those with a Fréchet distance within ×{board.budget:g} of the untouched copy's"
-    return "none: crosses are shown and not scored"
+    return "none: shown beside the score"
+
+
+def _tuned(board: Board, attack: AttackInfo) -> str:
+    """What the attack tried, and what served it best against each method."""
+    tune = next(
+        (a.get("tune") for a in board.suite.get("attacks") or [] if a["label"] == attack.label),
+        None,
+    )
+    if not tune:
+        return ""
+    chosen = {
+        method_label(record): show.plain(model["tuned"])
+        for record in board.records
+        if (model := record["point"].get("model") or {}).get("label") == attack.label
+        and model.get("tuned")
+    }
+    best = "; ".join(f"{label}: {params}" for label, params in chosen.items())
+    return f"tried {show.plain(tune)} on copies that are not reported; best {best}"
 
 
 def attack_strips(board: Board, attack: AttackInfo) -> list[tuple[str, list[Strip]]]:

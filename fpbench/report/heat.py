@@ -70,7 +70,7 @@ def heat_map(board: Board) -> HeatMap:
                 _rows(board, attack.points, notes),
                 attack.unavailable,
             )
-            for attack in board.attacks
+            for attack in board.tracing_attacks
         ),
     ]
     return HeatMap(board.methods, groups, notes.listed())
@@ -78,7 +78,7 @@ def heat_map(board: Board) -> HeatMap:
 
 def damage(board: Board, method: str, point: PointInfo) -> str:
     """What the point does to the images, short."""
-    if point.kind in ("model", "cross"):
+    if point.kind in ("model", "cross", "coalition"):
         number = board.number(method, point.label, DISTANCE, "copies")
         return show.ratio(number.detail.get("ratio_to_untouched")) if number.done else ""
     number = board.number(method, point.label, "damage", "psnr")

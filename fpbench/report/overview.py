@@ -204,7 +204,7 @@ def accusations(board: Board) -> list[Grid]:
             heads,
             (
                 (point.title, [cell(m.label, point, source) for m in board.methods])
-                for point in board.points
+                for point in board.traced_points
                 # Real images meet no model, so no model attack changes them.
                 if source != "real" or point.kind not in ("model", "cross")
             ),

@@ -18,6 +18,7 @@ from fpbench.report.tables import NONE, Board, MethodInfo, Number, PointInfo
 ATTRIBUTION = "attribution"
 DISTANCE = "frechet-random-conv"
 NOT_REMOVED = "not removed within the budget"
+DOES_NOT_APPLY = "no such attack on this method"
 _SHOWN_PROBLEMS = 3
 
 Floats = NDArray[np.float64]
@@ -31,14 +32,14 @@ class FamilyScore:
         value: mean over training seeds, copies and scored points.
         by_copy: (n_f,) mean over training seeds and scored points.
         points: labels of the scored points; several seeds may score different ones.
-        not_removed: no strength is within the damage budget of at least one training, so that the
-            clean rate stands in.
+        stand_in: why the clean rate stands in, in at least one training: `NOT_REMOVED`, no strength
+            is within the damage budget, or `DOES_NOT_APPLY`; empty where it does not.
     """
 
     value: float
     by_copy: Floats
     points: tuple[str, ...]
-    not_removed: bool
+    stand_in: str = ""
 
 
 @dataclass(frozen=True)
@@ -194,11 +195,13 @@ def _family(
             for a in attacks
         ]
         by_copy = np.mean(by_attack, axis=0)
-        return FamilyScore(float(by_copy.mean()), by_copy, tuple(rates), not_removed=False)
-    if not any(p.kind == "model" for p in points):
-        return FamilyScore(0.0, np.zeros(0), (), not_removed=False)
+        return FamilyScore(float(by_copy.mean()), by_copy, tuple(rates))
+    meant = [p for p in points if _applies(board.at_seed(method, seed, p.label, ATTRIBUTION))]
+    if meant and not any(p.kind == "model" for p in meant):
+        return FamilyScore(0.0, np.zeros(0), ())
     clean = np.array(board.at_seed(method, seed, NONE, ATTRIBUTION).by_copy[:copies])
-    return FamilyScore(float(clean.mean()), clean, (NONE,), not_removed=True)
+    stand_in = NOT_REMOVED if meant else DOES_NOT_APPLY
+    return FamilyScore(float(clean.mean()), clean, (NONE,), stand_in)
 
 
 def _scored_points(
@@ -206,6 +209,8 @@ def _scored_points(
 ) -> tuple[list[PointInfo], list[str]]:
     scored, problems = [], []
     for point in points:
+        if not _applies(board.at_seed(method, seed, point.label, ATTRIBUTION)):
+            continue
         if point.kind == "image":
             if point.scored:
                 scored.append(point)
@@ -217,6 +222,14 @@ def _scored_points(
         elif within:
             scored.append(point)
     return scored, problems
+
+
+def _applies(number: Number) -> bool:
+    """False where the attack itself has no meaning for the method; a method's own refusal counts.
+
+    Else a method could refuse what hurts it and be ranked as if it had survived.
+    """
+    return number.outcome != "refused" or number.detail.get("refused_by") != "attack"
 
 
 def _problem(label: str, number: Number) -> str:
@@ -239,7 +252,7 @@ def _over_seeds(parts: Sequence[FamilyScore]) -> FamilyScore:
         float(by_copy.mean()),
         by_copy,
         tuple(dict.fromkeys(label for part in parts for label in part.points)),
-        any(part.not_removed for part in parts),
+        next((part.stand_in for part in parts if part.stand_in), ""),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import jinja2
 
-from fpbench.report import details, overview
+from fpbench.report import blame, details, overview
 from fpbench.report.charts import COLOURS, MOST_BANDS, marker
 from fpbench.report.curves import Curves, attack_curves
 from fpbench.report.heat import heat_map
@@ -28,7 +28,7 @@ def write_site(inputs: Inputs, folder: Path) -> None:
     """Write all files into an empty folder."""
     board = Board(inputs)
     scores = score_board(board)
-    curves = [attack_curves(board, attack) for attack in board.attacks if attack.points]
+    curves = [attack_curves(board, attack) for attack in board.tracing_attacks if attack.points]
     site = _Site(board, folder)
     site.page("index.html", "index.html.j2", _index(board, scores, curves))
     for method in board.methods:
@@ -55,6 +55,8 @@ def _index(board: Board, scores: dict[str, MethodScore], curves: list[Curves]) -
         "model_curves": [c for c in curves if c.attack.kind in ("model", "cross")],
         "populations": overview.populations(board),
         "accusations": overview.accusations(board),
+        "coalitions": blame.coalitions(board),
+        "forgeries": blame.forgeries(board),
         "sheets": details.sample_sheets(board),
         "reproducibility": overview.reproducibility(board),
         "earlier": board.inputs.earlier,
@@ -84,6 +86,10 @@ def _attack(board: Board, attack: AttackInfo, curves: Curves | None) -> dict[str
         "attack": attack,
         "card": details.attack_card(board, attack),
         "curves": curves,
+        "coalitions": blame.coalitions(board, attack.points)
+        if attack.kind == "coalition"
+        else None,
+        "forgeries": blame.forgeries(board, attack.points) if attack.kind == "forgery" else None,
         "strips": details.attack_strips(board, attack),
     }
 

@@ -13,6 +13,8 @@ from fpbench.report.names import Slugs
 DONE = "done"
 MISSING = "missing"
 NONE = "none"
+BLAME = ("coalition", "forgery")
+"""Kinds of attacks after which no single user is the right one to accuse."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ class PointInfo:
         label: as people write it.
         slug: for anchors.
         attack: label of the attack.
-        kind: "none", "image", "model", "cross", or "unknown" where no record tells.
+        kind: "none", "image", "model", "cross", "coalition", "forgery", or "unknown" where no
+            record tells.
         strength: in the attack's unit; None without a knob.
         scored: marked for the score; of model attacks the damage decides beside.
     """
@@ -240,6 +243,20 @@ class Board:
             if not record["cell"] and not method_label(record):
                 yield AttackInfo(label, slugs.make(label), "unknown", "", {}, (), record["reason"])
 
+    @cached_property
+    def traced_points(self) -> tuple[PointInfo, ...]:
+        """The points whose images have one right user: all but coalitions and forgeries."""
+        return tuple(p for p in self.points if p.kind not in BLAME)
+
+    @cached_property
+    def tracing_attacks(self) -> tuple[AttackInfo, ...]:
+        """The attacks of these points, unavailable ones included."""
+        return tuple(a for a in self.attacks if a.kind not in BLAME)
+
+    def points_of(self, kind: str) -> list[PointInfo]:
+        """The points of one kind, in the order of the suite."""
+        return [point for point in self.points if point.kind == kind]
+
     def families(self) -> dict[str, list[PointInfo]]:
         """Family -> its points, those of the untouched copy and of crosses left out."""
         families: dict[str, list[PointInfo]] = {}
@@ -318,7 +335,10 @@ def _kind(label: str, point: Record | None) -> str:
         return NONE
     if point is None:
         return "unknown"
-    if point.get("model") and point.get("image"):
+    model = point.get("model") or {}
+    if model.get("kind") in BLAME:
+        return str(model["kind"])
+    if model and point.get("image"):
         return "cross"
     return "model" if point.get("model") else "image"
 

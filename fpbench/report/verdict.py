@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from fpbench.report import show
-from fpbench.report.score import ATTRIBUTION, MethodScore
+from fpbench.report import blame, show
+from fpbench.report.score import ATTRIBUTION, DOES_NOT_APPLY, NOT_REMOVED, MethodScore
 from fpbench.report.tables import NONE, Board
 
 SURVIVES = 0.9
@@ -14,10 +14,10 @@ _NAMED = 4
 
 
 def verdict(board: Board, scores: Mapping[str, MethodScore]) -> list[str]:
-    """Sentences on ranks, on what survives what, on what is not supported, on false accusations."""
+    """Sentences on ranks, survival, coalitions, forgeries, support and false accusations."""
     ranked = {label: s for label, s in scores.items() if s.rank is not None}
     sentences = [*_leaders(ranked), *_unranked(scores), *_survival(ranked)]
-    return [*sentences, *_support(board), *_accusations(board)]
+    return [*sentences, *blame.sentences(board), *_support(board), *_accusations(board)]
 
 
 def _leaders(ranked: Mapping[str, MethodScore]) -> Iterable[str]:
@@ -73,12 +73,22 @@ def _survival(ranked: Mapping[str, MethodScore]) -> Iterable[str]:
     if nothing:
         none = "No ranked method survives" if len(ranked) > 1 else f"{who} does not survive"
         yield f"{none} {join(nothing)} {rule}".rstrip() + "."
-    kept = [f for f in families if any(s.families[f].not_removed for s in ranked.values())]
+    kept = [
+        f for f in families if any(s.families[f].stand_in == NOT_REMOVED for s in ranked.values())
+    ]
     if kept:
         yield (
             f"Under {join(kept)} some methods have no strength within the damage budget; their "
             "clean rate stands in, marked “not removed within the budget”."
         )
+    spared = {
+        label: [f for f in families if score.families[f].stand_in == DOES_NOT_APPLY]
+        for label, score in ranked.items()
+    }
+    listed = [f"{join(missing)} to {label}" for label, missing in spared.items() if missing]
+    if listed:
+        where = "; ".join(listed)
+        yield f"Some attacks cannot be made on a method ({where}): its clean rate stands in."
 
 
 def _survivors(ranked: Mapping[str, MethodScore], family: str) -> list[str]:

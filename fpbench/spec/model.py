@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from fpbench.api import Attack, Dataset, Host, Method, Params
+from fpbench.api import Attack, Dataset, ForgeryAttack, Host, Method, Params
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -92,6 +92,8 @@ class AttackOptions(Params):
         copies: number of copies it is run on; None = all.
         images: images drawn from each attacked copy; None = as the population.
         clean_images: images of the test split that the adversary owns.
+        tune: parameter -> values that the adversary tries on copies that are not reported, to keep
+            the one that serves him best against each method; only for attacks on one copy.
     """
 
     label: str | None = None
@@ -99,6 +101,9 @@ class AttackOptions(Params):
     copies: Count | None = None
     images: Count | None = None
     clean_images: Annotated[int, Field(ge=0)] = 0
+    tune: Annotated[
+        dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]], Field(default_factory=dict)
+    ]
 
 
 @dataclass(frozen=True)
@@ -109,21 +114,23 @@ class SuiteMethod:
     component: Method[Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SuiteAttack:
-    """An attack at some strengths.
+    """An attack at some strengths; each table of a suite is another one.
 
     Attributes:
         label: name on the page.
         component: the attack.
         strengths: from weakest to strongest; empty for an attack without a knob.
         options: what the suite says beside.
+        candidates: the attack at every combination of the tuned parameters; empty if none is.
     """
 
     label: str
     component: Attack[Any]
     strengths: tuple[float, ...]
     options: AttackOptions
+    candidates: tuple[Attack[Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -164,6 +171,16 @@ class Suite:
     attacks: tuple[SuiteAttack, ...]
     crosses: tuple[Cross, ...]
     unavailable: tuple[UnavailableComponent, ...] = ()
+
+    @property
+    def carriers(self) -> int:
+        """Clean images that forgeries start from: as many as are drawn from one copy at most."""
+        forged = [
+            attack.options.images or self.population.images
+            for attack in self.attacks
+            if isinstance(attack.component, ForgeryAttack)
+        ]
+        return max(forged, default=0)
 
     def resolved(self) -> dict[str, Any]:
         """Plain data that says all of it, for the page and for submissions."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import json
 import tomllib
 from collections.abc import Iterable
@@ -13,7 +14,16 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from fpbench.api import Attack, Component, ImageAttack, Params, SpecError
+from fpbench.api import (
+    Access,
+    Attack,
+    Component,
+    ImageAttack,
+    ModelAttack,
+    Params,
+    SpecError,
+)
+from fpbench.builtin.chain.attack import Chain
 from fpbench.registry import Catalogue
 from fpbench.spec import source
 from fpbench.spec.model import (
@@ -28,6 +38,7 @@ from fpbench.spec.model import (
     SuiteMethod,
     Training,
     UnavailableComponent,
+    component_json,
 )
 
 M = TypeVar("M", bound=Params)
@@ -169,20 +180,71 @@ class _Reader:
                 continue
             own = {key: entry.pop(key) for key in list(entry) if key in AttackOptions.model_fields}
             options = self._validate(path, AttackOptions, own)
-            cls = self.catalogue.get("attacks", str(entry.get("use")))
-            strengths = self._strengths(path, cls, entry)
-            component = self._component(path, "attacks", entry, strength=cls)
-            if component is None or options is None:
+            attack = self._attack(path, entry)
+            if attack is None or options is None:
                 continue
+            component, strengths = attack
             label = options.label or component.name
             unknown = sorted(set(options.scored) - set(strengths))
             if unknown:
                 self._problem(
                     (*path, "scored"), f"{unknown} are not among the strengths {list(strengths)}"
                 )
-            found.append(SuiteAttack(label, component, strengths, options))
+            if Access.CLEAN_IMAGES in component.access and not options.clean_images:
+                self._problem(
+                    (*path, "clean_images"),
+                    "expected how many clean images the adversary owns, at least 1, got none",
+                )
+            candidates = self._candidates(path, component, options)
+            found.append(SuiteAttack(label, component, strengths, options, candidates))
         self._unique("attacks", [attack.label for attack in found])
         return found
+
+    def _attack(
+        self, path: source.Path, entry: dict[str, Any]
+    ) -> tuple[Attack[Any], tuple[float, ...]] | None:
+        """An attack and its strengths from what is left of its table without the options."""
+        cls = self.catalogue.get("attacks", str(entry.get("use")))
+        strengths = self._strengths(path, cls, entry)
+        component = self._component(path, "attacks", entry, strength=cls)
+        if isinstance(component, Chain):
+            component = self._chain(path, component)
+        return None if component is None else (component, strengths)
+
+    def _candidates(
+        self, path: source.Path, attack: Attack[Any], options: AttackOptions
+    ) -> tuple[Attack[Any], ...]:
+        if not options.tune:
+            return ()
+        if not isinstance(attack, ModelAttack):
+            self._problem((*path, "tune"), "expected an attack on one copy, got another kind")
+            return ()
+        base = attack.params.model_dump(mode="json")
+        candidates = []
+        for values in itertools.product(*options.tune.values()):
+            chosen = dict(zip(options.tune, values, strict=True))
+            params = self._validate((*path, "tune"), type(attack.params), base | chosen)
+            if params is not None:
+                candidates.append(type(attack)(params))
+        return tuple(candidates)
+
+    def _chain(self, path: source.Path, chain: Chain) -> Chain | None:
+        parts = []
+        for number, entry in enumerate(chain.params.parts):
+            place = (*path, "parts", number)
+            attack = self._attack(place, dict(entry))
+            if attack is None:
+                continue
+            component, strengths = attack
+            if not isinstance(component, ImageAttack) or isinstance(component, Chain):
+                self._problem((*place, "use"), "expected an image attack that is no chain itself")
+            elif component.strength is not None and len(strengths) != 1:
+                name = component.strength.name
+                self._problem((*place, name), f"expected one strength, got {list(strengths)}")
+            else:
+                parts.append((component, strengths[0] if strengths else None))
+        resolved = tuple({**component_json(part), "strength": own} for part, own in parts)
+        return Chain(Chain.Params(parts=resolved), parts) if resolved else None
 
     def _broken(self, kind: str, entry: dict[str, Any]) -> bool:
         name = entry.get("use")
@@ -208,12 +270,8 @@ class _Reader:
         values = given if isinstance(given, list) else [given]
         for value in values:
             ok = isinstance(value, int | float) and not isinstance(value, bool)
-            if not (ok and knob.low <= value <= knob.high) or (knob.whole and value != int(value)):
-                whole = "whole numbers" if knob.whole else "numbers"
-                self._problem(
-                    (*path, knob.name),
-                    f"expected {whole} from {knob.low:g} to {knob.high:g}, got {value!r}",
-                )
+            if not (ok and knob.allows(value)):
+                self._problem((*path, knob.name), f"expected {knob.legal}, got {value!r}")
                 return ()
         return tuple(sorted({float(v) for v in values}, reverse=not knob.rising))
 

@@ -1,10 +1,12 @@
 """Pure functions on numbers: exact tails, clustered intervals, paired tests, tie groups."""
 
 from fpbench.stats.attribution import (
+    Collusion,
     OpenSet,
     accused,
     auroc,
     closed_set,
+    collusion,
     detection,
     false_verification,
     matches,
@@ -26,6 +28,7 @@ from fpbench.stats.tails import (
 )
 
 __all__ = [
+    "Collusion",
     "Comparison",
     "Interval",
     "OpenSet",
@@ -36,6 +39,7 @@ __all__ = [
     "capacity",
     "clopper_pearson",
     "closed_set",
+    "collusion",
     "compare",
     "detection",
     "false_verification",

@@ -44,6 +44,23 @@ class OpenSet:
     none: Floats
 
 
+@dataclass(frozen=True)
+class Collusion:
+    """Outcome probabilities of each image of a coalition; the four add up to 1.
+
+    Attributes:
+        traced: `(N,)` in [0, 1], members are accused and nobody else.
+        traced_and_framed: `(N,)` in [0, 1], members and somebody innocent.
+        framed: `(N,)` in [0, 1], somebody innocent and no member.
+        lost: `(N,)` in [0, 1], nobody is accused.
+    """
+
+    traced: Floats
+    traced_and_framed: Floats
+    framed: Floats
+    lost: Floats
+
+
 def matches(readings: npt.ArrayLike, codes: npt.ArrayLike) -> Ints:
     """Number of equal bits of each reading with each code.
 
@@ -117,6 +134,39 @@ def detection(match: npt.ArrayLike, bits: int, registered: int, false_rate: floa
     The event of `accused`, asked of any image: of a copy it is a true positive, else a false one.
     """
     return accused(match, bits, registered, false_rate)
+
+
+def collusion(
+    match: npt.ArrayLike, members: npt.ArrayLike, bits: int, registered: int, false_rate: float
+) -> Collusion:
+    """Who is accused for images of coalitions, when everybody whose match reaches t is accused.
+
+    A coalition's image may carry several codes, so the best match alone is not accused as in
+    `open_set`.
+
+    Args:
+        match: as in every function of this module.
+        members: `(N, U)` bool, who is in the coalition behind each image.
+        bits: K.
+        registered: N of the registry.
+        false_rate: alpha.
+    """
+    table = _checked_match("collusion", match, bits)
+    t, distractors = _registry("collusion", table, bits, registered, false_rate)
+    inside = np.asarray(members)
+    if inside.dtype != np.bool_ or inside.shape != table.shape:
+        msg = f"collusion: expected members bool {table.shape}, got {inside.dtype} {inside.shape}"
+        raise ValueError(msg)
+    accused_users = table >= t
+    caught = (accused_users & inside).any(axis=1)
+    innocent = (accused_users & ~inside).any(axis=1)
+    framed = np.where(innocent, 1.0, _any_distractor(bits, t, distractors))
+    return Collusion(
+        traced=caught * (1 - framed),
+        traced_and_framed=caught * framed,
+        framed=~caught * framed,
+        lost=~caught * (1 - framed),
+    )
 
 
 def closed_set(match: npt.ArrayLike, owners: npt.ArrayLike) -> Bools:

@@ -71,6 +71,12 @@ class TinyHost(Host[TinyHostParams]):
 
         return networks.generator(state, ctx.device)
 
+    def untrained(self, state: State, ctx: Context) -> Generator:
+        """See `Host.untrained`."""
+        from fpbench.testing import networks
+
+        return networks.untrained(state, ctx)
+
     def encode(self, state: State, images: Tensor, ctx: Context) -> Tensor:
         """Pseudo-inverse of the linear map."""
         from fpbench.testing import networks

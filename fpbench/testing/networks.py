@@ -95,6 +95,13 @@ def generator(state: State, device: torch.device) -> Generator:
     return ChainGenerator({"generator": model}, LATENT, device)
 
 
+def untrained(state: State, ctx: Context) -> Generator:
+    """A host of the same size with fresh weights."""
+    with ctx.seeded("untrained"):
+        model = LinearImages(int(state["size"])).to(ctx.device)
+    return ChainGenerator({"generator": model}, LATENT, ctx.device)
+
+
 def encode(state: State, images: Tensor) -> Tensor:
     """(N, 8) latents by pseudo-inverse."""
     small = nn.functional.interpolate(to_float(images), 4, mode="area").flatten(1)

@@ -25,6 +25,13 @@ TINY = [
     "-a", "weight-noise[sigma=0.1]",
     "-a", "fine-tune[steps=1,2,copies=2,images=4,clean_images=8]",
     "-a", "bypass",
+    "-a", "phone",
+    "-a", "prune",
+    "-a", "swap-step",
+    "-a", "collude[users=2]",
+    "-a", "scale-ratio",
+    "-a", "copy-residual[observed=4]",
+    "-a", "leaked-code",
 ]  # fmt: skip
 
 
@@ -51,7 +58,13 @@ def test_the_real_methods_go_all_the_way_to_the_page(tmp_path):
         "weight-modulation",
     }
     refused = {(r["method"]["label"], r["metric"]) for r in records if r["outcome"] == "refused"}
-    assert refused == {("scalable-gan", "imperceptibility")}
+    assert refused == {
+        ("scalable-gan", "imperceptibility"),
+        ("scalable-gan", ""),  # its copies share no layers with the host
+        ("weight-modulation", ""),  # neither of the two has an embedder
+    }
+    levels = {r["level"] for r in records if r["outcome"] == "done"}
+    assert levels == {"none", "image", "model", "coalition", "forgery"}
     page = (folder / "page" / "index.html").read_text()
     assert "did not converge" in page
     assert "file://" in result.stdout

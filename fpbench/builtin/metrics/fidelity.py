@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from fpbench.api import Card, CellEvidence, Column, Metric, Outcome, Row
-from fpbench.builtin.metrics.reading import NoParams
+from fpbench.api import Card, CellEvidence, Column, Metric, NoParams, Outcome, Row
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fpbench.api import Card, CellEvidence, Metric, Outcome, Params, Row
+from fpbench.api import Card, CellEvidence, Metric, NoParams, Outcome, Row
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 
 _RATES = (1e-2, 1e-3, 1e-6)
 _POPULATIONS = (10**2, 10**4, 10**6)
-
-
-class NoParams(Params):
-    """A metric without parameters."""
 
 
 @dataclass(frozen=True)
@@ -67,17 +63,25 @@ def _row(interval: Interval, **more: object) -> Row:
     )
 
 
-def _rate_row(read: _Read, successes: Any, **more: object) -> Row:
+def rate_row(successes: Any, counts: NDArray[np.int64], **more: object) -> Row:
+    """A rate with its clustered interval.
+
+    Args:
+        successes: (N,) in [0, 1], images of the clusters one behind the other.
+        counts: (C,) images of each cluster.
+        more: further fields of the row.
+    """
     import numpy as np
 
     from fpbench import stats
 
-    sums = read.per_copy(np.asarray(successes))
-    interval = stats.rate(sums, read.counts)
-    return _row(interval, by_copy=list(sums / read.counts), **more)
+    ends = np.cumsum(counts)
+    sums = np.add.reduceat(np.asarray(successes, dtype=np.float64), np.r_[0, ends[:-1]])
+    return _row(stats.rate(sums, counts), by_copy=list(sums / counts), **more)
 
 
-def _not_supported(variant: str, bits: int, registered: int, rate: float) -> Row:
+def not_supported(variant: str, bits: int, registered: int, rate: float) -> Row:
+    """A row for a number that so few bits cannot give."""
     return Row(
         variant=variant,
         outcome=Outcome.NOT_SUPPORTED,
@@ -106,6 +110,8 @@ class BitAccuracy(Metric[NoParams]):
 
         from fpbench import stats
 
+        if not evidence.single:
+            return []
         read = _read(evidence)
         copies = read.per_copy(read.right.mean(axis=1)) / read.counts
         interval = stats.mean(copies)
@@ -126,7 +132,7 @@ class BitAccuracy(Metric[NoParams]):
             by_copy=list(copies),
             detail=detail,
         )
-        return [bits, _rate_row(read, read.right.all(axis=1), variant="code")]
+        return [bits, rate_row(read.right.all(axis=1), read.counts, variant="code")]
 
 
 class Verification(Metric[NoParams]):
@@ -151,6 +157,8 @@ class Verification(Metric[NoParams]):
 
         from fpbench import stats
 
+        if not evidence.single:
+            return []
         read = _read(evidence)
         k = evidence.codes.shape[1]
         rows = []
@@ -158,7 +166,7 @@ class Verification(Metric[NoParams]):
             variant = f"fpr={rate:g}"
             t = stats.threshold(k, rate)
             if t is None:
-                rows.append(_not_supported(variant, k, 1, rate))
+                rows.append(not_supported(variant, k, 1, rate))
                 continue
             accepted = stats.verification(read.match, read.owners, k, rate)
             detail = {
@@ -170,7 +178,7 @@ class Verification(Metric[NoParams]):
                     for source, false, n in self._false(evidence, read, k, rate)
                 },
             }
-            rows.append(_rate_row(read, accepted, variant=variant, detail=detail))
+            rows.append(rate_row(accepted, read.counts, variant=variant, detail=detail))
         return rows
 
     def _false(
@@ -224,15 +232,17 @@ class Detection(Metric[NoParams]):
 
         from fpbench import stats
 
+        if not evidence.single:
+            return []
         read = _read(evidence)
         k, n, rate = evidence.codes.shape[1], evidence.registered, evidence.false_rate
         rows = []
         if stats.supports(k, n, rate):
             found = stats.detection(read.match, k, n, rate)
             detail = {"registered": n, "false_rate": rate}
-            rows.append(_rate_row(read, found, detail=detail))
+            rows.append(rate_row(found, read.counts, detail=detail))
         else:
-            rows.append(_not_supported("", k, n, rate))
+            rows.append(not_supported("", k, n, rate))
         negative = np.concatenate([c["logits"] for c in evidence.negatives.values()]) > 0
         best = stats.matches(negative, evidence.codes).max(axis=1)
         # All images of a copy have one owner, so AUROC has no simple interval; it is shown alone.
@@ -265,13 +275,15 @@ class Attribution(Metric[NoParams]):
         """Rows "" (the suite's N), "n=100", "n=10000", "n=1000000" and "closed" (issued only)."""
         from fpbench import stats
 
+        if not evidence.single:
+            return []
         read = _read(evidence)
         k = evidence.codes.shape[1]
         rows = []
         wanted = [("", evidence.registered), *((f"n={n}", n) for n in _POPULATIONS)]
         for variant, n in wanted:
             if n < len(evidence.codes) or not stats.supports(k, n, evidence.false_rate):
-                rows.append(_not_supported(variant, k, n, evidence.false_rate))
+                rows.append(not_supported(variant, k, n, evidence.false_rate))
                 continue
             traced = stats.open_set(read.match, read.owners, k, n, evidence.false_rate)
             detail = {
@@ -283,10 +295,10 @@ class Attribution(Metric[NoParams]):
                 "none": float(traced.none.mean()),
                 "issued": len(evidence.codes),
             }
-            rows.append(_rate_row(read, traced.right, variant=variant, detail=detail))
+            rows.append(rate_row(traced.right, read.counts, variant=variant, detail=detail))
         closed = stats.closed_set(read.match, read.owners)
         detail = {"registered": len(evidence.codes)}
-        rows.append(_rate_row(read, closed, variant="closed", detail=detail))
+        rows.append(rate_row(closed, read.counts, variant="closed", detail=detail))
         return rows
 
 
@@ -313,10 +325,14 @@ class FalseAccusation(Metric[NoParams]):
 
         from fpbench import stats
 
+        if not evidence.single:
+            return []
         k, n, rate = evidence.codes.shape[1], evidence.registered, evidence.false_rate
         sources = [*sorted(evidence.negatives), "unregistered"]
         if n < len(evidence.codes) or not stats.supports(k, n, rate):
-            return [_not_supported(source, k, n, rate) for source in sources]
+            return [not_supported(source, k, n, rate) for source in sources]
+        if not evidence.single:
+            return []
         read = _read(evidence)
         t = stats.threshold(k, rate, n)
         assert t is not None  # supported, as was asked above
@@ -343,5 +359,7 @@ class FalseAccusation(Metric[NoParams]):
                 )
             )
         accused = stats.unregistered(read.match, read.owners, k, n, rate)
-        rows.append(_rate_row(read, accused, variant="unregistered", detail={"allowed": rate}))
+        rows.append(
+            rate_row(accused, read.counts, variant="unregistered", detail={"allowed": rate})
+        )
         return rows

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fpbench.api import Card, CellEvidence, Metric, Row
-from fpbench.builtin.metrics.reading import NoParams
+from fpbench.api import Card, CellEvidence, Metric, NoParams, Row
 
 
 class Cost(Metric[NoParams]):
@@ -27,3 +26,28 @@ class Cost(Metric[NoParams]):
     def measure(self, evidence: CellEvidence) -> Sequence[Row]:
         """One row of the untouched cell."""
         return [Row(cost=dict(evidence.costs))] if evidence.level == "none" else []
+
+
+class AttackCost(Metric[NoParams]):
+    """What an attack on models costs the adversary: seconds for each copy, training steps."""
+
+    name = "attack-cost"
+    version = "1"
+    Params = NoParams
+    unit = "s"
+    higher_is_better = None
+    bounds = (0.0, None)
+    card = Card(
+        "Cost of the attack",
+        "measured",
+        "Apache-2.0",
+        "Wall seconds that the attack took on one copy, coalition or victim, as it ran.",
+    )
+
+    def measure(self, evidence: CellEvidence) -> Sequence[Row]:
+        """One row of each cell whose copies were attacked."""
+        if evidence.level in ("none", "image"):
+            return []
+        seconds = [cost["attack_s"] for cost in evidence.attack_costs]
+        cost = {"attack_s": sum(seconds) / len(seconds)}
+        return [Row(clusters=len(seconds), detail={"steps": evidence.attack_steps}, cost=cost)]

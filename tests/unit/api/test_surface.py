@@ -27,7 +27,7 @@ def test_attacks_reach_only_what_they_declare():
 
     from fpbench.api import Access, ContractError, Surface
 
-    surface = Surface(frozenset({Access.COPY}), "greedy", _copy=object())
+    surface = Surface(frozenset({Access.COPY}), "greedy", _copies=[object()])
     assert surface.copy is not None
     with pytest.raises(ContractError, match=r"greedy.*declares.*public-host"):
         _ = surface.public_host

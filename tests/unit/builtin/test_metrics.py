@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 from scipy import linalg, stats
 
-from fpbench.api import CellEvidence, Outcome
+from fpbench.api import CellEvidence, NoParams, Outcome
 from fpbench.builtin.metrics.fidelity import CodeInfluence, Damage, Fidelity, Imperceptibility
 from fpbench.builtin.metrics.reading import (
     Attribution,
     BitAccuracy,
     Detection,
     FalseAccusation,
-    NoParams,
     Verification,
 )
 from fpbench.builtin.metrics.spending import Cost
@@ -55,6 +54,7 @@ def evidence(codes):
             "gate": 0.9,
             "level": level,
             "codes": codes[:, :bits],
+            "users": [(u,) for u in range(copies)],
             "copies": [column(u) for u in range(copies)],
             "negatives": {"real": unmarked(300), "host": unmarked(200)},
             "clean_host": unmarked(10),

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from fpbench.api import ContractError
-from fpbench.execute.checks import check_images, check_logits, check_state
+from fpbench.execute.checks import check_generator, check_images, check_logits, check_state
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,24 @@ def test_good_things_pass():
     assert check_images("who", images, 2, 8) is images
     logits = torch.zeros(2, 4)
     assert check_logits("who", logits, 2, 4) is logits
+
+
+def test_floats_are_refused_with_what_they_hold():
+    with pytest.raises(ContractError, match="with NaN or infinity"):
+        check_images("attack x", torch.full((1, 3, 8, 8), torch.nan), 1, 8)
+    with pytest.raises(ContractError, match=r"in \[-1, -1\]"):
+        check_images("attack x", torch.full((1, 3, 8, 8), -1.0), 1, 8)
+
+
+def test_attacked_weights_must_be_finite():
+    from fpbench.nn.generator import ChainGenerator
+
+    layer = torch.nn.Linear(2, 2)
+    good = ChainGenerator({"generator": layer}, 2, torch.device("cpu"))
+    assert check_generator("attack x", good) is good
+    with torch.no_grad():
+        layer.bias[0] = torch.inf
+    with pytest.raises(ContractError, match=r"attack x: .* NaN or infinity in 'generator.bias'"):
+        check_generator("attack x", good)
+    with pytest.raises(ContractError, match="attack x: expected a generator, got int"):
+        check_generator("attack x", 3)

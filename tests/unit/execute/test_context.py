@@ -35,6 +35,40 @@ def test_image_draws_belong_to_the_image(make):
     assert (a != make().image_rng(4).random(4)).all()
 
 
+def test_image_seeds_are_those_of_splitmix64():
+    from fpbench.execute.context import _ImageSeed, _splitmix64
+
+    # First output for the state 1234567, from the reference implementation's test vector.
+    assert _splitmix64(np.array([1234567], dtype=np.uint64))[0] == 6457827717110365317
+    a, b = (
+        _ImageSeed(5, 1).generate_state(3, np.uint64),
+        _ImageSeed(5, 2).generate_state(3, np.uint64),
+    )
+    assert len({*a.tolist(), *b.tolist()}) == 6
+
+
+def test_uniforms_of_many_images_are_those_of_each(make):
+    ctx, indices = make(), [0, 3, 1_000_001]
+    each = np.array([ctx.image_rng(i).random(5) for i in indices])
+    assert (ctx.image_uniforms(indices, 5) == each).all()
+
+
+def test_draws_of_neighbouring_images_are_independent(make):
+    ctx = make()
+    draws = np.array([ctx.image_rng(i).random(2) for i in range(4000)])
+    assert draws.mean(axis=0) == pytest.approx([0.5, 0.5], abs=0.025)
+    lagged = np.corrcoef(draws[:-1, 0], draws[1:, 0])[0, 1]
+    assert abs(lagged) < 0.08
+    assert abs(np.corrcoef(draws.T)[0, 1]) < 0.08
+
+
+def test_a_branch_draws_on_its_own(make):
+    ctx = make()
+    one, two = ctx.branch("part", 0), ctx.branch("part", 1)
+    draws = {tuple(c.image_rng(3).random(2)) for c in (ctx, one, two, make().branch("part", 0))}
+    assert len(draws) == 3
+
+
 def test_training_codes_are_never_reserved(make):
     ctx = make(bits=8)
     codes = ctx.training_codes(4000, ctx.rng("codes"))

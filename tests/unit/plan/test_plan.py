@@ -29,7 +29,7 @@ def keys(plan):
             fit, user, model
         )
         for fit in plan.fits
-        for model in plan.model_points()
+        for model in plan.open_points(fit)
         for user in range(plan.copies(model))
     }
     cells = {(c.fit.method.label, c.fit.seed, c.point.label): c.key for c in plan.cells}
@@ -107,6 +107,56 @@ def test_refused_cells_carry_their_reason(plan, monkeypatch):
         ("blind", "jpeg 90"),
         ("blind", "jpeg 50"),
     }
+
+
+def test_coalitions_share_no_member_and_belong_to_their_first_user(plan):
+    made = plan(('use = "bypass"', 'use = "collude"\nusers = [2, 3]'))
+    two, three = [m for m in made.open_points(made.fits[0]) if m and m.kind == "coalition"]
+    assert made.subjects(two) == [(0, 1), (2, 3)]
+    assert made.subjects(three) == [(0, 1, 2)]
+    for point in (None, two, three):
+        firsts = {made.subject(point, user) for user in range(5)} - {None}
+        assert firsts == set(range(len(made.subjects(point))))
+    assert made.subject(two, 2) == 1
+    assert made.subject(two, 1) is None
+
+
+def test_attacks_that_cannot_apply_are_refused_with_the_reason(plan):
+    made = plan(
+        ('use = "bypass"', 'use = "collude"\nusers = [5, 10]\n[[attacks]]\nuse = "re-embed"'),
+        ("sigma = [0.1, 0.3]", "sigma = [0.1, 0.3]\ncopies = 4"),
+    )
+    reasons = {
+        (c.fit.method.label, c.point.label): c.refusal.reason for c in made.cells if c.refusal
+    }
+    assert reasons["perfect", "collude 10"] == "it takes 10 users' copies, and there are 5"
+    assert "no embedder" in reasons["blind", "re-embed"]
+    assert set(reasons) == {
+        ("perfect", "collude 10"),
+        ("blind", "collude 10"),
+        ("blind", "re-embed"),
+    }
+    # What is refused is not read either.
+    assert {m.label for m in made.open_points(made.fits[1]) if m} == {
+        "weight-noise 0.1", "weight-noise 0.3", "fine-tune 1", "fine-tune 3", "collude 5",
+    }  # fmt: skip
+
+
+def test_a_tuned_attack_has_keys_of_its_own_and_others_keep_theirs(plan):
+    tuned = "steps = [1, 3]\ntune = { learning_rate = [1e-3, 1e-2] }"
+    moved = changed(keys(plan()), keys(plan(("steps = [1, 3]", tuned))))
+    assert {name[-1] for name in moved} == {"fine-tune 1", "fine-tune 3"}
+
+
+def test_a_chain_follows_the_parameters_of_its_parts(plan):
+    def cells(quality):
+        parts = f'parts = [{{ use = "gaussian-blur", sigma = 1 }}, {{ use = "jpeg", {quality} }}]'
+        made = plan(('use = "bypass"', f'use = "chain"\n{parts}'))
+        return {c.point.label: c.key for c in made.cells if c.fit.index == 0}
+
+    a, b, c = cells("quality = 50"), cells("quality = 60"), cells('quality = 50, subsampling="444"')
+    assert len({a["chain"], b["chain"], c["chain"]}) == 3
+    assert a["jpeg 50"] == b["jpeg 50"]
 
 
 def test_too_few_images_are_said_at_plan_time(plan):

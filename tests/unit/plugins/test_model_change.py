@@ -1,27 +1,54 @@
+import math
+
 import numpy as np
 import pytest
 import torch
-from fpbench_model_change.plugin import FineTune, WeightNoise
-from fpbench_pipeline.plugin import Bypass
+from fpbench_hidden.plugin import Hidden
+from fpbench_model_change.plugin import (
+    ChannelScaleNoise,
+    Distil,
+    FineTune,
+    Overwrite,
+    Prune,
+    Purify,
+    Quantise,
+    WeightNoise,
+    WeightRounding,
+)
+from pydantic import ValidationError
+from torch import nn
 
-from fpbench.api import Access, ContractError, Surface, TrainedHost
+from fpbench.api import Access, ContractError, Setting, Surface, TrainedHost
 from fpbench.builtin.toy_faces.dataset import ToyFaces
 from fpbench.execute.context import StageContext
 from fpbench.execute.images import SplitStream
-from fpbench.nn.generator import PostStep
+from fpbench.nn.generator import ChainGenerator, PostStep
+from fpbench.nn.weights import buffers, parameters, weights
+from fpbench.plan import is_reserved
 from fpbench.store import Store
-from fpbench.testing.fakes import TinyHost
+from fpbench.testing.fakes import Perfect, TinyHost
 from fpbench.testing.networks import BlockEmbedder
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """Tensors this small gain nothing from threads, and lose much where cores are shared."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
 def ctx(tmp_path):
-    return StageContext(torch.device("cpu"), (0, "test"), Store(tmp_path))
+    return StageContext(CPU, (0, "test"), Store(tmp_path), bits=8)
 
 
 @pytest.fixture
 def images():
-    return SplitStream(ToyFaces(ToyFaces.Params(train=16)), "train", torch.device("cpu"))
+    return SplitStream(ToyFaces(ToyFaces.Params(train=16)), "train", CPU)
 
 
 @pytest.fixture
@@ -31,20 +58,47 @@ def host(ctx, images):
     return TrainedHost(component, state, component.assemble(state, ctx))
 
 
-def surface(attack, host, copy, clean=None):
-    return Surface(attack.access, attack.name, copy, clean, host)
+@pytest.fixture
+def net():
+    """A generator of two convolutions and a dense layer, of different scales."""
+    rng = torch.Generator().manual_seed(1)
+    layers = nn.Sequential(nn.Linear(8, 16), nn.Unflatten(1, (4, 2, 2)), nn.Conv2d(4, 6, 3))
+    layers.append(nn.Conv2d(6, 3, 1))
+    with torch.no_grad():
+        for scale, parameter in enumerate(layers.parameters(), start=1):
+            parameter.copy_(scale * torch.randn(parameter.shape, generator=rng))
+    return ChainGenerator({"generator": layers.to(memory_format=torch.channels_last)}, 8, CPU)
 
 
-def weights(generator):
-    return torch.cat([p.flatten() for s in generator.steps.values() for p in s.parameters()])
+def surface(attack, copy, host=None, clean=None, trainer=None):
+    return Surface(attack.access, attack.name, [copy], clean, host, trainer)
+
+
+def run(attack, copy, strengths, ctx, **opened):
+    return dict(attack.apply(surface(attack, copy, **opened), strengths, ctx))
+
+
+def flat(generator):
+    return torch.cat([value.flatten() for value in parameters(generator).values()])
+
+
+def setting(method, **changes):
+    host = TinyHost(TinyHost.Params())
+    known = {"method": method, "host": host, "copies": 2, "clean_images": 8, "strength": None}
+    return Setting(**(known | changes))
+
+
+def marked(host, bits=8):
+    code = torch.ones(bits, dtype=torch.bool)
+    post = PostStep(BlockEmbedder(bits, torch.tensor([0.25])), code)
+    return host.generator.replace("post", post, after="generator")
 
 
 def test_weight_noise_is_relative_to_each_tensor_and_shares_its_direction(host, ctx):
     attack = WeightNoise(WeightNoise.Params())
-    before = weights(host.generator).clone()
-    opened = surface(attack, host, host.generator)
-    noisy = dict(attack.apply(opened, [0.1, 0.3], ctx))
-    assert torch.equal(weights(host.generator), before)
+    before = flat(host.generator)
+    noisy = run(attack, host.generator, [0.1, 0.3], ctx)
+    assert torch.equal(flat(host.generator), before)
     for name, parameter in host.generator.steps["generator"].named_parameters():
         weak, strong = (
             noisy[s].steps["generator"].get_parameter(name) - parameter for s in (0.1, 0.3)
@@ -54,36 +108,280 @@ def test_weight_noise_is_relative_to_each_tensor_and_shares_its_direction(host, 
         assert weak.std().item() == pytest.approx(expected.item(), rel=0.4)
 
 
-def test_zero_weight_noise_changes_nothing(host, ctx):
-    attack = WeightNoise(WeightNoise.Params())
-    ((_, same),) = attack.apply(surface(attack, host, host.generator), [0.0], ctx)
-    assert torch.equal(weights(same), weights(host.generator))
+@pytest.mark.parametrize("cls", [WeightNoise, ChannelScaleNoise, Prune])
+def test_the_identity_strength_changes_nothing(cls, net, ctx):
+    attack = cls(cls.Params())
+    assert attack.strength.identity == 0
+    ((_, same),) = run(attack, net, [0.0], ctx).items()
+    assert torch.equal(flat(same), flat(net))
+
+
+@pytest.mark.parametrize(
+    ("cls", "strengths"),
+    [
+        (WeightNoise, [0.1, 0.4]),
+        (ChannelScaleNoise, [0.1, 0.4]),
+        (Prune, [0.1, 0.4]),
+        (Quantise, [16, 4]),
+        (WeightRounding, [4, 1]),
+    ],
+)
+def test_copies_come_weakest_first_whatever_the_order_asked(cls, strengths, net, ctx):
+    attack = cls(cls.Params())
+    for asked in (strengths, strengths[::-1]):
+        changed = run(attack, net, [float(s) for s in asked], ctx)
+        assert list(changed) == strengths
+        weak, strong = ((flat(copy) - flat(net)).norm() for copy in changed.values())
+        assert 0 < weak < strong
+
+
+def test_channel_scale_noise_keeps_the_norm_of_every_filter_and_scales_channels(net, ctx):
+    attack = ChannelScaleNoise(ChannelScaleNoise.Params())
+    noisy = run(attack, net, [0.2, 0.4], ctx)
+    for place, weight in weights(net).items():
+        logs = []
+        for copy in noisy.values():
+            changed = weights(copy)[place]
+            assert torch.allclose(changed.flatten(1).norm(dim=1), weight.flatten(1).norm(dim=1))
+            logs.append((changed / weight).reshape(*weight.shape[:2], -1).log())
+        for log in logs:
+            # One factor per input channel, up to one per filter from bringing the norm back.
+            contrast = log - log[:, :1, :1]
+            assert torch.allclose(contrast, contrast[:1, :, :1].expand_as(contrast), atol=1e-4)
+        contrasts = [log[0, :, 0] - log[0, 0, 0] for log in logs]
+        assert torch.allclose(2 * contrasts[0], contrasts[1], atol=1e-4)
+    biases = set(parameters(net)) - set(weights(net))
+    assert all(torch.equal(parameters(noisy[0.4])[b], parameters(net)[b]) for b in biases)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.333, 0.6, 1.0])
+def test_pruning_takes_the_smallest_weights_of_all_layers_together(share, net, ctx):
+    ((_, pruned),) = run(Prune(Prune.Params()), net, [share], ctx).items()
+    before = np.concatenate([w.numpy().ravel() for w in weights(net).values()])
+    after = np.concatenate([w.numpy().ravel() for w in weights(pruned).values()])
+    count = round(share * before.size)
+    expected = before.copy()
+    expected[np.argsort(np.abs(before), kind="stable")[:count]] = 0
+    assert (after == 0).sum() == count
+    assert np.array_equal(after, expected)
+    biases = set(parameters(net)) - set(weights(net))
+    assert all(torch.equal(parameters(pruned)[b], parameters(net)[b]) for b in biases)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 1.0])
+def test_channel_pruning_takes_whole_filters_and_never_all_of_a_layer(share, net, ctx):
+    ((_, pruned),) = run(Prune(Prune.Params(structure="channel")), net, [share], ctx).items()
+    filters, best = [], set()
+    for place, weight in weights(net).items():
+        norms = [float(np.linalg.norm(f)) for f in weight.numpy()]
+        best.add((place, int(np.argmax(norms))))
+        filters += [(n / np.mean(norms), weight[i].numel(), place, i) for i, n in enumerate(norms)]
+    filters.sort(key=lambda entry: entry[0])
+    budget, expected = round(share * sum(f[1] for f in filters)), set()
+    for _, size, place, index in [f for f in filters if f[2:] not in best]:
+        budget -= size
+        if budget < 0:
+            break
+        expected.add((place, index))
+    for place, weight in weights(net).items():
+        for index, before in enumerate(weight):
+            after = weights(pruned)[place][index]
+            gone = (place, index) in expected
+            assert torch.equal(after, torch.zeros_like(before) if gone else before)
+
+
+@pytest.mark.parametrize("bits", [15, 8, 4, 2])
+@pytest.mark.parametrize("per", ["tensor", "channel"])
+def test_quantisation_is_numpy_rounding(bits, per, net, ctx):
+    ((_, copy),) = run(Quantise(Quantise.Params(per=per)), net, [float(bits)], ctx).items()
+    for place, weight in weights(net).items():
+        got = weights(copy)[place].numpy()
+        parts = (
+            [(weight.numpy(), got)] if per == "tensor" else zip(weight.numpy(), got, strict=True)
+        )
+        for before, after in parts:
+            scale = np.abs(before).max() / np.float32(2 ** (bits - 1) - 1)
+            assert np.allclose(after, np.round(before / scale) * scale, atol=1e-6)
+            assert len(np.unique(after)) <= 2**bits - 1
+
+
+def test_sixteen_bits_are_half_precision(net, ctx):
+    ((_, copy),) = run(Quantise(Quantise.Params()), net, [16.0], ctx).items()
+    for place, weight in weights(net).items():
+        assert np.array_equal(weights(copy)[place], weight.numpy().astype(np.float16))
+
+
+def test_zero_weights_stay_zero(ctx):
+    layer = nn.Linear(4, 4)
+    nn.init.zeros_(layer.weight)
+    zero = ChainGenerator({"generator": layer}, 4, CPU)
+    channel = Prune(Prune.Params(structure="channel"))
+    for attack, strength in (
+        (Quantise(Quantise.Params()), 4.0),
+        (channel, 0.5),
+        (ChannelScaleNoise(ChannelScaleNoise.Params()), 0.4),
+    ):
+        ((_, copy),) = run(attack, zero, [strength], ctx).items()
+        assert not parameters(copy)["generator", "weight"].any()
+
+
+def test_rounding_is_numpy_rounding_of_every_parameter(net, ctx):
+    attack = WeightRounding(WeightRounding.Params())
+    for decimals, copy in run(attack, net, [9.0, 3.0, 0.0], ctx).items():
+        for place, value in parameters(net).items():
+            expected = np.round(value.numpy().astype(np.float64), int(decimals))
+            assert np.allclose(parameters(copy)[place], expected, rtol=1e-7, atol=0)
 
 
 def test_fine_tuning_is_one_trajectory_that_does_not_depend_on_its_marks(host, images, ctx):
     attack = FineTune(FineTune.Params(learning_rate=1e-2))
-    opened = surface(attack, host, host.generator, images.read(np.arange(8)))
-    some = dict(attack.apply(opened, [3.0], ctx))
-    more = dict(attack.apply(opened, [1.0, 3.0, 5.0], ctx))
+    opened = {"host": host, "clean": images.read(np.arange(8))}
+    some = run(attack, host.generator, [3.0], ctx, **opened)
+    more = run(attack, host.generator, [5.0, 1.0, 3.0], ctx, **opened)
     assert list(more) == [1.0, 3.0, 5.0]
-    assert torch.equal(weights(some[3.0]), weights(more[3.0]))
-    assert not torch.equal(weights(more[3.0]), weights(more[5.0]))
+    assert torch.equal(flat(some[3.0]), flat(more[3.0]))
+    assert not torch.equal(flat(more[3.0]), flat(more[5.0]))
+    assert attack.steps(5.0) == 5
 
 
-def test_bypass_drops_the_post_step_and_leaves_other_copies_alone(host, ctx):
-    attack = Bypass(Bypass.Params())
-    code = torch.ones(16, dtype=torch.bool)
-    post = PostStep(BlockEmbedder(16, torch.tensor([0.25])), code)
-    marked = host.generator.replace("post", post, after="generator")
-    latents = host.generator.prior([1, 2])
-    assert not torch.equal(marked.sample(latents), host.generator.sample(latents))
-    bypassed = attack.apply(surface(attack, host, marked), ctx)
-    assert torch.equal(bypassed.sample(latents), host.generator.sample(latents))
-    assert attack.apply(surface(attack, host, host.generator), ctx).steps == host.generator.steps
+def test_the_moving_average_is_that_of_every_step(host, images, ctx):
+    opened = {"host": host, "clean": images.read(np.arange(8))}
+    plain = FineTune(FineTune.Params(learning_rate=1e-2))
+    steps = run(plain, host.generator, [1.0, 2.0, 3.0, 4.0], ctx, **opened)
+    attack = FineTune(FineTune.Params(learning_rate=1e-2, ema=0.7))
+    averaged = run(attack, host.generator, [2.0, 4.0], ctx, **opened)
+    assert list(averaged) == [2.0, 4.0]
+    expected = flat(host.generator)
+    for step in (1.0, 2.0, 3.0, 4.0):
+        expected = 0.7 * expected + 0.3 * flat(steps[step])
+        if step in averaged:
+            assert torch.allclose(flat(averaged[step]), expected, atol=1e-6)
+
+
+def test_purifying_sees_only_the_first_images(host, images, ctx):
+    attack = Purify(Purify.Params(steps=2, learning_rate=1e-2))
+    clean = images.read(np.arange(8))
+    before = flat(host.generator)
+    purified = run(attack, host.generator, [8.0, 4.0], ctx, host=host, clean=clean)
+    assert list(purified) == [4.0, 8.0]
+    assert torch.equal(flat(host.generator), before)
+    other = clean.clone()
+    other[4:] = 255 - other[4:]
+    again = run(attack, host.generator, [4.0, 8.0], ctx, host=host, clean=other)
+    assert torch.equal(flat(purified[4.0]), flat(again[4.0]))
+    assert not torch.equal(flat(purified[8.0]), flat(again[8.0]))
+    tuned = run(
+        FineTune(FineTune.Params(learning_rate=1e-2)),
+        host.generator,
+        [2.0],
+        ctx,
+        host=host,
+        clean=clean[:4],
+    )
+    assert torch.equal(flat(tuned[2.0]), flat(purified[4.0]))
+    assert attack.steps(8.0) == 2
+
+
+def test_purifying_asks_for_as_many_images_as_it_needs():
+    attack = Purify(Purify.Params())
+    method = Perfect(Perfect.Params())
+    assert attack.refuse(setting(method, clean_images=64, strength=64.0)) is None
+    refusal = attack.refuse(setting(method, clean_images=63, strength=64.0))
+    assert "clean_images = 64" in refusal.reason
+
+
+def test_overwriting_adds_a_mark_with_a_code_of_the_adversary(host, images, ctx):
+    method = Hidden(Hidden.Params(bits=8, channels=8, steps=4, batch=12))
+    state = method.fit(host, images, ctx)
+    copy = method.assemble(state, host, {"code": torch.ones(8, dtype=torch.bool)}, ctx)
+    before = {place: t.clone() for place, t in {**parameters(copy), **buffers(copy)}.items()}
+    attack = Overwrite(Overwrite.Params())
+    opened = {"host": host, "clean": images.read(np.arange(8)), "trainer": method}
+    overwritten = run(attack, copy, [0.5, 1.0], ctx, **opened)
+    again = run(attack, copy, [1.0], ctx, **opened)
+    for place, value in {**parameters(copy), **buffers(copy)}.items():
+        assert torch.equal(value, before[place])
+    assert list(overwritten) == [0.5, 1.0]
+    weak, strong = overwritten.values()
+    assert list(strong.steps) == ["generator", "post"]
+    assert not torch.equal(flat(weak), flat(strong))
+    assert torch.equal(flat(again[1.0]), flat(strong))
+    code = buffers(strong)["post", "code"]
+    assert torch.equal(code, buffers(weak)["post", "code"])
+    assert not torch.equal(code, before["post", "code"])
+    assert not is_reserved(code[None].numpy()).any()
+    # What marked the copy is inside the step that now stands for the host.
+    latents = copy.prior([1, 2])
+    assert torch.equal(strong.replace("post", None).sample(latents), copy.sample(latents))
+
+
+def test_the_effort_is_a_share_of_the_methods_steps(host, images, ctx):
+    seen = []
+
+    class Counting(Perfect):
+        def fit(self, host, images, ctx):
+            seen.append(self.params.steps)
+            return super().fit(host, images, ctx)
+
+    method = Counting(Hidden.Params(bits=8, steps=40))
+    opened = {"host": host, "clean": images.read(np.arange(4)), "trainer": method}
+    copies = run(Overwrite(Overwrite.Params()), host.generator, [1.0, 0.01, 0.25], ctx, **opened)
+    assert list(copies) == [0.01, 0.25, 1.0]
+    assert seen == [1, 10, 40]
+
+
+def test_overwriting_needs_a_number_of_steps():
+    attack = Overwrite(Overwrite.Params())
+    assert attack.refuse(setting(Hidden(Hidden.Params()), strength=1.0)) is None
+    assert "no number of steps" in attack.refuse(setting(Perfect(Perfect.Params()))).reason
+
+
+def test_distillation_approaches_the_copy_from_fresh_weights(host, ctx):
+    copy = host.generator
+    attack = Distil(Distil.Params(learning_rate=3e-2))
+    students = run(attack, copy, [40.0, 4.0], ctx, host=host)
+    assert list(students) == [4.0, 40.0]
+    assert torch.equal(flat(students[4.0]), flat(run(attack, copy, [4.0], ctx, host=host)[4.0]))
+    latents = copy.prior(list(range(32)))
+
+    def distance(generator):
+        return (generator.sample(latents).float() - copy.sample(latents).float()).abs().mean()
+
+    fresh = host.component.untrained(host.state, ctx)
+    assert distance(students[40.0]) < distance(students[4.0]) < distance(fresh)
+    assert distance(students[40.0]) < 0.3 * distance(fresh)
+    student = students[40.0].steps["generator"]
+    assert student is not copy.steps["generator"]
+    assert not student.training
+    assert not any(p.requires_grad for p in student.parameters())
+    assert attack.steps(40.0) == 40
+
+
+def test_the_student_is_a_generator_of_the_hosts_kind_whatever_marks_the_copy(host, ctx):
+    ((_, student),) = run(Distil(Distil.Params()), marked(host), [1.0], ctx, host=host).items()
+    assert list(student.steps) == ["generator"]
+
+
+@pytest.mark.parametrize(
+    ("cls", "wrong"),
+    [
+        (Prune, {"structure": "layer"}),
+        (Quantise, {"per": "weight"}),
+        (FineTune, {"ema": 1.0}),
+        (FineTune, {"learning_rate": 0.0}),
+        (Purify, {"steps": 0}),
+        (Purify, {"learning_rate": math.nan}),
+        (Distil, {"learning_rate": -1.0}),
+        (WeightNoise, {"sigma": 0.1}),
+    ],
+)
+def test_wrong_parameters_are_refused(cls, wrong):
+    with pytest.raises(ValidationError):
+        cls.Params(**wrong)
 
 
 def test_an_attack_cannot_use_what_it_did_not_declare(host):
     attack = WeightNoise(WeightNoise.Params())
     assert attack.access == {Access.COPY}
     with pytest.raises(ContractError, match="weight-noise"):
-        _ = surface(attack, host, host.generator).public_host
+        _ = surface(attack, host.generator, host).public_host

@@ -51,6 +51,7 @@ class FakeRun:
     ratio: Callable[[str, int, str], float | None] = ratio
     accuracy: Mapping[str, float] = field(default_factory=dict)
     outcomes: Mapping[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+    inapplicable: Sequence[tuple[str, str]] = ()
     absent: Sequence[tuple[str, str]] = ()
     supported: bool = True
     unavailable: Sequence[tuple[str, str, str]] = ()
@@ -137,6 +138,10 @@ class FakeRun:
             **component(method),
         }
         cell = sha(method, seed, name, self.version)
+        if (method, name) in self.inapplicable:
+            detail = {"refused_by": "attack"}
+            why = {"outcome": "refused", "reason": "nothing to attack", "detail": detail}
+            return [self._record(cell, about, seed, point, **why)]
         if (method, name) in self.outcomes:
             outcome, reason = self.outcomes[method, name]
             return [self._record(cell, about, seed, point, outcome=outcome, reason=reason)]

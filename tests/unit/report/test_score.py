@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from report_factory import BYPASS, COPIES, JPEG, NOISE, FakeAttack, FakeRun
 
-from fpbench.report.score import MethodScore, score_board
+from fpbench.report.score import DOES_NOT_APPLY, NOT_REMOVED, MethodScore, score_board
 from fpbench.report.verdict import join, verdict
 
 
@@ -54,15 +54,37 @@ def test_family_without_a_strength_in_budget_takes_the_clean_rate(tmp_path):
     rates = {"none": 0.6, "weight-noise 0.1": 0.1, "weight-noise 0.4": 0.0}
     run = FakeRun(["alpha"], [NOISE], right=by_point(rates), ratio=lambda *_: 2.0)
     part = scores(run, tmp_path)["alpha"].families["weight noise"]
-    assert part.not_removed
+    assert part.stand_in == NOT_REMOVED
     assert part.value == pytest.approx(0.6005)
 
 
 def test_budget_is_applied_to_each_method_alone(tmp_path):
     run = FakeRun(attacks=[NOISE], ratio=lambda m, s, p: 2.0 if m == "alpha" else 1.0)
     found = scores(run, tmp_path)
-    assert found["alpha"].families["weight noise"].not_removed
+    assert found["alpha"].families["weight noise"].stand_in == NOT_REMOVED
     assert len(found["beta"].families["weight noise"].points) == 2
+
+
+def test_an_attack_that_cannot_be_made_on_a_method_leaves_its_clean_rate(tmp_path):
+    run = FakeRun(right=by_point({"none": 0.6}), inapplicable=[("alpha", "bypass")])
+    found = scores(run, tmp_path)
+    part = found["alpha"].families["bypass"]
+    assert part.stand_in == DOES_NOT_APPLY
+    assert part.value == pytest.approx(0.6005)
+    assert found["alpha"].rank is not None
+    said = " ".join(verdict(run.board(tmp_path), found))
+    assert "Some attacks cannot be made on a method (bypass to alpha)" in said
+
+
+def test_a_strength_that_cannot_be_reached_is_skipped_in_its_family(tmp_path):
+    run = FakeRun(
+        ["alpha"],
+        right=by_point({"jpeg 90": 0.2, "jpeg 50": 0.8}),
+        inapplicable=[("alpha", "jpeg 90")],
+    )
+    part = scores(run, tmp_path)["alpha"].families["compression"]
+    assert part.points == ("jpeg 50",)
+    assert part.value == pytest.approx(0.8005)
 
 
 @pytest.mark.parametrize("outcome", ["failed", "blocked", "refused"])

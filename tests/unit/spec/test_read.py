@@ -120,3 +120,75 @@ def test_crosses_join_listed_attacks(suite_file, catalogue):
     assert "weight-noise 0.3 + jpeg 50" in labels
     wrong = text.replace('"jpeg"', '"bypass"')
     assert "listed image attack" in problems(suite_file(("[population]", wrong)), catalogue)[0]
+
+
+CHAIN = """use = "chain"
+label = "phone"
+parts = [
+  { use = "gaussian-blur", sigma = 1 },
+  { use = "jpeg", quality = 70, subsampling = "444" },
+]"""
+
+
+def test_a_chain_is_declared_without_python(suite_file, catalogue):
+    suite = read_suite(str(suite_file(('use = "bypass"', CHAIN))), catalogue)
+    (attack,) = [a for a in suite.attacks if a.label == "phone"]
+    (blur, one), (jpeg, seventy) = attack.component.parts
+    assert (blur.name, one, jpeg.name, seventy) == ("gaussian-blur", 1.0, "jpeg", 70.0)
+    assert jpeg.params.subsampling == "444"
+    assert suite.resolved()["attacks"][-1]["params"]["parts"][1]["strength"] == 70
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("quality = 70", "quality = 101", "expected whole numbers from 1 to 100, got 101"),
+        ("quality = 70", "quality = [70, 50]", "expected one strength, got [70.0, 50.0]"),
+        ('use = "jpeg"', 'use = "jpg"', "did you mean 'jpeg'?"),
+        (
+            '"jpeg", quality = 70, subsampling = "444"',
+            '"weight-noise", sigma = 1',
+            "an image attack",
+        ),
+        ("subsampling", "sampling", "did you mean 'subsampling'?"),
+    ],
+)
+def test_mistakes_inside_a_chain_are_found(suite_file, catalogue, old, new, message):
+    path = suite_file(('use = "bypass"', CHAIN.replace(old, new)))
+    assert any(message in p for p in problems(path, catalogue))
+
+
+@pytest.mark.parametrize(
+    ("attack", "message"),
+    [
+        ('use = "median-blur"\nkernel = 4', "odd whole numbers from 1 to 31, got 4"),
+        ('use = "gaussian-noise"\nsigma = -0.1', "numbers from 0 to 1, got -0.1"),
+        ('use = "gaussian-noise"\nsigma = nan', "numbers from 0 to 1, got nan"),
+        ('use = "jpeg"\nlabel = "j"\nquality = 0', "whole numbers from 1 to 100, got 0"),
+        ('use = "crop-resize"\nkept = 0', "numbers from 0.1 to 1, got 0"),
+        ('use = "collude"\nusers = 1', "whole numbers from 2 to"),
+        ('use = "purify"', "clean images"),
+        ('use = "jpeg"\nlabel = "j"\ntune = { subsampling = ["444"] }', "on one copy"),
+        ('use = "weight-noise"\nlabel = "w"\ntune = { learning_rat = [1] }', "learning_rat"),
+    ],
+)
+def test_impossible_strengths_are_refused_with_the_legal_range(
+    suite_file, catalogue, attack, message
+):
+    found = problems(suite_file(('use = "bypass"', attack)), catalogue)
+    assert any(message in p for p in found), found
+
+
+def test_no_strength_is_called_like_an_option(catalogue):
+    from fpbench.spec.model import AttackOptions
+
+    for name in catalogue.names("attacks"):
+        strength = catalogue.get("attacks", name).strength
+        assert strength is None or strength.name not in AttackOptions.model_fields, name
+
+
+def test_a_tuned_attack_has_a_candidate_for_every_combination(suite_file, catalogue):
+    tune = "steps = [1, 3]\ntune = { learning_rate = [1e-3, 1e-2] }"
+    suite = read_suite(str(suite_file(("steps = [1, 3]", tune))), catalogue)
+    (attack,) = [a for a in suite.attacks if a.label == "fine-tune"]
+    assert [c.params.learning_rate for c in attack.candidates] == [1e-3, 1e-2]

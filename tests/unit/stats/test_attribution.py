@@ -9,6 +9,7 @@ from fpbench.stats import (
     accused,
     auroc,
     closed_set,
+    collusion,
     detection,
     false_verification,
     matches,
@@ -201,3 +202,40 @@ def test_arguments_that_do_not_fit_are_refused_with_what_was_expected(call):
 def test_too_few_bits_are_not_supported(call):
     with pytest.raises(ValueError, match="16 bits do not support"):
         call()
+
+
+def test_collusion_agrees_with_drawing_the_distractors():
+    rng, readings, codes, owners = small_case(flip=0.3)
+    members = np.zeros((len(readings), ISSUED), dtype=bool)
+    members[np.arange(len(readings)), owners] = True
+    members[:, 0] = True  # user 0 is in every coalition
+    found = collusion(matches(readings, codes), members, BITS, REGISTERED, FALSE_RATE)
+    t = threshold(BITS, FALSE_RATE, REGISTERED)
+    match = matches(readings, codes)
+    for i, reading in enumerate(readings):
+        drawn = rng.random((DRAWS, REGISTERED - ISSUED, BITS)) < 0.5
+        distractor = ((drawn == reading).sum(axis=2) >= t).any(axis=1)
+        caught = (match[i][members[i]] >= t).any()
+        innocent = (match[i][~members[i]] >= t).any() | distractor
+        expected = [
+            (caught & ~innocent).mean(),
+            (caught & innocent).mean(),
+            (~caught & innocent).mean(),
+            (~caught & ~innocent).mean(),
+        ]
+        got = [found.traced[i], found.traced_and_framed[i], found.framed[i], found.lost[i]]
+        assert got == pytest.approx(expected, abs=TOLERANCE)
+
+
+def test_the_outcomes_of_a_coalition_add_up_to_one():
+    _, readings, codes, owners = small_case()
+    members = np.eye(ISSUED, dtype=bool)[owners]
+    f = collusion(matches(readings, codes), members, BITS, REGISTERED, FALSE_RATE)
+    assert f.traced + f.traced_and_framed + f.framed + f.lost == pytest.approx(1)
+
+
+def test_collusion_wants_to_know_who_is_in_which_coalition():
+    _, readings, codes, _ = small_case()
+    match = matches(readings, codes)
+    with pytest.raises(ValueError, match="collusion: expected members bool"):
+        collusion(match, np.zeros(len(match), dtype=bool), BITS, REGISTERED, FALSE_RATE)

@@ -1,1 +1,1 @@
-"""Attacks on images: compression, noise, blur, crop."""
+"""Attacks on images: compression, noise, filters, geometry, colour, occlusion, combinations."""

@@ -1,1 +1,1 @@
-"""Attacks on a copy: weight noise, fine-tuning."""
+"""Attacks on a copy: noise, pruning, quantisation, fine-tuning, overwriting, distillation."""

@@ -1,1 +1,1 @@
-"""Attacks on the pipeline: running a copy without its last step."""
+"""Attacks on the pipeline: steps left out or exchanged, latents drawn by the adversary."""

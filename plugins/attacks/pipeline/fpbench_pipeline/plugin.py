@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from fpbench.api import (
     Access,
@@ -10,17 +11,22 @@ from fpbench.api import (
     Card,
     Context,
     Generator,
-    Params,
+    ModelAttack,
+    NoParams,
     PipelineAttack,
+    Refusal,
+    Setting,
+    Strength,
     Surface,
+    derive_seed,
     hookimpl,
 )
 
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+
 _POST = "post"
-
-
-class NoParams(Params):
-    """An attack without parameters."""
 
 
 class Bypass(PipelineAttack[NoParams]):
@@ -46,7 +52,109 @@ class Bypass(PipelineAttack[NoParams]):
         return copy.replace(_POST, None) if _POST in copy.steps else copy
 
 
+class SwapStep(ModelAttack[NoParams]):
+    """The last layers of a copy are exchanged for the public host's."""
+
+    name = "swap-step"
+    version = "1"
+    Params = NoParams
+    family = "step swap"
+    access = frozenset({Access.COPY, Access.PUBLIC_HOST})
+    strength = Strength(
+        "share", "of the layers, from the last", (0.25, 0.5, 0.75), 0, 1, identity=0
+    )
+    card = Card(
+        "Step swap",
+        "own",
+        "Apache-2.0",
+        "Puts the public host's parameters into the last layers of every step that copy and host "
+        "share, counted in tensors as they are registered. A post-hoc step is not the host's and "
+        "stays, so that post-hoc methods are not touched.",
+    )
+
+    def refuse(self, setting: Setting) -> Refusal | None:
+        """Where copy and host are different networks."""
+        if setting.method.builds_on_host:
+            return None
+        return Refusal("a copy shares no layers with the public host")
+
+    def apply(
+        self, surface: Surface, strengths: Sequence[float], ctx: Context
+    ) -> Iterator[tuple[float, Generator]]:
+        """A larger share reaches further towards the first layer."""
+        del ctx
+        from fpbench.nn.weights import exchanged, parameters
+
+        copy, public = surface.copy, parameters(surface.public_host.generator)
+        for share in sorted(strengths):
+            places = [place for step in copy.steps for place in _last(share, step, list(public))]
+            yield share, exchanged(copy, {place: public[place] for place in places})
+
+
+def _last(share: float, step: str, places: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    inside = [place for place in places if place[0] == step]
+    return inside[len(inside) - round(share * len(inside)) :]
+
+
+class Resample(PipelineAttack[NoParams]):
+    """The adversary draws his own latents, as the public host does."""
+
+    name = "resample"
+    version = "1"
+    Params = NoParams
+    family = "resampling"
+    access = frozenset({Access.COPY, Access.PUBLIC_HOST})
+    card = Card(
+        "Resampling",
+        "the failure of marks that sit in the latents",
+        "Apache-2.0",
+        "Feeds the copy latents that the public host's prior draws, from other seeds. Where the "
+        "fingerprint sits in the model or behind it, the result is that of the untouched copy on "
+        "other latents.",
+    )
+
+    def apply(self, surface: Surface, ctx: Context) -> Generator:
+        """The copy with the host's prior."""
+        import torch
+
+        seed = int(torch.randint(2**62, (1,), generator=ctx.rng("resample")))
+        return Resampled(surface.copy, surface.public_host.generator, seed)
+
+
+class Resampled(Generator):
+    """A copy whose latents are drawn by another generator, from seeds derived anew.
+
+    Args:
+        copy: what draws the images.
+        source: what draws the latents.
+        seed: what the new seeds derive from, beside the given ones.
+    """
+
+    def __init__(self, copy: Generator, source: Generator, seed: int) -> None:
+        self._copy = copy
+        self._source = source
+        self._seed = seed
+
+    @property
+    def steps(self) -> Mapping[str, Module]:
+        """The copy's."""
+        return self._copy.steps
+
+    def prior(self, seeds: Sequence[int]) -> Tensor:
+        """(N, ...) latents of the source; row i depends on seed i alone."""
+        return self._source.prior([derive_seed(self._seed, int(seed)) for seed in seeds])
+
+    def sample(self, latents: Tensor) -> Tensor:
+        """(N, 3, H, W) uint8 images of the copy."""
+        return self._copy.sample(latents)
+
+    def replace(self, name: str, step: Module | None, *, after: str | None = None) -> Resampled:
+        """See `fpbench.api.Generator.replace`."""
+        changed = self._copy.replace(name, step, after=after)
+        return Resampled(changed, self._source, self._seed)
+
+
 @hookimpl
 def fpbench_attacks() -> list[type[Attack[Any]]]:
     """Pipeline attacks."""
-    return [Bypass]
+    return [Bypass, SwapStep, Resample]

@@ -90,6 +90,17 @@ class StyleGAN2(Host[StyleGAN2Params]):
         network = training.restore(state, self.params, ctx.device)
         return ChainGenerator({"generator": network}, self.params.latent_dim, ctx.device)
 
+    def untrained(self, state: State, ctx: Context) -> Generator:
+        """The same step with fresh weights."""
+        from fpbench.nn.generator import ChainGenerator
+        from fpbench.nn.state import placed
+        from fpbench_stylegan2 import training
+
+        with ctx.seeded("untrained"):
+            network = training.build(self.params, int(state["image_size"]))
+        network = placed(network, ctx.device)
+        return ChainGenerator({"generator": network}, self.params.latent_dim, ctx.device)
+
     def encode(self, state: State, images: Tensor, ctx: Context) -> Tensor:
         """(N, Z) whitened principal components, near N(0, 1); the generator returns their image."""
         from fpbench_stylegan2 import training

@@ -81,6 +81,7 @@ class ScalableGAN(Method[ScalableGANParams]):
     Params = ScalableGANParams
     placement = Placement.IN_MODEL
     keeps_sample = False
+    builds_on_host = False
     gate = 0.95
     card = Card(
         "Scalable GAN fingerprinting",

@@ -1,0 +1,209 @@
+"""What an attack implements, and the surface that its declared access opens to it.
+
+Image attacks change images; model attacks change one copy; coalition attacks merge several;
+pipeline attacks change how a copy is run; forgery attacks make images that an innocent user is
+blamed for.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from fpbench.api.components import Component, Generator, Host, Method, TrainedHost
+from fpbench.api.errors import ContractError
+from fpbench.api.params import Params
+from fpbench.api.types import Access, Refusal, Strength
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fpbench.api.context import Context
+
+P = TypeVar("P", bound=Params)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Surface:
+    """What an attack's declared access opens to it; everything else is closed.
+
+    Attributes:
+        opened: the declared accesses.
+        attack: who asks, for messages.
+    """
+
+    opened: frozenset[Access]
+    attack: str
+    _copies: Sequence[Generator] = ()
+    _clean_images: Tensor | None = None
+    _public_host: TrainedHost | None = None
+    _trainer: Method[Any] | None = None
+    _target_images: Callable[[int], Tensor] | None = None
+    _target_code: Tensor | None = None
+    _embed: Callable[[Tensor, Tensor], Tensor] | None = None
+    _bits: int | None = None
+
+    @property
+    def copy(self) -> Generator:
+        """The leaked copy."""
+        return self._opened(Access.COPY, self._copies[0] if self._copies else None)
+
+    @property
+    def copies(self) -> Sequence[Generator]:
+        """The copies of a coalition, two or more users'."""
+        return self._opened(Access.COPIES, self._copies or None)
+
+    @property
+    def clean_images(self) -> Tensor:
+        """(M, 3, H, W) uint8 images without any fingerprint, disjoint from all others."""
+        return self._opened(Access.CLEAN_IMAGES, self._clean_images)
+
+    @property
+    def public_host(self) -> TrainedHost:
+        """The host as published, before fingerprinting."""
+        return self._opened(Access.PUBLIC_HOST, self._public_host)
+
+    @property
+    def trainer(self) -> Method[Any]:
+        """The method, to be fitted again; its `fit` starts from a copy in the host's place."""
+        return self._opened(Access.TRAINER, self._trainer)
+
+    def target_images(self, count: int) -> Tensor:
+        """(count, 3, H, W) uint8 images of an innocent user, none of which is measured."""
+        return self._opened(Access.TARGET, self._target_images)(count)
+
+    @property
+    def target_code(self) -> Tensor:
+        """(K,) bool code of that user, as if the registry had leaked."""
+        return self._opened(Access.TARGET_CODE, self._target_code)
+
+    @property
+    def bits(self) -> int:
+        """Length K of the codes that the embedder takes."""
+        return self._opened(Access.EMBEDDER, self._bits)
+
+    def embed(self, images: Tensor, code: Tensor) -> Tensor:
+        """(N, 3, H, W) uint8: `images` through a post-hoc method's embedder with `code` (K,)."""
+        return self._opened(Access.EMBEDDER, self._embed)(images, code)
+
+    def _opened(self, access: Access, value: T | None) -> T:
+        if access not in self.opened or value is None:
+            raise ContractError(
+                f"attack {self.attack}: expected to use only what it declares "
+                f"({', '.join(sorted(self.opened)) or 'nothing'}), got a request for {access}; "
+                f"add {access} to its `access`"
+            )
+        return value
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a suite runs an attack against; all of it is known before anything is trained.
+
+    Attributes:
+        method: the method.
+        host: the host.
+        copies: number of issued copies the attack may run on.
+        clean_images: number of clean images the adversary owns.
+        strength: the attack's strength; None for an attack without a knob.
+    """
+
+    method: Method[Any]
+    host: Host[Any]
+    copies: int
+    clean_images: int
+    strength: float | None
+
+
+class Attack(Component[P]):
+    """Any change after issue, hostile or not.
+
+    Class attributes beside the component's:
+        family: attacks of one family share one vote in the score.
+        access: what the adversary must hold.
+        strength: its knob; None for an attack that is done or not done.
+    """
+
+    family: ClassVar[str]
+    access: ClassVar[frozenset[Access]]
+    strength: ClassVar[Strength | None] = None
+
+    def refuse(self, setting: Setting) -> Refusal | None:
+        """A reason why the attack has no meaning in this setting; called at plan time."""
+        del setting
+        return None
+
+    def steps(self, strength: float | None) -> int:
+        """Training steps that the adversary spends at a strength; 0 where nothing is trained."""
+        del strength
+        return 0
+
+
+class ImageAttack(Attack[P]):
+    """Changes images."""
+
+    access: ClassVar[frozenset[Access]] = frozenset({Access.IMAGES})
+
+    @abstractmethod
+    def apply(
+        self, images: Tensor, indices: Sequence[int], strength: float, ctx: Context
+    ) -> Tensor:
+        """Attacked images (N, 3, H, W) uint8; the input is not changed.
+
+        Args:
+            images: (N, 3, H, W) uint8.
+            indices: image numbers; the draws of image i come from `ctx.image_rng(i)` alone.
+            strength: in the attack's natural unit.
+            ctx: seeds and device.
+        """
+
+
+class ModelAttack(Attack[P]):
+    """Changes a copy."""
+
+    @abstractmethod
+    def apply(
+        self, surface: Surface, strengths: Sequence[float], ctx: Context
+    ) -> Iterator[tuple[float, Generator]]:
+        """Yield (strength, attacked copy), weakest first; one trajectory may serve all."""
+
+
+class CoalitionAttack(Attack[P]):
+    """Several users put their copies together; the strength is how many."""
+
+    strength: ClassVar[Strength | None] = Strength(
+        "users", "copies put together", (2, 3, 5, 10), low=2, high=1000, whole=True
+    )
+    access: ClassVar[frozenset[Access]] = frozenset({Access.COPIES})
+
+    @abstractmethod
+    def apply(self, surface: Surface, ctx: Context) -> Generator:
+        """The generator that the coalition runs."""
+
+
+class PipelineAttack(Attack[P]):
+    """Changes how a copy is run: drops or exchanges steps."""
+
+    @abstractmethod
+    def apply(self, surface: Surface, ctx: Context) -> Generator:
+        """The generator as the adversary runs it."""
+
+
+class ForgeryAttack(Attack[P]):
+    """Makes images that an innocent user, the target, shall be blamed for."""
+
+    @abstractmethod
+    def apply(
+        self, surface: Surface, images: Tensor, strength: float | None, ctx: Context
+    ) -> Tensor:
+        """Forged images (N, 3, H, W) uint8 from clean ones of the same shape.
+
+        Args:
+            surface: what the attack declares.
+            images: (N, 3, H, W) uint8 without any fingerprint.
+            strength: in the attack's natural unit; None without a knob.
+            ctx: seeds and device.
+        """

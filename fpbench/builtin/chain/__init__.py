@@ -1,0 +1,1 @@
+"""Several image attacks as one, declared in a suite."""

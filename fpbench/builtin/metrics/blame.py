@@ -1,0 +1,125 @@
+"""Measures of who is blamed: for the images of a coalition, and for forged ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from fpbench.api import Card, CellEvidence, Column, Metric, NoParams, Row
+from fpbench.builtin.metrics.reading import not_supported, rate_row
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Collusion(Metric[NoParams]):
+    """Whom the images of a coalition lead to, when everybody above the threshold is accused."""
+
+    name = "collusion"
+    version = "1"
+    Params = NoParams
+    unit = ""
+    higher_is_better = None
+    bounds = (0.0, 1.0)
+    card = Card(
+        "Collusion",
+        "open set, exact distractors",
+        "Apache-2.0",
+        "Shares of a coalition's images that lead to members only (traced), to members and to "
+        "somebody innocent (traced and framed), to somebody innocent only (framed), to nobody "
+        "(lost).",
+    )
+
+    def measure(self, evidence: CellEvidence) -> Sequence[Row]:
+        """Rows "traced", "traced-and-framed", "framed" and "lost"; clusters are coalitions."""
+        import numpy as np
+
+        from fpbench import stats
+
+        if evidence.level != "coalition":
+            return []
+        k, n, rate = evidence.codes.shape[1], evidence.registered, evidence.false_rate
+        names = ("traced", "traced-and-framed", "framed", "lost")
+        if n < len(evidence.codes) or not stats.supports(k, n, rate):
+            return [not_supported(name, k, n, rate) for name in names]
+        counts = _counts(evidence.copies)
+        match = _match(evidence)
+        inside = np.zeros((len(evidence.users), len(evidence.codes)), dtype=bool)
+        for row, users in zip(inside, evidence.users, strict=True):
+            row[list(users)] = True
+        members = np.repeat(inside, counts, axis=0)
+        found = stats.collusion(match, members, k, n, rate)
+        t = stats.threshold(k, rate, n)
+        assert t is not None  # supported, as was asked above
+        detail = {
+            "coalition": len(evidence.users[0]),
+            "registered": n,
+            "false_rate": rate,
+            "threshold_bits": t,
+            "members_accused": float(((match >= t) & members).sum(axis=1).mean()),
+            "member_match": float(match[members].mean() / k),
+        }
+        values = (found.traced, found.traced_and_framed, found.framed, found.lost)
+        return [
+            rate_row(value, counts, variant=name, detail=detail)
+            for name, value in zip(names, values, strict=True)
+        ]
+
+
+class Forgery(Metric[NoParams]):
+    """False accusation of the user whom forged images are to be blamed on."""
+
+    name = "forgery"
+    version = "1"
+    Params = NoParams
+    unit = ""
+    higher_is_better = False
+    bounds = (0.0, 1.0)
+    card = Card(
+        "Forgery",
+        "exact binomial tail over the registered codes",
+        "Apache-2.0",
+        "Share of forged images whose match with the victim's code reaches the threshold, so that "
+        "an innocent user is accused.",
+    )
+
+    def measure(self, evidence: CellEvidence) -> Sequence[Row]:
+        """Row "" (the victim), and "match", the share of the victim's bits in a forged image."""
+        import numpy as np
+
+        from fpbench import stats
+
+        if evidence.level != "forgery":
+            return []
+        k, n, rate = evidence.codes.shape[1], evidence.registered, evidence.false_rate
+        counts = _counts(evidence.copies)
+        victims = np.repeat([users[0] for users in evidence.users], counts)
+        match = _match(evidence)[np.arange(len(victims)), victims]
+        share = rate_row(match / k, counts, variant="match")
+        t = stats.threshold(k, rate, n)
+        if t is None or not stats.supports(k, n, rate):
+            return [not_supported("", k, n, rate), share]
+        detail = {
+            "registered": n,
+            "false_rate": rate,
+            "threshold_bits": t,
+            # What one innocent user risks from any image that has nothing to do with him.
+            "by_chance": float(np.exp(stats.log_tail(k, t))),
+        }
+        return [rate_row(match >= t, counts, detail=detail), share]
+
+
+def _counts(columns: Sequence[Column]) -> NDArray[np.int64]:
+    import numpy as np
+
+    return np.array([len(column["logits"]) for column in columns])
+
+
+def _match(evidence: CellEvidence) -> NDArray[Any]:
+    import numpy as np
+
+    from fpbench import stats
+
+    bits = np.concatenate([np.asarray(column["logits"]) for column in evidence.copies]) > 0
+    return stats.matches(bits, evidence.codes)

@@ -1,0 +1,1 @@
+"""Attacks by comparison: several users' copies, or one copy and the public host."""

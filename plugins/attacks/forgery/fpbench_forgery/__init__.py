@@ -1,0 +1,1 @@
+"""Attacks that get an innocent user blamed: copied residuals, public embedders, leaked codes."""

@@ -1,0 +1,128 @@
+"""Training anew: with an own code over the user's, or a fresh generator that imitates the copy."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from typing import Annotated
+
+from pydantic import Field
+
+from fpbench.api import (
+    Access,
+    Card,
+    Context,
+    Generator,
+    ModelAttack,
+    NoParams,
+    Params,
+    Refusal,
+    Setting,
+    Strength,
+    Surface,
+    TrainedHost,
+)
+
+_BATCH = 32
+
+
+class Overwrite(ModelAttack[NoParams]):
+    """The same method once more, with the copy in the host's place and a code of the adversary."""
+
+    name = "overwrite"
+    version = "1"
+    Params = NoParams
+    family = "overwriting"
+    access = frozenset({Access.COPY, Access.CLEAN_IMAGES, Access.PUBLIC_HOST, Access.TRAINER})
+    strength = Strength("effort", "share of the method's training", (0.25, 1), 0.01, 1)
+    card = Card(
+        "Overwriting",
+        "own",
+        "Apache-2.0",
+        "Trains the same method again on the copy, with clean images and a random code, and uses "
+        "the copy that this issues. The effort is a share of the method's own training steps, "
+        "which are not counted among the adversary's steps.",
+    )
+
+    def refuse(self, setting: Setting) -> Refusal | None:
+        """Where the method's training cannot be cut to a share."""
+        if "steps" in type(setting.method.params).model_fields:
+            return None
+        return Refusal("the method's training has no number of steps to take a share of")
+
+    def apply(
+        self, surface: Surface, strengths: Sequence[float], ctx: Context
+    ) -> Iterator[tuple[float, Generator]]:
+        """One training for each effort, all with the same code."""
+        from fpbench.nn.images import HeldImages
+        from fpbench.nn.weights import fused
+
+        public, method = surface.public_host, surface.trainer
+        # Steps that mark the copy so far become part of the host that is marked now.
+        host = TrainedHost(public.component, public.state, fused(surface.copy))
+        code = ctx.training_codes(1, ctx.rng("overwrite/code"))[0]
+        for effort in sorted(strengths):
+            steps = max(1, round(effort * method.params.steps))
+            shorter = type(method)(method.params.model_copy(update={"steps": steps}))
+            state = shorter.fit(host, HeldImages(surface.clean_images), ctx)
+            issued = shorter.issue(state, host, code, ctx)
+            yield effort, shorter.assemble(state, host, issued, ctx)
+
+
+class DistilParams(Params):
+    """The adversary's training.
+
+    Attributes:
+        learning_rate: Adam's, constant.
+    """
+
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
+
+
+class Distil(ModelAttack[DistilParams]):
+    """A fresh generator of the host's kind learns to draw what the copy draws."""
+
+    name = "distil"
+    version = "1"
+    Params = DistilParams
+    family = "distillation"
+    access = frozenset({Access.COPY, Access.PUBLIC_HOST})
+    strength = Strength("steps", "steps", (100, 300, 1000), 1, 10_000_000, whole=True)
+    card = Card(
+        "Distillation",
+        "after Hinton, Vinyals, Dean, 2015; student, loss and grid are fpbench's own",
+        "Apache-2.0",
+        "Trains an untrained generator of the host's kind to draw the copy's images from the same "
+        "latents. What a fingerprint leaves in images can be learned with them; short trainings "
+        "draw blurred images.",
+    )
+
+    def steps(self, strength: float | None) -> int:
+        """The strength."""
+        return int(strength or 0)
+
+    def apply(
+        self, surface: Surface, strengths: Sequence[float], ctx: Context
+    ) -> Iterator[tuple[float, Generator]]:
+        """Strengths are step counts on one trajectory."""
+        import torch
+
+        from fpbench.nn.images import to_float
+        from fpbench.nn.losses import l1g
+        from fpbench.nn.schedule import adam, descend
+        from fpbench.nn.weights import fused
+
+        host, teacher = surface.public_host, surface.copy
+        student = fused(host.component.untrained(host.state, ctx))
+        name, network = next(iter(student.steps.items()))
+        network = copy.deepcopy(network).train().requires_grad_(True)
+        optimiser = adam([(network.parameters(), self.params.learning_rate)], betas=(0.9, 0.99))
+        marks = [int(s) for s in strengths]
+        for step in range(1, max(marks) + 1):
+            seeds = torch.randint(2**62, (_BATCH,), generator=ctx.rng("distil/latents", step))
+            latents = teacher.prior(seeds.tolist())
+            descend(l1g(network(latents), to_float(teacher.sample(latents))), optimiser)
+            ctx.progress(step, max(marks), self.name)
+            if step in marks:
+                learned = copy.deepcopy(network).eval().requires_grad_(False)
+                yield float(step), student.replace(name, learned)

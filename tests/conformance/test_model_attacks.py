@@ -1,0 +1,228 @@
+import functools
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from fpbench.api import (
+    Access,
+    CoalitionAttack,
+    ModelAttack,
+    PipelineAttack,
+    Setting,
+    Surface,
+    TrainedHost,
+)
+from fpbench.builtin.toy_faces.dataset import ToyFaces
+from fpbench.execute.checks import check_generator, check_images
+from fpbench.execute.context import StageContext
+from fpbench.execute.images import SplitStream
+from fpbench.plan import issued_codes
+from fpbench.registry import load
+from fpbench.store import Store
+
+CPU = torch.device("cpu")
+CLEAN = 8
+COALITION = 10
+METHODS = {
+    "scalable-gan": {"bits": 8, "channels": 16, "pair_steps": 2, "joint_steps": 2, "batch": 8},
+    "weight-modulation": {"bits": 8, "steps": 2, "batch": 8},
+    "hidden": {"bits": 8, "channels": 8, "steps": 2, "batch": 12},
+}
+HOST = {"channels": 16, "embedding_dim": 16, "batch": 8, "latent_dim": 16}
+HOST |= {"pair_steps": 2, "adversarial_steps": 1}
+VARIANTS = {
+    "prune": [{"structure": "channel"}],
+    "quantise": [{"per": "channel"}],
+    "fine-tune": [{"ema": 0.5}],
+    "collude": [{"rule": rule} for rule in ("median", "layers", "extremes")],
+}
+TINY = {"purify": {"steps": 1}}
+# Where the ends of the grid are trainings that take minutes.
+SHORT = {"fine-tune": (1, 2), "purify": (4, 8), "distil": (1, 2)}
+OTHER_STEPS = {"bypass", "overwrite", "distil"}
+# The host is attacked as a negative; methods only differ in how they mark it anew.
+SUBJECTS = [*((name, "copy") for name in sorted(METHODS)), ("hidden", "host")]
+
+
+def attacks(*kinds):
+    catalogue = load()
+    classes = {name: catalogue.component("attacks", name) for name in catalogue.names("attacks")}
+    return [
+        pytest.param(
+            cls(cls.Params(**TINY.get(name, {}), **more)),
+            id=" ".join([name, *map(str, more.values())]),
+        )
+        for name, cls in sorted(classes.items())
+        if issubclass(cls, kinds)
+        for more in [{}, *VARIANTS.get(name, [])]
+    ]
+
+
+def ends(attack):
+    grid = SHORT.get(attack.name, attack.strength.grid)
+    return [float(s) for s in dict.fromkeys((grid[0], grid[-1]))]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """Networks this small gain nothing from threads, and lose much where cores are shared."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """Name of a method -> what it needs to be attacked; each is trained once."""
+    catalogue, store = load(), Store(tmp_path_factory.mktemp("store"))
+    faces = SplitStream(ToyFaces(ToyFaces.Params(train=64)), "train", CPU)
+
+    def context(*root, bits=0):
+        return StageContext(CPU, (0, *root), store, bits=bits)
+
+    host_class = catalogue.component("hosts", "stylegan2")
+    component = host_class(host_class.Params(**HOST))
+    state = component.fit(faces, context("host"))
+    host = TrainedHost(component, state, component.assemble(state, context("host")))
+
+    @functools.cache
+    def fit(name):
+        cls = catalogue.component("methods", name)
+        method = cls(cls.Params(**METHODS[name]))
+        trained = method.fit(host, faces, context("fit", name, bits=method.bits))
+
+        codes = torch.from_numpy(issued_codes(method, 0, COALITION))
+        ctx = context("issue")
+        return SimpleNamespace(
+            method=method,
+            host=host,
+            copies=[method.assemble(trained, host, {"code": code}, ctx) for code in codes],
+            clean=faces.read(np.arange(CLEAN)),
+            ctx=context("attack", bits=method.bits),
+        )
+
+    return fit
+
+
+def surface(attack, case, copies):
+    return Surface(
+        opened=attack.access,
+        attack=attack.name,
+        _copies=copies,
+        _clean_images=case.clean,
+        _public_host=case.host,
+        _trainer=case.method,
+    )
+
+
+def refused(attack, case, strength):
+    if Access.TRAINER in attack.access and not case.method.builds_on_host:
+        return True
+    setting = Setting(case.method, case.host.component, COALITION, CLEAN, strength)
+    return attack.refuse(setting) is not None
+
+
+def tensors(*generators):
+    return [
+        {
+            f"{step}.{key}": t.clone()
+            for step, m in g.steps.items()
+            for key, t in m.state_dict().items()
+        }
+        for g in generators
+    ]
+
+
+def shapes(generator):
+    return {key: (t.shape, t.dtype) for key, t in tensors(generator)[0].items()}
+
+
+def same(first, second):
+    return all(
+        one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
+        for one, two in zip(first, second, strict=True)
+    )
+
+
+def check_attacked(attack, generator, copy):
+    check_generator(attack.name, generator)
+    assert not any(
+        module.training for step in generator.steps.values() for module in step.modules()
+    )
+    if attack.name not in OTHER_STEPS:
+        assert list(generator.steps) == list(copy.steps)
+        assert shapes(generator) == shapes(copy)
+    latents = generator.prior([1, 2, 3])
+    assert latents.shape == copy.prior([1, 2, 3]).shape
+    images = check_images(attack.name, generator.sample(latents), 3, 32)
+    assert torch.equal(images, generator.sample(latents))
+
+
+def test_every_in_tree_method_is_attacked():
+    assert set(load().names("methods")) == set(METHODS)
+
+
+@pytest.mark.parametrize(("method", "subject"), SUBJECTS)
+@pytest.mark.parametrize("attack", attacks(ModelAttack))
+def test_model_attacks_keep_the_contract(attack, subject, method, fitted):
+    case = fitted(method)
+    strengths = ends(attack)
+    if any(refused(attack, case, strength) for strength in strengths):
+        assert attack.name in {"overwrite", "swap-step"}
+        assert method == "scalable-gan"
+        return
+    copy = case.copies[0] if subject == "copy" else case.host.generator
+    before, clean = tensors(copy, case.host.generator), case.clean.clone()
+    results = []
+    for asked in (strengths, strengths[::-1]):
+        attacked = list(attack.apply(surface(attack, case, [copy]), asked, case.ctx))
+        assert [strength for strength, _ in attacked] == strengths
+        for _, generator in attacked:
+            check_attacked(attack, generator, copy)
+        results.append(tensors(*(generator for _, generator in attacked)))
+    assert same(*results)
+    assert same(tensors(copy, case.host.generator), before)
+    assert torch.equal(case.clean, clean)
+
+
+@pytest.mark.parametrize(("method", "subject"), SUBJECTS)
+@pytest.mark.parametrize("attack", attacks(PipelineAttack))
+def test_pipeline_attacks_keep_the_contract(attack, subject, method, fitted):
+    case = fitted(method)
+    if refused(attack, case, None):
+        assert (attack.name, method) == ("scale-reset", "scalable-gan")
+        return
+    copy = case.copies[0] if subject == "copy" else case.host.generator
+    before = tensors(copy, case.host.generator)
+    generator, again = (attack.apply(surface(attack, case, [copy]), case.ctx) for _ in range(2))
+    check_attacked(attack, generator, copy)
+    assert same(tensors(generator), tensors(again))
+    assert same(tensors(copy, case.host.generator), before)
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+@pytest.mark.parametrize("attack", attacks(CoalitionAttack))
+def test_coalition_attacks_keep_the_contract(attack, method, fitted):
+    case = fitted(method)
+    for size in ends(attack):
+        copies = case.copies[: int(size)]
+        before = tensors(*copies)
+        merged, again = (attack.apply(surface(attack, case, copies), case.ctx) for _ in range(2))
+        check_attacked(attack, merged, copies[0])
+        assert same(tensors(merged), tensors(again))
+        assert same(tensors(*copies), before)
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+@pytest.mark.parametrize("attack", attacks(ModelAttack))
+def test_identity_strengths_draw_the_same_images(attack, method, fitted):
+    case, identity = fitted(method), attack.strength.identity
+    if identity is None or refused(attack, case, identity):
+        return
+    copy = case.copies[0]
+    ((_, same),) = attack.apply(surface(attack, case, [copy]), [float(identity)], case.ctx)
+    latents = copy.prior(list(range(8)))
+    assert torch.equal(same.sample(latents), copy.sample(latents))
