@@ -131,6 +131,11 @@ class GeneratorReader:
             by_strength = {model.strength: model for model in models}
             strengths = [float(s) for s in by_strength if s is not None]
             for strength, attacked in attack.apply(self._surface(models[0]), strengths, ctx):
+                if strength not in by_strength:
+                    raise ContractError(
+                        f"attack {models[0].attack.label}: expected copies at the strengths "
+                        f"{strengths}, got one at {strength!r}"
+                    )
                 yield by_strength[strength], attacked
             return
         for model in models:
@@ -345,7 +350,10 @@ class ImageReader:
         changed = attack.apply(images, indices.tolist(), strength, ctx)
         check_images(f"attack {point.attack.label}", changed, len(images), images.shape[-1])
         if images.sum() != before:
-            raise RuntimeError(f"attack {point.attack.label} changed its input; copy it first")
+            raise ContractError(
+                f"attack {point.attack.label}: expected its input untouched, but it changed its "
+                "input; copy it first"
+            )
         return changed
 
     def _extract(self, images: Tensor) -> Tensor:
