@@ -127,7 +127,8 @@ def attack_costs(board: Board, points: Sequence[PointInfo]) -> list[tuple[str, s
     if any(steps.values()):
         facts.append(("Training steps spent", ", ".join(f"{k}: {v:,}" for k, v in steps.items())))
     facts += [
-        (f"Seconds for each copy, {label}", ", ".join(values)) for label, values in seconds.items()
+        (f"Seconds for each copy, weaker strengths included, {label}", ", ".join(values))
+        for label, values in seconds.items()
     ]
     return facts
 

@@ -41,7 +41,8 @@ class AttackCost(Metric[NoParams]):
         "Cost of the attack",
         "measured",
         "Apache-2.0",
-        "Wall seconds that the attack took on one copy, coalition or victim, as it ran.",
+        "Wall seconds that the attack took on one copy, coalition or victim, as it ran, until it "
+        "reached the strength: weaker strengths of the same attack are included.",
     )
 
     def measure(self, evidence: CellEvidence) -> Sequence[Row]:

@@ -8,7 +8,7 @@ as much as its pixels.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -39,15 +39,19 @@ def recode(images: Tensor, attack: str, suffix: str, options: Sequence[int]) -> 
     if not cv2.haveImageWriter("image" + suffix):
         raise RuntimeError(missing)
 
-    def one(image: Pixels, out: Pixels, number: int) -> None:
-        del number
-        written, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
-        decoded = cv2.imdecode(data, cv2.IMREAD_COLOR) if written else None
-        if decoded is None:
-            raise RuntimeError(missing)
-        cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB, dst=out)
+    def work(chunk: Pixels, out: Pixels) -> None:
+        # OpenCV's order is BGR. All images of a chunk are turned at once: at 64 × 64 a call, with
+        # the interpreter's lock passed on at its end, costs as much as a fifth of the codec.
+        turned = cv2.cvtColor(_lines(chunk), cv2.COLOR_RGB2BGR).reshape(chunk.shape)
+        for number, image in enumerate(turned):
+            written, data = cv2.imencode(suffix, image, options)
+            decoded = cv2.imdecode(data, cv2.IMREAD_COLOR) if written else None
+            if decoded is None:
+                raise RuntimeError(missing)
+            turned[number] = decoded
+        cv2.cvtColor(_lines(turned), cv2.COLOR_BGR2RGB, dst=_lines(out))
 
-    return _each(images, one)
+    return _by_chunk(images, work)
 
 
 def add_noise(images: Tensor, draw: Draw, scale: float) -> Tensor:
@@ -95,6 +99,20 @@ def mean_luma(images: Tensor) -> NDArray[np.float64]:
 
     in_chunks(len(pixels), pixels[0].nbytes, work)
     return means
+
+
+def spread(images: Tensor, levels: NDArray[np.uint8], factor: float) -> Tensor:
+    """See `Operators.spread`."""
+    pixels = _pixels(images)
+    out = np.empty_like(pixels)
+
+    def work(chunk: slice) -> None:
+        part = pixels[chunk]
+        grey = np.repeat(levels[chunk], part[0].size).reshape(part.shape)
+        cv2.addWeighted(_lines(part), factor, _lines(grey), 1 - factor, 0, dst=_lines(out[chunk]))
+
+    in_chunks(len(pixels), pixels[0].nbytes, work)
+    return torch.from_numpy(out).permute(0, 3, 1, 2)
 
 
 def saturate(images: Tensor, factor: float) -> Tensor:
@@ -149,13 +167,14 @@ def median(images: Tensor, side: int) -> Tensor:
 def shrink(images: Tensor, height: int, width: int) -> Tensor:
     """See `Operators.shrink`."""
 
-    def one(image: Pixels, out: Pixels, number: int) -> None:
-        del number
+    def work(chunk: Pixels, out: Pixels) -> None:
         # In float, since on bytes halves would go up where the factor is 2.
-        wide = image.astype(np.float32)
-        _round(cv2.resize(wide, (width, height), interpolation=cv2.INTER_AREA), out)
+        wide, small = chunk.astype(np.float32), np.empty(out.shape, np.float32)
+        for image, result in zip(wide, small, strict=True):
+            cv2.resize(image, (width, height), dst=result, interpolation=cv2.INTER_AREA)
+        _round(_lines(small), _lines(out))
 
-    return _each(images, one, (height, width))
+    return _by_chunk(images, work, (height, width))
 
 
 def stretch(
@@ -163,16 +182,20 @@ def stretch(
 ) -> Tensor:
     """See `Operators.stretch`."""
     height, width = window
-    places = corners.tolist()  # plain integers index faster
     size = (full[1], full[0])
+    pixels = _pixels(images)
+    out = np.empty((len(pixels), *full, 3), np.uint8)
 
-    def one(image: Pixels, out: Pixels, number: int) -> None:
-        top, left = places[number]
+    def work(chunk: slice) -> None:
         # On bytes, OpenCV would truncate on the way: an eighth of a level too dark on average.
-        cut = image[top : top + height, left : left + width].astype(np.float32)
-        _round(cv2.resize(cut, size, interpolation=cv2.INTER_LINEAR), out)
+        wide, large = pixels[chunk].astype(np.float32), np.empty(out[chunk].shape, np.float32)
+        for image, result, (top, left) in zip(wide, large, corners[chunk].tolist(), strict=True):
+            cut = image[top : top + height, left : left + width]
+            cv2.resize(cut, size, dst=result, interpolation=cv2.INTER_LINEAR)
+        _round(_lines(large), _lines(out[chunk]))
 
-    return _each(images, one, (full[0], full[1]))
+    in_chunks(len(pixels), pixels[0].nbytes, work)
+    return torch.from_numpy(out).permute(0, 3, 1, 2)
 
 
 def flip(images: Tensor) -> Tensor:
@@ -235,34 +258,40 @@ def _pixels(images: Tensor) -> Pixels:
     return pixels
 
 
-def _each(
-    images: Tensor,
-    one: Callable[[Pixels, Pixels, int], None],
-    size: tuple[int, int] | None = None,
-) -> Tensor:
-    # Images of `size` (or the former), where one(image, out, number) has written each.
+def _each(images: Tensor, one: Callable[[Pixels, Pixels, int], None]) -> Tensor:
+    # Images that one(image, out, number) has written.
     pixels = _pixels(images)
-    count, *shape = pixels.shape
-    out = np.empty((count, *(size or shape[:2]), 3), np.uint8)
+    out = np.empty_like(pixels)
 
     def work(chunk: slice) -> None:
         for number in range(chunk.start, chunk.stop):
             one(pixels[number], out[number], number)
 
-    in_chunks(count, pixels[0].nbytes, work)
+    in_chunks(len(pixels), pixels[0].nbytes, work)
+    return torch.from_numpy(out).permute(0, 3, 1, 2)
+
+
+def _lines(pixels: NDArray[Any]) -> NDArray[Any]:
+    # Images one below the other, as a view: (N·H, W, 3).
+    return pixels.reshape(-1, *pixels.shape[2:])
+
+
+def _by_chunk(
+    images: Tensor,
+    change: Callable[[Pixels, Pixels], None],
+    size: tuple[int, int] | None = None,
+) -> Tensor:
+    # Images of `size` (or the former), where change(chunk, out) has written some at a time.
+    pixels = _pixels(images)
+    count, *shape = pixels.shape
+    out = np.empty((count, *(size or shape[:2]), 3), np.uint8)
+    in_chunks(count, pixels[0].nbytes, lambda chunk: change(pixels[chunk], out[chunk]))
     return torch.from_numpy(out).permute(0, 3, 1, 2)
 
 
 def _rows(images: Tensor, change: Callable[[Pixels, Pixels], object]) -> Tensor:
-    # Images whose rows (R, W, 3) `change` has written, for what treats all rows alike.
-    pixels = _pixels(images)
-    count, height, width, _ = pixels.shape
-    rows = pixels.reshape(count * height, width, 3)
-    out = np.empty_like(rows)
+    # Images whose lines (N·H, W, 3) `change` has written, for what treats all lines alike.
+    def work(chunk: Pixels, out: Pixels) -> None:
+        change(_lines(chunk), _lines(out))
 
-    def work(chunk: slice) -> None:
-        part = slice(chunk.start * height, chunk.stop * height)
-        change(rows[part], out[part])
-
-    in_chunks(count, pixels[0].nbytes, work)
-    return torch.from_numpy(out.reshape(pixels.shape)).permute(0, 3, 1, 2)
+    return _by_chunk(images, work)

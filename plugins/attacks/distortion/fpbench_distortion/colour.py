@@ -60,8 +60,8 @@ class Contrast(Distortion[NoParams]):
         del indices, ctx
         import numpy as np
 
-        mean = np.floor(operators(images).mean_luma(images) + 0.5)[:, None]
-        return operators(images).look_up(images, _table(mean + strength * (_values() - mean)))
+        mean = np.floor(operators(images).mean_luma(images) + 0.5).astype(np.uint8)
+        return operators(images).spread(images, mean, strength)
 
 
 class Saturation(Distortion[NoParams]):

@@ -63,6 +63,9 @@ class Operators(Protocol):
     def mean_luma(self, images: Tensor) -> NDArray[np.float64]:
         """(N,) means of the 8-bit luma: (19595 R + 38470 G + 7471 B + 32768) >> 16."""
 
+    def spread(self, images: Tensor, levels: NDArray[np.uint8], factor: float) -> Tensor:
+        """M + factor × (x - m), where m is each image's of (N,) `levels`; rounded, clipped."""
+
     def saturate(self, images: Tensor, factor: float) -> Tensor:
         """L + factor × (x - L), where L is the pixel's 8-bit luma."""
 

@@ -61,6 +61,12 @@ def mean_luma(images: Tensor) -> NDArray[np.float64]:
     return means
 
 
+def spread(images: Tensor, levels: NDArray[np.uint8], factor: float) -> Tensor:
+    """See `Operators.spread`."""
+    grey = torch.from_numpy(levels).to(images.device).view(-1, 1, 1, 1).float()
+    return _levels(grey + factor * (images - grey))
+
+
 def saturate(images: Tensor, factor: float) -> Tensor:
     """See `Operators.saturate`."""
     grey = _luma(images)
