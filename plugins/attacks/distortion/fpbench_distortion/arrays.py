@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     Pixels = NDArray[np.uint8]
 
+OLD = int(cv2.__version__.split(".")[0]) < 5
+"""OpenCV 4 computes some things in too few bits; torch's form stands in for them."""
+
 # Pillow's "L" before the fraction is cut off; in float32 these and all sums with bytes are exact.
 LUMA = np.array([[19595, 38470, 7471, 32768]]) / 65536
 
@@ -77,13 +80,19 @@ def salt_pepper(images: Tensor, draw: Draw, share: float) -> Tensor:
     return _each(images, one)
 
 
-def look_up(images: Tensor, tables: Pixels) -> Tensor:
+def look_up(images: Tensor, table: Pixels) -> Tensor:
     """See `Operators.look_up`."""
-    if tables.ndim == 1:
-        return _rows(images, lambda rows, out: cv2.LUT(rows, tables, dst=out))
+    return _rows(images, lambda rows, out: cv2.LUT(rows, table, dst=out))
+
+
+def tint(images: Tensor, factors: NDArray[np.float64]) -> Tensor:
+    """See `Operators.tint`."""
+    if OLD:  # rounds factors to 10 bits
+        return tensors.tint(images, factors)
+    matrices = factors[:, :, None] * np.eye(3)
 
     def one(image: Pixels, out: Pixels, number: int) -> None:
-        cv2.LUT(image, tables[number].reshape(1, 256, -1), dst=out)
+        cv2.transform(image, matrices[number], dst=out)
 
     return _each(images, one)
 
@@ -205,8 +214,7 @@ def flip(images: Tensor) -> Tensor:
 
 def warp(images: Tensor, matrices: NDArray[np.float64]) -> Tensor:
     """See `Operators.warp`."""
-    if int(cv2.__version__.split(".")[0]) < 5:
-        # OpenCV 4 rounds coordinates to 1/32 pixel, which errs by several levels at edges.
+    if OLD:  # rounds coordinates to 1/32 pixel, which errs by several levels at edges
         return tensors.warp(images, matrices)
     size = (images.shape[3], images.shape[2])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP

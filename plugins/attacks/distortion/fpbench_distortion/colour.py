@@ -156,8 +156,7 @@ class Relight(Distortion[NoParams]):
     ) -> Tensor:
         """Strength is the largest change of a channel, as a share."""
         light = 1 + strength * (2 * ctx.image_uniforms(indices, 3) - 1)
-        tables = _table(_values()[:, None] * light[:, None, :])
-        return operators(images).look_up(images, tables)
+        return operators(images).tint(images, light)
 
 
 class Posterise(Distortion[NoParams]):

@@ -52,13 +52,11 @@ class Operators(Protocol):
             share: of the pixels, 0 to 1.
         """
 
-    def look_up(self, images: Tensor, tables: NDArray[np.uint8]) -> Tensor:
-        """Exchange levels by table.
+    def look_up(self, images: Tensor, table: NDArray[np.uint8]) -> Tensor:
+        """Exchange every level by that of a (256,) table."""
 
-        Args:
-            images: (N, 3, H, W) uint8.
-            tables: (256,) for all images; (N, 256) one for each; (N, 256, 3) one for each channel.
-        """
+    def tint(self, images: Tensor, factors: NDArray[np.float64]) -> Tensor:
+        """Each channel of each image times its of (N, 3) `factors`, rounded, clipped."""
 
     def mean_luma(self, images: Tensor) -> NDArray[np.float64]:
         """(N,) means of the 8-bit luma: (19595 R + 38470 G + 7471 B + 32768) >> 16."""

@@ -44,15 +44,14 @@ def salt_pepper(images: Tensor, draw: Draw, share: float) -> Tensor:
     return hit.contiguous(memory_format=torch.channels_last)
 
 
-def look_up(images: Tensor, tables: NDArray[np.uint8]) -> Tensor:
+def look_up(images: Tensor, table: NDArray[np.uint8]) -> Tensor:
     """See `Operators.look_up`."""
-    flat = torch.from_numpy(tables).to(images.device).flatten()
-    if tables.ndim == 1:
-        return flat[images.int()]
-    count, levels, channels = tables.reshape(len(tables), 256, -1).shape
-    image = torch.arange(count, device=images.device).view(-1, 1, 1, 1)
-    channel = torch.arange(channels, device=images.device).view(1, -1, 1, 1)
-    return flat[(image * levels + images) * channels + channel]
+    return torch.from_numpy(table).to(images.device)[images.int()]
+
+
+def tint(images: Tensor, factors: NDArray[np.float64]) -> Tensor:
+    """See `Operators.tint`."""
+    return _levels(images * _along(factors, images)[:, :, None, None])
 
 
 def mean_luma(images: Tensor) -> NDArray[np.float64]:

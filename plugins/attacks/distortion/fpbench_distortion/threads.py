@@ -22,7 +22,9 @@ def in_chunks(count: int, bytes_each: int, work: Callable[[slice], None]) -> Non
         work: spends its time in calls that let go of the interpreter's lock (OpenCV, numpy).
     """
     threads = torch.get_num_threads()
-    size = max(1, min(CHUNK_BYTES // bytes_each, math.ceil(count / threads)))
+    # As many chunks as threads, or a multiple, so that no thread waits for the last one.
+    rounds = max(1, round(count * bytes_each / (threads * CHUNK_BYTES)))
+    size = max(1, math.ceil(count / (threads * rounds)))
     chunks = [slice(start, min(start + size, count)) for start in range(0, count, size)]
     if threads == 1 or len(chunks) == 1:
         for chunk in chunks:
