@@ -136,9 +136,9 @@ class Attack(Component[P]):
         del setting
         return None
 
-    def steps(self, strength: float | None) -> int:
-        """Training steps that the adversary spends at a strength; 0 where nothing is trained."""
-        del strength
+    def steps(self, setting: Setting) -> int:
+        """Training steps that the adversary spends in this setting; 0 where nothing is trained."""
+        del setting
         return 0
 
 

@@ -117,7 +117,7 @@ class Measurer:
             false_rate=plan.suite.score.false_rate,
             costs=self._costs(fit),
             attack_costs=[self._cost(key, point.image) for key in readings],
-            attack_steps=_steps(point.model),
+            attack_steps=plan.attack_steps(cell),
         )
 
     def _tuned(self, cell: Cell) -> dict[str, Any]:
@@ -275,10 +275,6 @@ def _identified(record: dict[str, Any]) -> dict[str, Any]:
         "variant": record["variant"],
     }
     return {"record_id": digest(identity), **record}
-
-
-def _steps(point: AttackPoint | None) -> int:
-    return point.attack.component.steps(point.strength) if point is not None else 0
 
 
 def _plain(row: Row) -> dict[str, Any]:

@@ -214,6 +214,13 @@ class Plan:
         users = list(self.tuning_users())
         return digest({"readings": readings, "score": score, "users": users})
 
+    def attack_steps(self, cell: Cell) -> int:
+        """Training steps that the adversary spends on the model in a cell."""
+        model = cell.point.model
+        if model is None:
+            return 0
+        return model.attack.component.steps(_setting(self.suite, cell.fit, model))
+
     def column(self, image: AttackPoint | None) -> str:
         """Key of an image point's column in readings and nulls."""
         return _column_key(image)
@@ -328,20 +335,23 @@ def _refusal(suite: Suite, fit: Fit, point: Point) -> tuple[Refusal | None, str]
     if refusal := method.refuse(suite.host, None):
         return refusal, "method"
     for part in filter(None, (point.model, point.image)):
-        attack = part.attack.component
-        limit = part.attack.options.copies
-        setting = Setting(
-            method=method,
-            host=suite.host,
-            copies=min(limit or suite.population.copies, suite.population.copies),
-            clean_images=part.attack.options.clean_images,
-            strength=part.strength,
-        )
+        attack, setting = part.attack.component, _setting(suite, fit, part)
         if refusal := method.refuse(suite.host, attack):
             return refusal, "method"
         if refusal := _closed(attack.access, setting, part.size) or attack.refuse(setting):
             return refusal, "attack"
     return None, ""
+
+
+def _setting(suite: Suite, fit: Fit, part: AttackPoint) -> Setting:
+    options, everyone = part.attack.options, suite.population.copies
+    return Setting(
+        method=fit.method.component,
+        host=suite.host,
+        copies=min(options.copies or everyone, everyone),
+        clean_images=options.clean_images,
+        strength=part.strength,
+    )
 
 
 def _closed(access: frozenset[Access], setting: Setting, size: int) -> Refusal | None:

@@ -241,7 +241,7 @@ def test_fine_tuning_is_one_trajectory_that_does_not_depend_on_its_marks(host, i
     assert list(more) == [1.0, 3.0, 5.0]
     assert torch.equal(flat(some[3.0]), flat(more[3.0]))
     assert not torch.equal(flat(more[3.0]), flat(more[5.0]))
-    assert attack.steps(5.0) == 5
+    assert attack.steps(setting(Perfect(Perfect.Params()), strength=5.0)) == 5
 
 
 def test_the_moving_average_is_that_of_every_step(host, images, ctx):
@@ -279,7 +279,7 @@ def test_purifying_sees_only_the_first_images(host, images, ctx):
         clean=clean[:4],
     )
     assert torch.equal(flat(tuned[2.0]), flat(purified[4.0]))
-    assert attack.steps(8.0) == 2
+    assert attack.steps(setting(Perfect(Perfect.Params()), strength=8.0)) == 2
 
 
 def test_purifying_asks_for_as_many_images_as_it_needs():
@@ -328,6 +328,8 @@ def test_the_effort_is_a_share_of_the_methods_steps(host, images, ctx):
     copies = run(Overwrite(Overwrite.Params()), host.generator, [1.0, 0.01, 0.25], ctx, **opened)
     assert list(copies) == [0.01, 0.25, 1.0]
     assert seen == [1, 10, 40]
+    attack = Overwrite(Overwrite.Params())
+    assert [attack.steps(setting(method, strength=s)) for s in (0.01, 0.25, 1.0)] == seen
 
 
 def test_overwriting_needs_a_number_of_steps():
@@ -354,7 +356,7 @@ def test_distillation_approaches_the_copy_from_fresh_weights(host, ctx):
     assert student is not copy.steps["generator"]
     assert not student.training
     assert not any(p.requires_grad for p in student.parameters())
-    assert attack.steps(40.0) == 40
+    assert attack.steps(setting(Perfect(Perfect.Params()), strength=40.0)) == 40
 
 
 def test_the_student_is_a_generator_of_the_hosts_kind_whatever_marks_the_copy(host, ctx):

@@ -50,9 +50,9 @@ class FineTune(ModelAttack[FineTuneParams]):
         "Goes on training the copy with the host's public objective on clean images.",
     )
 
-    def steps(self, strength: float | None) -> int:
+    def steps(self, setting: Setting) -> int:
         """The strength."""
-        return int(strength or 0)
+        return int(setting.strength or 0)
 
     def apply(
         self, surface: Surface, strengths: Sequence[float], ctx: Context
@@ -138,9 +138,9 @@ class Purify(ModelAttack[PurifyParams]):
             f"set clean_images = {wanted}"
         )
 
-    def steps(self, strength: float | None) -> int:
+    def steps(self, setting: Setting) -> int:
         """The parameter `steps`."""
-        del strength
+        del setting
         return self.params.steps
 
     def apply(

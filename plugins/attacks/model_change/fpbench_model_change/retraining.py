@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -13,6 +13,7 @@ from fpbench.api import (
     Card,
     Context,
     Generator,
+    Method,
     ModelAttack,
     NoParams,
     Params,
@@ -40,8 +41,7 @@ class Overwrite(ModelAttack[NoParams]):
         "own",
         "Apache-2.0",
         "Trains the same method again on the copy, with clean images and a random code, and uses "
-        "the copy that this issues. The effort is a share of the method's own training steps, "
-        "which are not counted among the adversary's steps.",
+        "the copy that this issues. The effort is a share of the method's own training steps.",
     )
 
     def refuse(self, setting: Setting) -> Refusal | None:
@@ -49,6 +49,10 @@ class Overwrite(ModelAttack[NoParams]):
         if "steps" in type(setting.method.params).model_fields:
             return None
         return Refusal("the method's training has no number of steps to take a share of")
+
+    def steps(self, setting: Setting) -> int:
+        """The effort's share of the method's own steps, at least one."""
+        return _share(setting.method, setting.strength or 0)
 
     def apply(
         self, surface: Surface, strengths: Sequence[float], ctx: Context
@@ -62,11 +66,16 @@ class Overwrite(ModelAttack[NoParams]):
         host = TrainedHost(public.component, public.state, fused(surface.copy))
         code = ctx.training_codes(1, ctx.rng("overwrite/code"))[0]
         for effort in sorted(strengths):
-            steps = max(1, round(effort * method.params.steps))
-            shorter = type(method)(method.params.model_copy(update={"steps": steps}))
+            steps = {"steps": _share(method, effort)}
+            shorter = type(method)(method.params.model_copy(update=steps))
             state = shorter.fit(host, HeldImages(surface.clean_images), ctx)
             issued = shorter.issue(state, host, code, ctx)
             yield effort, shorter.assemble(state, host, issued, ctx)
+
+
+def _share(method: Method[Any], effort: float) -> int:
+    steps: int = method.params.steps
+    return max(1, round(effort * steps))
 
 
 class DistilParams(Params):
@@ -97,9 +106,9 @@ class Distil(ModelAttack[DistilParams]):
         "draw blurred images.",
     )
 
-    def steps(self, strength: float | None) -> int:
+    def steps(self, setting: Setting) -> int:
         """The strength."""
-        return int(strength or 0)
+        return int(setting.strength or 0)
 
     def apply(
         self, surface: Surface, strengths: Sequence[float], ctx: Context

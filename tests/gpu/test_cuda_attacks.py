@@ -16,7 +16,7 @@ def image_attacks():
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("cls", image_attacks())
+@pytest.mark.parametrize("cls", list(image_attacks()))
 def test_an_image_attack_stays_on_the_gpu_and_gives_what_the_cpu_gives(cls, tmp_path):
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (8, 3, 64, 64), generator=generator, dtype=torch.uint8)
