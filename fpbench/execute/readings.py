@@ -217,7 +217,7 @@ class GeneratorReader:
                 session.suite.dataset,
                 "test",
                 session.device,
-                first=session.suite.negatives.real,  # behind the negatives
+                first=session.suite.clean_from,
                 count=count,
             )
             clean = stream.read(np.arange(count))

@@ -110,10 +110,13 @@ class Session:
         return RandomFeatures().to(self.device)
 
     def codes(self, fit: Fit) -> np.ndarray:
-        """(U, K) bool issued codes, those of the copies that attacks are tuned on behind them."""
+        """(U, K) bool issued codes; behind them those of copies that attacks are tuned on."""
         if fit.index not in self._codes:
+            users = self.plan.tuning_users()
+            # Short codes may be too few for users that nobody needs.
+            count = users.stop if self.plan.tuned_attacks(fit) else users.start
             self._codes[fit.index] = issued_codes(
-                fit.method.component, self.suite.header.seed, self.plan.tuning_users().stop
+                fit.method.component, self.suite.header.seed, count
             )
         return self._codes[fit.index]
 
@@ -278,8 +281,8 @@ class Session:
 
     def carriers(self, user: int, count: int) -> Tensor:
         """(count, 3, H, W) clean images that forgeries of a user's images start from."""
-        first = self.suite.negatives.real + max(a.options.clean_images for a in self.suite.attacks)
-        stream = SplitStream(self.suite.dataset, "test", self.device, first=first)
+        suite = self.suite
+        stream = SplitStream(suite.dataset, "test", self.device, first=suite.carriers_from)
         # Each user has his own, as far as they go, so that users stay independent.
         return stream.read(np.arange(user * count, (user + 1) * count) % len(stream))
 

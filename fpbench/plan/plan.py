@@ -234,6 +234,17 @@ class Plan:
                 yield "null", self.null_key(fit, "host", model)
         yield "null", self.null_key(fit, "real", None)
 
+    def _held_out(self, model: AttackPoint | None) -> dict[str, int]:
+        """Where the test images lie that an attack takes; nothing for one that takes none."""
+        if model is None:
+            return {}
+        found = {}
+        if Access.CLEAN_IMAGES in model.attack.component.access:
+            found["clean_from"] = self.suite.clean_from
+        if model.kind == "forgery":
+            found["carriers_from"] = self.suite.carriers_from
+        return found
+
     def _base(self, fit: Fit, kind: str, model: AttackPoint | None, images: int) -> str:
         cache: dict[Any, str] = self.__dict__.setdefault("_bases", {})
         known = cache.get((fit.index, kind, id(model)))
@@ -249,6 +260,7 @@ class Plan:
                     "per_copy": self.suite.population.images if kind == "null-host" else 0,
                     "shared": self.suite.population.shared,
                     "clean_images": model.attack.options.clean_images if model is not None else 0,
+                    **self._held_out(model),
                     "chunk": CHUNK,
                     "numerics": NUMERICS,
                     "seed": self.suite.header.seed,
@@ -369,9 +381,7 @@ def _closed(access: frozenset[Access], setting: Setting, size: int) -> Refusal |
 
 def _data_identity(suite: Suite) -> dict[str, Any]:
     info = suite.dataset.info()
-    clean = max((attack.options.clean_images for attack in suite.attacks), default=0)
-    clean += suite.carriers
-    wanted = {"train": 1, "test": suite.negatives.real + clean, "reference": 2}
+    wanted = {"train": 1, "test": suite.carriers_from + suite.carriers, "reference": 2}
     problems = [
         f"dataset {suite.dataset.name}: expected at least {number} images in the split '{split}', "
         f"got {info.counts.get(split, 0)}; give it more images or lower [negatives] real and "

@@ -173,6 +173,17 @@ class Suite:
     unavailable: tuple[UnavailableComponent, ...] = ()
 
     @property
+    def clean_from(self) -> int:
+        """Index in the test split of the first clean image an adversary owns: behind negatives."""
+        return self.negatives.real
+
+    @property
+    def carriers_from(self) -> int:
+        """Index in the test split of the first image that a forgery starts from: behind these."""
+        owned = (attack.options.clean_images for attack in self.attacks)
+        return self.clean_from + max(owned, default=0)
+
+    @property
     def carriers(self) -> int:
         """Clean images that forgeries start from: as many as are drawn from one copy at most."""
         forged = [

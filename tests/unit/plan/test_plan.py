@@ -148,6 +148,16 @@ def test_a_tuned_attack_has_keys_of_its_own_and_others_keep_theirs(plan):
     assert {name[-1] for name in moved} == {"fine-tune 1", "fine-tune 3"}
 
 
+def test_readings_follow_the_test_images_that_an_attack_takes(plan):
+    forged = ('use = "bypass"', 'use = "copy-residual"\nobserved = 10')
+    base = keys(plan(forged))
+    more = changed(base, keys(plan(forged, ("real = 20", "real = 21"))))
+    readings = {name[-1] for name in more if len(name) == 4}
+    assert readings == {"fine-tune 1", "fine-tune 3", "copy-residual 10"}
+    owned = changed(base, keys(plan(forged, ("clean_images = 8", "clean_images = 9"))))
+    assert {name[-1] for name in owned if len(name) == 4} == readings
+
+
 def test_a_chain_follows_the_parameters_of_its_parts(plan):
     def cells(quality):
         parts = f'parts = [{{ use = "gaussian-blur", sigma = 1 }}, {{ use = "jpeg", {quality} }}]'
