@@ -1,5 +1,6 @@
 import os
 import socket
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -75,20 +76,17 @@ def suite_file(tmp_path):
     return write
 
 
-@pytest.fixture
-def run_suite(tmp_path):
-    """Runs a suite in this process; returns (summary, records by id, run folder)."""
+@pytest.fixture(scope="session")
+def run_in():
+    """Runs a suite in this process below a folder; returns (summary, records by id, run folder)."""
     from fpbench.api import Outcome
     from fpbench.execute.request import Request
     from fpbench.execute.run import Run, Settings
     from fpbench.store import RecordLog
 
     class Silent:
-        def __init__(self):
-            self.labels = []
-
         def started(self, label):
-            self.labels.append(label)
+            pass
 
         def progress(self, label, done, total, text):
             pass
@@ -96,22 +94,37 @@ def run_suite(tmp_path):
         def finished(self, label, outcome, seconds, note):
             assert isinstance(outcome, Outcome)
 
-    def run(path, *, folder="run", store="store", plugins=(), jobs=1, **settings):
+    def run(
+        place,
+        path,
+        *,
+        folder="run",
+        store="store",
+        plugins=(),
+        jobs=1,
+        device="cpu",
+        **settings,
+    ):
         request = Request(
             suite=str(path),
             plugins=("fpbench.testing.fakes", *plugins),
-            store=str(tmp_path / store),
-            device="cpu",
+            store=str(place / store),
+            device=device,
             threads=1,
             jobs=jobs,
         )
         plan, catalogue = request.plan()
-        target = tmp_path / folder
-        reporter = Silent()
-        summary = Run(plan, request, target, catalogue, reporter, Settings(**settings)).execute()
+        target = place / folder
+        summary = Run(plan, request, target, catalogue, Silent(), Settings(**settings)).execute()
         return summary, RecordLog(target / "records.jsonl").read(), target
 
     return run
+
+
+@pytest.fixture
+def run_suite(run_in, tmp_path):
+    """`run_in` the test's own folder."""
+    return partial(run_in, tmp_path)
 
 
 @pytest.fixture

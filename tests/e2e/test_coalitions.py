@@ -59,36 +59,10 @@ false_rate = 0.01
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory):
-    from fpbench.execute.request import Request
-    from fpbench.execute.run import Run, Settings
-    from fpbench.store import RecordLog
-
-    class Silent:
-        def started(self, label):
-            pass
-
-        def progress(self, label, done, total, text):
-            pass
-
-        def finished(self, label, outcome, seconds, note):
-            pass
-
+def done(run_in, tmp_path_factory):
     folder = tmp_path_factory.mktemp("blame")
-    suite = folder / "suite.toml"
-    suite.write_text(SUITE)
-    request = Request(
-        suite=str(suite),
-        plugins=("fpbench.testing.fakes",),
-        store=str(folder / "store"),
-        device="cpu",
-        threads=1,
-        jobs=1,
-    )
-    plan, catalogue = request.plan()
-    run = Run(plan, request, folder / "run", catalogue, Silent(), Settings())
-    summary = run.execute()
-    return summary, RecordLog(folder / "run" / "records.jsonl").read(), folder / "run"
+    (folder / "suite.toml").write_text(SUITE)
+    return run_in(folder, folder / "suite.toml")
 
 
 def value(records, method, point, metric, variant=""):

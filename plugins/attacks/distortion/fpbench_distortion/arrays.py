@@ -42,10 +42,11 @@ def recode(images: Tensor, attack: str, suffix: str, options: Sequence[int]) -> 
     if not cv2.haveImageWriter("image" + suffix):
         raise RuntimeError(missing)
 
-    def work(chunk: Pixels, out: Pixels) -> None:
+    def work(chunk: slice, part: Pixels, out: Pixels) -> None:
+        del chunk
         # OpenCV's order is BGR. All images of a chunk are turned at once: at 64 × 64 a call, with
         # the interpreter's lock passed on at its end, costs as much as a fifth of the codec.
-        turned = cv2.cvtColor(_lines(chunk), cv2.COLOR_RGB2BGR).reshape(chunk.shape)
+        turned = cv2.cvtColor(_lines(part), cv2.COLOR_RGB2BGR).reshape(part.shape)
         for number, image in enumerate(turned):
             written, data = cv2.imencode(suffix, image, options)
             decoded = cv2.imdecode(data, cv2.IMREAD_COLOR) if written else None
@@ -104,7 +105,7 @@ def mean_luma(images: Tensor) -> NDArray[np.float64]:
 
     def work(chunk: slice) -> None:
         part = pixels[chunk]
-        means[chunk] = _luma(part.reshape(-1, *part.shape[2:])).reshape(len(part), -1).mean(1)
+        means[chunk] = _luma(_lines(part)).reshape(len(part), -1).mean(1)
 
     in_chunks(len(pixels), pixels[0].nbytes, work)
     return means
@@ -112,16 +113,12 @@ def mean_luma(images: Tensor) -> NDArray[np.float64]:
 
 def spread(images: Tensor, levels: NDArray[np.uint8], factor: float) -> Tensor:
     """See `Operators.spread`."""
-    pixels = _pixels(images)
-    out = np.empty_like(pixels)
 
-    def work(chunk: slice) -> None:
-        part = pixels[chunk]
+    def work(chunk: slice, part: Pixels, out: Pixels) -> None:
         grey = np.repeat(levels[chunk], part[0].size).reshape(part.shape)
-        cv2.addWeighted(_lines(part), factor, _lines(grey), 1 - factor, 0, dst=_lines(out[chunk]))
+        cv2.addWeighted(_lines(part), factor, _lines(grey), 1 - factor, 0, dst=_lines(out))
 
-    in_chunks(len(pixels), pixels[0].nbytes, work)
-    return torch.from_numpy(out).permute(0, 3, 1, 2)
+    return _by_chunk(images, work)
 
 
 def saturate(images: Tensor, factor: float) -> Tensor:
@@ -176,9 +173,10 @@ def median(images: Tensor, side: int) -> Tensor:
 def shrink(images: Tensor, height: int, width: int) -> Tensor:
     """See `Operators.shrink`."""
 
-    def work(chunk: Pixels, out: Pixels) -> None:
+    def work(chunk: slice, part: Pixels, out: Pixels) -> None:
+        del chunk
         # In float, since on bytes halves would go up where the factor is 2.
-        wide, small = chunk.astype(np.float32), np.empty(out.shape, np.float32)
+        wide, small = part.astype(np.float32), np.empty(out.shape, np.float32)
         for image, result in zip(wide, small, strict=True):
             cv2.resize(image, (width, height), dst=result, interpolation=cv2.INTER_AREA)
         _round(_lines(small), _lines(out))
@@ -192,19 +190,16 @@ def stretch(
     """See `Operators.stretch`."""
     height, width = window
     size = (full[1], full[0])
-    pixels = _pixels(images)
-    out = np.empty((len(pixels), *full, 3), np.uint8)
 
-    def work(chunk: slice) -> None:
+    def work(chunk: slice, part: Pixels, out: Pixels) -> None:
         # On bytes, OpenCV would truncate on the way: an eighth of a level too dark on average.
-        wide, large = pixels[chunk].astype(np.float32), np.empty(out[chunk].shape, np.float32)
+        wide, large = part.astype(np.float32), np.empty(out.shape, np.float32)
         for image, result, (top, left) in zip(wide, large, corners[chunk].tolist(), strict=True):
             cut = image[top : top + height, left : left + width]
             cv2.resize(cut, size, dst=result, interpolation=cv2.INTER_LINEAR)
-        _round(_lines(large), _lines(out[chunk]))
+        _round(_lines(large), _lines(out))
 
-    in_chunks(len(pixels), pixels[0].nbytes, work)
-    return torch.from_numpy(out).permute(0, 3, 1, 2)
+    return _by_chunk(images, work, full)
 
 
 def flip(images: Tensor) -> Tensor:
@@ -268,15 +263,11 @@ def _pixels(images: Tensor) -> Pixels:
 
 def _each(images: Tensor, one: Callable[[Pixels, Pixels, int], None]) -> Tensor:
     # Images that one(image, out, number) has written.
-    pixels = _pixels(images)
-    out = np.empty_like(pixels)
+    def work(chunk: slice, part: Pixels, out: Pixels) -> None:
+        for number, (image, result) in enumerate(zip(part, out, strict=True), chunk.start):
+            one(image, result, number)
 
-    def work(chunk: slice) -> None:
-        for number in range(chunk.start, chunk.stop):
-            one(pixels[number], out[number], number)
-
-    in_chunks(len(pixels), pixels[0].nbytes, work)
-    return torch.from_numpy(out).permute(0, 3, 1, 2)
+    return _by_chunk(images, work)
 
 
 def _lines(pixels: NDArray[Any]) -> NDArray[Any]:
@@ -286,20 +277,21 @@ def _lines(pixels: NDArray[Any]) -> NDArray[Any]:
 
 def _by_chunk(
     images: Tensor,
-    change: Callable[[Pixels, Pixels], None],
-    size: tuple[int, int] | None = None,
+    work: Callable[[slice, Pixels, Pixels], None],
+    size: Sequence[int] | None = None,
 ) -> Tensor:
-    # Images of `size` (or the former), where change(chunk, out) has written some at a time.
+    # Images of `size` (or the former), where work(chunk, part, out) has written some at a time.
     pixels = _pixels(images)
     count, *shape = pixels.shape
     out = np.empty((count, *(size or shape[:2]), 3), np.uint8)
-    in_chunks(count, pixels[0].nbytes, lambda chunk: change(pixels[chunk], out[chunk]))
+    in_chunks(count, pixels[0].nbytes, lambda chunk: work(chunk, pixels[chunk], out[chunk]))
     return torch.from_numpy(out).permute(0, 3, 1, 2)
 
 
 def _rows(images: Tensor, change: Callable[[Pixels, Pixels], object]) -> Tensor:
     # Images whose lines (N·H, W, 3) `change` has written, for what treats all lines alike.
-    def work(chunk: Pixels, out: Pixels) -> None:
-        change(_lines(chunk), _lines(out))
+    def work(chunk: slice, part: Pixels, out: Pixels) -> None:
+        del chunk
+        change(_lines(part), _lines(out))
 
     return _by_chunk(images, work)
