@@ -2,13 +2,17 @@
 
 `pillow_peer` and `tensor_peers` hold the operations; here is what makes them comparable.
 
-Everyone is handed the same pixels in the layout he likes best and his parameters for nothing; the
-draws, and all else that happens within `ImageAttack.apply`, count as our own time.
+Everyone is handed the same pixels, ready in the form described below, and his parameters for
+nothing; the draws, and all else that happens within `ImageAttack.apply`, count as our own time.
 
     pillow: `Image.fromarray`, the operation, `np.asarray`, one image after the other. Where Pillow
         has no such operation (noise, salt-pepper), numpy on that image.
-    torchvision: v2 functionals, uint8 (N, 3, H, W) in, uint8 out. It takes one parameter for the
-        batch, that of the first image, where we take one an image.
+    torchvision: v2 functionals on the very tensors that the attack gets, 8 bits and channels last;
+        one call for a batch, or one an image where each image has a parameter of its own; results
+        rounded once, as ours are.
+    torchvision-batch: the same functionals the way they are fastest, which is other or less work:
+        contiguous planes, the first image's parameter for the whole batch, resizing that rounds
+        after each direction and shrinks by another filter.
     kornia: float32 (N, 3, H, W) in [0, 1] in and out; the conversion from and to uint8 is left out.
     limit: what cannot be undercut: the codec alone in one thread, torch.randn of as many numbers,
         or a copy of the bytes.
@@ -33,7 +37,7 @@ from fpbench.registry import load
 from fpbench.store import Store
 
 BATCH = 250
-WHO = ("ours", "pillow", "torchvision", "kornia", "limit")
+WHO = ("ours", "pillow", "torchvision", "torchvision-batch", "kornia", "limit")
 OTHER_DRAWS = {"pillow": set(), "torchvision": set(), "kornia": {"salt-pepper", "erase"}}
 """Attacks whose peers draw for themselves, so that their pixels cannot be compared."""
 
@@ -103,6 +107,7 @@ def runner(who: str, work: Work) -> Callable[[], Any]:
         "ours": ours,
         "pillow": pillow,
         "torchvision": tensor_peers.torchvision,
+        "torchvision-batch": tensor_peers.torchvision_batch,
         "kornia": tensor_peers.kornia,
         "limit": limit,
     }
@@ -166,14 +171,10 @@ def pillow(work: Work) -> Callable[[], np.ndarray]:
 
 
 def difference(work: Work, who: str) -> float | None:
-    """Mean levels between his result and ours; None where both draw for themselves.
-
-    torchvision's one parameter is the first image's, so only that is compared.
-    """
+    """Mean levels between his result and ours; None where both draw for themselves."""
     if who == "limit" or work.name in ({"gaussian-noise", "combination"} | OTHER_DRAWS[who]):
         return None
-    count = 1 if who == "torchvision" else 32
-    few = Work(work.name, work.images[:count], work.strength, work.ctx, work.draws[:count])
+    few = Work(work.name, work.images[:32], work.strength, work.ctx, work.draws[:32])
     theirs, mine = (torch.as_tensor(np.asarray(runner(w, few)())).float() for w in (who, "ours"))
     levels = theirs * 255 if who == "kornia" else theirs
     return float((levels - mine).abs().mean())

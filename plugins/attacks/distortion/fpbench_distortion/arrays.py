@@ -204,7 +204,7 @@ def stretch(
 
 def flip(images: Tensor) -> Tensor:
     """See `Operators.flip`."""
-    return _rows(images, lambda rows, out: cv2.flip(rows, 1, dst=out))
+    return tensors.flip(images)  # reverses channels-last pixels in vectors, on threads of its own
 
 
 def warp(images: Tensor, matrices: NDArray[np.float64]) -> Tensor:
