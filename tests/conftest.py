@@ -103,6 +103,7 @@ def run_in():
         plugins=(),
         jobs=1,
         device="cpu",
+        weights="",
         **settings,
     ):
         request = Request(
@@ -112,6 +113,7 @@ def run_in():
             device=device,
             threads=1,
             jobs=jobs,
+            weights=weights,
         )
         plan, catalogue = request.plan()
         target = place / folder

@@ -36,7 +36,7 @@ from fpbench.api.errors import (
     TrainingFailed,
 )
 from fpbench.api.hooks import hookimpl
-from fpbench.api.measurement import CellEvidence, Column, Outcome, Row
+from fpbench.api.measurement import BackboneEvidence, CellEvidence, Column, Outcome, Row
 from fpbench.api.params import NoParams, Params
 from fpbench.api.types import (
     Access,
@@ -54,6 +54,7 @@ from fpbench.api.types import (
 __all__ = [
     "Access",
     "Attack",
+    "BackboneEvidence",
     "Card",
     "CellEvidence",
     "CoalitionAttack",

@@ -27,6 +27,29 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True)
+class BackboneEvidence:
+    """What a published network says; each column of copies has its arrays under its name.
+
+    Attributes:
+        name: "2048" or another layer of Inception, "lpips-squeeze" and the like.
+        features: it gives features of images (`NAME_features`), else distances of pairs.
+        published: the weights are the published ones.
+        digest: SHA-256 of the weights.
+        reason: why there is nothing; empty if there is.
+        real: `features` (R, F) of real images and what is derived from them.
+        host: (H, F) features of untouched host images.
+    """
+
+    name: str
+    features: bool
+    published: bool
+    digest: str
+    reason: str = ""
+    real: Column = field(default_factory=dict)
+    host: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
 class CellEvidence:
     """Everything stored about one cell.
 
@@ -36,17 +59,25 @@ class CellEvidence:
         gate: least clean bit accuracy that counts as converged.
         level: "none", "image", "model", "coalition" or "forgery" – what was attacked.
         codes: (U, K) bool issued codes of all users.
+        registry: (N, K) bool codes of all registered users, the issued ones first, where codes are
+            not uniform; else None, and users beyond the issued ones are integrated out.
+        calibration: source -> column of untouched negatives that set thresholds where codes are not
+            uniform; they are no part of `negatives`.
         users: the users behind each column: one, the members of a coalition, or the user that a
             forgery is to be blamed on; no user is in two.
         copies: this cell's columns, in the same order.
         negatives: source -> column of negatives attacked alike.
         clean_host: column of untouched host images.
-        reference: (R, F) features of real images.
+        reference: (R, F) features of real images in the network that comes with fpbench.
         registered: number of registered users N.
         false_rate: family-wise error α.
         costs: measured seconds and bytes by name.
         attack_costs: for each column, the seconds that the attack took.
         attack_steps: training steps that the adversary spent.
+        backbones: what published networks say of the same images.
+        builds_on_host: of the method.
+        secrecy: scores of the secrecy detector: `copies` (C, M) of unseen copies, `host` (H,) of
+            unseen host images, `seen` of the copies it learnt from; empty where not asked for.
     """
 
     placement: str
@@ -64,6 +95,16 @@ class CellEvidence:
     costs: Mapping[str, float]
     attack_costs: Sequence[Mapping[str, float]] = ()
     attack_steps: int = 0
+    backbones: Sequence[BackboneEvidence] = ()
+    builds_on_host: bool = True
+    registry: NDArray[np.bool_] | None = None
+    calibration: Mapping[str, Column] = field(default_factory=dict)
+    secrecy: Column = field(default_factory=dict)
+
+    @property
+    def uniform(self) -> bool:
+        """Whether codes are uniform, so that tails are exact."""
+        return not self.calibration
 
     @property
     def single(self) -> bool:

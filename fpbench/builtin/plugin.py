@@ -10,14 +10,17 @@ from fpbench.builtin.image_folder.dataset import ImageFolder
 from fpbench.builtin.local.executor import LocalExecutor
 from fpbench.builtin.metrics.blame import Collusion, Forgery
 from fpbench.builtin.metrics.fidelity import CodeInfluence, Damage, Fidelity, Imperceptibility
+from fpbench.builtin.metrics.nulls import UnmarkedBits
+from fpbench.builtin.metrics.published import Fid, Kid, PrecisionRecall
 from fpbench.builtin.metrics.reading import (
-    Attribution,
     BitAccuracy,
     Detection,
     FalseAccusation,
     Verification,
 )
+from fpbench.builtin.metrics.secrecy import Secrecy
 from fpbench.builtin.metrics.spending import AttackCost, Cost
+from fpbench.builtin.metrics.tracing import Attribution, Capacity, Deepfake
 from fpbench.builtin.toy_faces.dataset import ToyFaces
 
 
@@ -42,12 +45,19 @@ def fpbench_metrics() -> list[type[Metric[Any]]]:
         Detection,
         Verification,
         FalseAccusation,
+        UnmarkedBits,
+        Capacity,
+        Deepfake,
+        Secrecy,
         Collusion,
         Forgery,
         Imperceptibility,
         CodeInfluence,
         Damage,
         Fidelity,
+        Fid,
+        Kid,
+        PrecisionRecall,
         Cost,
         AttackCost,
     ]

@@ -7,19 +7,20 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fpbench.cli import exits
+from fpbench.cli.comparing import compare, say_detectable
+from fpbench.cli.options import suite_options
+from fpbench.cli.preparing import prepare
+from fpbench.cli.scoring import score
 
 if TYPE_CHECKING:
     from fpbench.plan import Plan
     from fpbench.registry import Catalogue
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -41,54 +42,8 @@ def cli(context: click.Context, plugins: tuple[str, ...]) -> None:
     context.obj = plugins
 
 
-def _suite_options(function: F) -> F:
-    options = [
-        click.argument("suite"),
-        click.option(
-            "--set",
-            "assignments",
-            multiple=True,
-            metavar="TABLE.KEY=VALUE",
-            help="Change a value of the suite, e.g. dataset.use=image-folder; repeats.",
-        ),
-        click.option(
-            "-m",
-            "--method",
-            "methods",
-            multiple=True,
-            metavar="NAME[k=v]",
-            help="Only this method, perhaps with parameters; repeats.",
-        ),
-        click.option(
-            "-a",
-            "--attack",
-            "attacks",
-            multiple=True,
-            metavar="NAME[k=v]",
-            help="Only this attack, e.g. 'jpeg[quality=90,50]'; repeats.",
-        ),
-        click.option("-s", "--seeds", metavar="0..4", help="Training seeds, e.g. 0..4 or 0,2."),
-        click.option(
-            "--runs",
-            type=click.Path(path_type=Path, file_okay=False),
-            default=Path("runs"),
-            show_default=True,
-            help="Folder of runs and their store.",
-        ),
-        click.option("--name", help="Folder of this run in RUNS; default: the suite's name."),
-        click.option(
-            "--store",
-            type=click.Path(path_type=Path, file_okay=False),
-            help="Folder of artefacts; default: RUNS/store.",
-        ),
-    ]
-    for option in reversed(options):
-        function = option(function)
-    return function
-
-
 @cli.command()
-@_suite_options
+@suite_options
 @click.option(
     "--device",
     default="auto",
@@ -117,6 +72,7 @@ def run(
     runs: Path,
     name: str | None,
     store: Path | None,
+    weights: Path | None,
     device: str,
     threads: int | None,
     jobs: int | None,
@@ -146,6 +102,7 @@ def run(
         seeds=seeds,
         plugins=plugins,
         store=str(store or runs / "store"),
+        weights=str(weights or ""),
         device=device,
         threads=threads,
     )
@@ -215,8 +172,14 @@ def _headline(plan: Plan, folder: Path) -> list[str]:
 
 
 @cli.command()
-@_suite_options
-@click.option("--json", "as_json", is_flag=True, help="Print stages and cells as JSON.")
+@suite_options
+@click.option(
+    "--detect",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="DIFFERENCE",
+    help="Say instead what it takes to find this difference of two methods' rates, e.g. 0.02.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.pass_obj
 def plan(
     plugins: tuple[str, ...],
@@ -228,10 +191,26 @@ def plan(
     runs: Path,
     name: str | None,
     store: Path | None,
+    weights: Path | None,
+    detect: float | None,
     as_json: bool,
 ) -> None:
     """Show what `run` would do: what is stored, what is pending, what is refused and why."""
     del name
+    if detect is not None:
+        # Only the suite is asked, so neither its data nor a store need be there.
+        from fpbench.spec import read_suite
+
+        read = read_suite(
+            suite,
+            _catalogue(plugins),
+            assignments=assignments,
+            methods=methods,
+            attacks=attacks,
+            seeds=seeds,
+        )
+        say_detectable(read, detect, as_json=as_json)
+        return
     from fpbench.execute.request import Request
     from fpbench.plan.status import status_of
     from fpbench.store import Store
@@ -367,6 +346,11 @@ def show_plugins(plugins: tuple[str, ...]) -> None:
         click.echo(f"{broken.plugin:<24}{broken.distribution}  could not be loaded: {broken.error}")
     if catalogue.unavailable:
         sys.exit(exits.PLUGIN)
+
+
+cli.add_command(compare)
+cli.add_command(prepare)
+cli.add_command(score)
 
 
 @cli.group()

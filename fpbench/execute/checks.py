@@ -64,6 +64,26 @@ def check_logits(who: str, logits: object, count: int, bits: int) -> Tensor:
     return logits
 
 
+def check_alone(who: str, together: Tensor, alone: Tensor) -> None:
+    """That an image reads the same in a batch and alone, but for rounding.
+
+    With the images of one user in a batch, batch statistics carry the code.
+
+    Args:
+        who: for the message.
+        together: `(1, K)` logits of an image that was read in a batch.
+        alone: `(1, K)` its logits when it is read alone.
+
+    Raises:
+        ContractError: they differ.
+    """
+    if not torch.allclose(together.float(), alone.float(), rtol=1e-2, atol=1e-2):
+        raise ContractError(
+            f"{who}: expected the reading of an image not to depend on its batch, got another one "
+            "alone; a reader must not use batch statistics"
+        )
+
+
 def check_state(who: str, state: object) -> dict[str, Tensor]:
     """`state` as a dict of finite tensors.
 

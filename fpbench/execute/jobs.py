@@ -2,10 +2,13 @@
 
     host             train the host
     reference        features of real images
+    backbone:NAME    load a published network; its features of real images
+    host-features    the published networks' features of host images
     fit:F            train method fit F
     tune:F           choose the parameters of the attacks that are tuned against fit F
     copies:F:P/Q     attack and read copies P, P + Q, P + 2Q, … of fit F
     negatives:F      attack and read the negatives of fit F
+    secrecy:F        train a detector of fit F's fingerprints, and try it
 
 Running a job twice is free: every body first looks for its artefacts.
 """
@@ -87,21 +90,27 @@ class JobRunner:
         kind, _, rest = job.partition(":")
         try:
             session = self._session(job)
-            if kind == "host":
-                session.fit_host()
-            elif kind == "reference":
-                session.reference()
-            elif kind == "fit":
-                session.fit_method(self._plan.fits[int(rest)])
-            elif kind == "tune":
-                session.tune(self._plan.fits[int(rest)])
-            elif kind == "copies":
+            if kind == "copies":
                 return self._copies(session, rest)
-            elif kind == "negatives":
+            if kind == "negatives":
                 fit = self._plan.fits[int(rest)]
                 return self._cell_problems(fit, session.read_negatives(fit))
+            of_fit = {
+                "fit": session.fit_method,
+                "tune": session.tune,
+                "secrecy": session.secrecy,
+            }
+            if kind in of_fit:
+                of_fit[kind](self._plan.fits[int(rest)])
+            elif kind == "backbone":
+                session.backbone(rest)
             else:
-                raise AssertionError(f"no such job: {job}")
+                alone = {
+                    "host": session.fit_host,
+                    "reference": session.reference,
+                    "host-features": session.host_features,
+                }
+                alone[kind]()
         except NoSpace:
             raise
         except Exception as error:  # noqa: BLE001 - the worker turns any failure into an outcome

@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from fpbench.api import CellEvidence, Column, Outcome, Row, StoreError, digest
-from fpbench.plan import AttackPoint, Cell, Fit, Plan, issued_codes
+from fpbench.api import (
+    BackboneEvidence,
+    CellEvidence,
+    Column,
+    ContractError,
+    Outcome,
+    Row,
+    StoreError,
+    digest,
+)
+from fpbench.plan import (
+    AttackPoint,
+    Cell,
+    Fit,
+    Plan,
+    PlannedBackbone,
+    Want,
+    issued_codes,
+    uniform,
+)
 from fpbench.spec.model import component_json
 from fpbench.store import Store
 
 SCHEMA_VERSION = 1
+MOST_DRAWN = 10_000  # registered users whose codes are drawn one by one
 ISSUE = "issue"
 
 
@@ -39,25 +58,54 @@ class Measurer:
         # One copy's shard serves every image point, so the shards of a fit are kept at hand.
         self._shard = lru_cache(maxsize=512)(store.shard)
         self._columns = lru_cache(maxsize=4096)(store.columns)
+        self._real: dict[str, BackboneEvidence] = {}
 
     def missing(self, cell: Cell) -> list[str]:
-        """Keys of readings and nulls that a cell still lacks."""
-        column = self._plan.column(cell.point.image)
-        return [key for key in self._inputs(cell) if column not in self._columns(key)]
+        """Keys of artefacts that a cell still lacks."""
+        plan, point = self._plan, cell.point
+        wants = {want for want in plan.wants(cell.fit, point.model) if want.image == point.image}
+        lacking = [
+            key
+            for key, measured in self._inputs(cell)
+            for want in wants
+            if (measured or want.backbone is None) and plan.column(want) not in self._columns(key)
+        ]
+        shared = [plan.reference_key]
+        if plan.suite.secrecy.steps and point.label == "none":
+            shared.append(plan.secrecy_key(cell.fit))
+        for backbone in plan.ready:
+            shared.append(plan.backbone_key(backbone))
+            if backbone.features:
+                shared.append(plan.host_features_key(backbone))
+        return lacking + [key for key in shared if not self._store.has(key)]
 
     def measure(self, cell: Cell, environment: Mapping[str, Any]) -> None:
         """Compute all numbers of a cell and store them."""
-        evidence = self._evidence(cell)
-        rows = [
+        self.keep(cell, self.rows(cell), environment)
+
+    def rows(self, cell: Cell) -> list[dict[str, Any]]:
+        """All numbers of a cell, as plain data.
+
+        Raises:
+            ContractError: the method's readings are the same whatever it is shown.
+        """
+        evidence = self.evidence(cell)
+        _check_alive(cell, evidence)
+        return [
             {"metric": metric.name, **_plain(row)}
             for metric in self._plan.metrics
             for row in metric.measure(evidence)
         ]
+
+    def keep(
+        self, cell: Cell, rows: Sequence[Mapping[str, Any]], environment: Mapping[str, Any]
+    ) -> None:
+        """Store the numbers of a cell."""
         meta = {
-            "rows": rows,
+            "rows": list(rows),
             "environment": dict(environment),
             "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
-            "inputs": digest(self._inputs(cell)),
+            "inputs": digest([key for key, _ in self._inputs(cell)]),
             "tuned": self._tuned(cell),
         }
         self._store.put(cell.key, {}, meta)
@@ -66,13 +114,13 @@ class Measurer:
         """True when the cell's numbers are stored."""
         return self._store.has(cell.key)
 
-    def column(self, key: str, image: AttackPoint | None) -> Column:
-        """The stored tensors of an image point in a reading.
+    def column(self, key: str, want: Want) -> Column:
+        """The stored tensors of a column of a reading.
 
         Raises:
             StoreError: the reading lacks the column, or is damaged.
         """
-        column = self._plan.column(image)
+        column = self._plan.column(want)
         shard = self._columns(key).get(column)
         if shard is None:
             raise StoreError(f"store: expected column {column} of reading {key}, got none", key)
@@ -82,24 +130,39 @@ class Measurer:
 
     # -- evidence ----------------------------------------------------------------------------
 
-    def _inputs(self, cell: Cell) -> list[str]:
+    def _inputs(self, cell: Cell) -> list[tuple[str, bool]]:
+        """Readings and nulls behind a cell, and whether their images are measured too."""
         plan, fit, model = self._plan, cell.fit, cell.point.model
         subjects = range(len(plan.subjects(model)))
-        keys = [plan.reading_key(fit, subject, model) for subject in subjects]
+        keys = [(plan.reading_key(fit, subject, model), True) for subject in subjects]
         if plan.host_is_negative(model):
-            keys.append(plan.null_key(fit, "host", model))
+            keys.append((plan.null_key(fit, "host", model), False))
         if model is None:
-            keys.append(plan.null_key(fit, "real", None))
+            keys.append((plan.null_key(fit, "real", None), False))
         return keys
 
-    def _evidence(self, cell: Cell) -> CellEvidence:
+    def evidence(self, cell: Cell) -> CellEvidence:
+        """Everything stored about a cell."""
         plan, fit, point = self._plan, cell.fit, cell.point
         method = fit.method.component
+        read = Want(point.image)
         negatives = {}
         if plan.host_is_negative(point.model):
-            negatives["host"] = self.column(plan.null_key(fit, "host", point.model), point.image)
+            negatives["host"] = self.column(plan.null_key(fit, "host", point.model), read)
         if point.model is None:
-            negatives["real"] = self.column(plan.null_key(fit, "real", None), point.image)
+            negatives["real"] = self.column(plan.null_key(fit, "real", None), read)
+        seed, users = plan.suite.header.seed, plan.suite.population.copies
+        registry, calibration = None, {}
+        if not uniform(method):
+            # The first half tests, since attacked hosts show these latents; the rest calibrates.
+            halves = {s: plan.negatives(s, None) // 2 for s in ("real", "host")}
+            negatives = {s: _rows(column, slice(halves[s])) for s, column in negatives.items()}
+            calibration = {
+                s: _rows(self.column(plan.null_key(fit, s, None), Want()), slice(half, None))
+                for s, half in halves.items()
+            }
+            if users <= plan.suite.score.registered <= MOST_DRAWN:
+                registry = issued_codes(method, seed, plan.suite.score.registered)
         subjects = plan.subjects(point.model)
         readings = [plan.reading_key(fit, index, point.model) for index in range(len(subjects))]
         return CellEvidence(
@@ -107,18 +170,51 @@ class Measurer:
             keeps_sample=method.keeps_sample,
             gate=method.gate,
             level=point.level,
-            codes=issued_codes(method, plan.suite.header.seed, plan.suite.population.copies),
+            codes=issued_codes(method, seed, users),
+            registry=registry,
+            calibration=calibration,
             users=subjects,
-            copies=[self.column(key, point.image) for key in readings],
+            copies=[self._merged(cell, key) for key in readings],
             negatives=negatives,
-            clean_host=self.column(plan.null_key(fit, "host", None), None),
+            clean_host=self.column(plan.null_key(fit, "host", None), Want()),
             reference=self._store.get(plan.reference_key).arrays["features"],
             registered=plan.suite.score.registered,
             false_rate=plan.suite.score.false_rate,
             costs=self._costs(fit),
             attack_costs=[self._cost(key, point.image) for key in readings],
             attack_steps=plan.attack_steps(cell),
+            backbones=[self._backbone(backbone) for backbone in plan.backbones],
+            builds_on_host=method.builds_on_host,
+            secrecy=self._secrecy(cell),
         )
+
+    def _secrecy(self, cell: Cell) -> Column:
+        if not self._plan.suite.secrecy.steps or cell.point.label != "none":
+            return {}
+        return self._store.get(self._plan.secrecy_key(cell.fit)).arrays
+
+    def _merged(self, cell: Cell, key: str) -> Column:
+        """All that is stored of a reading's images at a cell's image point."""
+        wants = self._plan.wants(cell.fit, cell.point.model)
+        columns = [self.column(key, want) for want in wants if want.image == cell.point.image]
+        return {name: array for column in columns for name, array in column.items()}
+
+    def _backbone(self, backbone: PlannedBackbone) -> BackboneEvidence:
+        plan, store = self._plan, self._store
+        about = BackboneEvidence(
+            backbone.name,
+            backbone.features,
+            backbone.published,
+            backbone.digest,
+            backbone.reason,
+        )
+        if backbone.reason or not backbone.features:
+            return about
+        if backbone.name not in self._real:
+            host = store.get(plan.host_features_key(backbone)).arrays["features"]
+            real = store.get(plan.backbone_key(backbone)).arrays
+            self._real[backbone.name] = replace(about, real=real, host=host)
+        return self._real[backbone.name]
 
     def _tuned(self, cell: Cell) -> dict[str, Any]:
         """The parameters that an attack was given because they served best; empty if fixed."""
@@ -131,7 +227,7 @@ class Measurer:
         return {name: params[name] for name in model.attack.options.tune}
 
     def _cost(self, reading: str, image: AttackPoint | None) -> dict[str, float]:
-        shard = self._columns(reading)[self._plan.column(image)]
+        shard = self._columns(reading)[self._plan.column(Want(image))]
         cost: dict[str, float] = self._shard(reading, shard).meta["cost"]
         return cost
 
@@ -150,6 +246,24 @@ class Measurer:
             "extract_s_per_image": self._cost(real, None)["extract_s_per_image"],
             **{k: v for k, v in own.items() if k.startswith("peak_")},
         }
+
+
+def _rows(column: Column, part: slice) -> Column:
+    """Some of the images of a column of readings."""
+    return {"logits": column["logits"][part]}
+
+
+def _check_alive(cell: Cell, evidence: CellEvidence) -> None:
+    """Refuse readings that are the same for every untouched image, whoever made it."""
+    if evidence.level != "none" or len(evidence.copies) < 2:
+        return
+    logits = np.concatenate([column["logits"] for column in evidence.copies])
+    if len(logits) > 1 and (logits == logits[0]).all():
+        raise ContractError(
+            f"method {cell.fit.method.label}: expected readings that depend on the image, got the "
+            f"same logits for all {len(logits)} images of {len(evidence.copies)} copies; the "
+            "extractor is constant"
+        )
 
 
 # -- records -----------------------------------------------------------------------------------

@@ -26,12 +26,12 @@ from fpbench.api import (
     PostHocMethod,
     Surface,
 )
-from fpbench.execute.checks import check_generator, check_images, check_logits
+from fpbench.execute.checks import check_alone, check_generator, check_images, check_logits
 from fpbench.execute.context import StageContext
 from fpbench.execute.images import SplitStream
 from fpbench.nn.generator import PostStep
 from fpbench.nn.image_quality import psnr, ssim
-from fpbench.plan import AttackPoint, Fit
+from fpbench.plan import AttackPoint, Fit, PlannedBackbone, Want
 from fpbench.plan.plan import CHUNK
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class GeneratorReader:
         self._others = others
         self._failures: Failures = {}
 
-    def run(self, pending: Mapping[AttackPoint | None, list[AttackPoint | None]]) -> Failures:
+    def run(self, pending: Mapping[AttackPoint | None, list[Want]]) -> Failures:
         """Execute; returns what failed, by point."""
         if None in pending:
             try:
@@ -84,7 +84,7 @@ class GeneratorReader:
             except NoSpace:
                 raise
             except Exception as error:  # noqa: BLE001 - a plugin may fail in any way
-                self._failures |= {(None, image): error for image in pending[None]}
+                self._failures |= {(None, want.image): error for want in pending[None]}
         by_attack: dict[str, list[AttackPoint]] = {}
         for model in pending:
             if model is not None:
@@ -96,7 +96,7 @@ class GeneratorReader:
     def _attack(
         self,
         models: Sequence[AttackPoint],
-        pending: Mapping[AttackPoint | None, list[AttackPoint | None]],
+        pending: Mapping[AttackPoint | None, list[Want]],
     ) -> None:
         left = list(models)
         try:
@@ -151,7 +151,7 @@ class GeneratorReader:
         self,
         model: AttackPoint | None,
         generator: Generator,
-        images: list[AttackPoint | None],
+        wants: list[Want],
         attack_s: float = 0.0,
     ) -> None:
         session = self._session
@@ -159,7 +159,7 @@ class GeneratorReader:
         # Negatives only need to be read; what an attack does to images is measured on copies.
         copy = self._origin[0] == "copy"
         reader = ImageReader(
-            session, self._fit, self._origin, images, features=copy or model is None, measured=copy
+            session, self._fit, self._origin, wants, features=copy or model is None, measured=copy
         )
         size = session.suite.dataset.info().size
         who = f"{self._fit.method.label}: sample"
@@ -180,14 +180,14 @@ class GeneratorReader:
         self,
         model: AttackPoint,
         forged: Tensor,
-        images: list[AttackPoint | None],
+        wants: list[Want],
         attack_s: float,
     ) -> None:
         session = self._session
         count, size = len(self._latents(model)), session.suite.dataset.info().size
         check_images(f"attack {model.attack.label}", forged, count, size)
         clean = session.carriers(self._origin[1], count)
-        reader = ImageReader(session, self._fit, self._origin, images, measured=True)
+        reader = ImageReader(session, self._fit, self._origin, wants, measured=True)
         for chunk in chunks(count):
             part = torch.from_numpy(chunk)
             reader.read(forged[part], chunk, beside=("damage", clean[part]))
@@ -255,14 +255,23 @@ class GeneratorReader:
 
 
 class ImageReader:
-    """Streams chunks of images through image attacks, extractor and image measures."""
+    """Streams chunks of images through image attacks, extractor and image measures.
+
+    Args:
+        session: what the stages share.
+        fit: the trained method.
+        origin: what the draws of attacks derive from.
+        wants: the columns to fill.
+        features: keep the proxy's features of the images.
+        measured: measure what image attacks do to the images.
+    """
 
     def __init__(
         self,
         session: Session,
         fit: Fit,
         origin: tuple[Any, ...],
-        points: Sequence[AttackPoint | None],
+        wants: Sequence[Want],
         *,
         features: bool = False,
         measured: bool = False,
@@ -270,8 +279,13 @@ class ImageReader:
         self._session = session
         self._fit = fit
         self._origin = origin
-        self._points = list(points)
-        self._parts: dict[AttackPoint | None, dict[str, list[Tensor]]] = {p: {} for p in points}
+        self._points = list(dict.fromkeys(want.image for want in wants))
+        self._read = {want.image for want in wants if want.backbone is None}
+        self._backbones: dict[AttackPoint | None, list[PlannedBackbone]] = {}
+        for want in wants:
+            if want.backbone is not None:
+                self._backbones.setdefault(want.image, []).append(want.backbone)
+        self._parts: dict[Want, dict[str, list[Tensor]]] = {}
         self._with_features = features
         self._with_measures = measured
         self._extract_ctx = session.context("extract")
@@ -282,7 +296,13 @@ class ImageReader:
     def read(
         self, images: Tensor, indices: np.ndarray, beside: tuple[str, Tensor] | None = None
     ) -> None:
-        """Attack, extract and measure one chunk."""
+        """Attack, extract and measure one chunk.
+
+        Args:
+            images: (N, 3, H, W) uint8.
+            indices: (N,) their numbers.
+            beside: "host" or "damage" with the images that these are compared with.
+        """
         attacked: dict[AttackPoint | None, Tensor] = {}
         for point in self._points:
             if point in self.failures:
@@ -291,28 +311,47 @@ class ImageReader:
                 attacked[point] = self._attack(point, images, indices)
             except Exception as error:  # noqa: BLE001 - a plugin may fail in any way
                 self.failures[point] = error
-        if not attacked:
-            return
-        logits = self._extract(torch.cat(list(attacked.values())))
-        for row, (point, changed) in enumerate(attacked.items()):
-            self._keep(point, "logits", logits[row * len(images) : (row + 1) * len(images)])
-            if point is not None and self._with_measures:
-                self._keep(point, "damage_psnr", psnr(images, changed))
-                self._keep(point, "damage_ssim", ssim(images, changed))
-        if None in attacked:
-            self._measure(images, beside)
+        read = [point for point in attacked if point in self._read]
+        if read:
+            logits = self._extract(torch.cat([attacked[point] for point in read]))
+            for row, point in enumerate(read):
+                self._keep(Want(point), "logits", logits[row * len(images) :][: len(images)])
+        for point, changed in attacked.items():
+            if point is None:
+                self._measure(images, beside)
+            elif self._with_measures:
+                self._compare(point, ("damage", images), changed)
 
     def _measure(self, images: Tensor, beside: tuple[str, Tensor] | None) -> None:
-        if self._with_features:
-            self._keep(None, "features", self._session.features(images))
-        if beside is None:
-            return
+        """What is measured of images whose pixels are not attacked."""
+        networks: list[tuple[Want, str, Any]] = []
+        if self._with_features and None in self._read:
+            networks.append((Want(), "features", self._session.features))
+        networks += [
+            (Want(None, backbone), f"{backbone.name}_features", self._session.measurer(backbone))
+            for backbone in self._backbones.get(None, [])
+            if backbone.features
+        ]
+        for want, name, network in networks:
+            self._keep(want, name, network(images))
+            if beside is not None and beside[0] == "damage":
+                # The same latents before the attack: distances are compared at equal images.
+                self._keep(want, f"own_{name}", network(beside[1]))
+        if beside is not None:
+            self._compare(None, beside, images)
+
+    def _compare(
+        self, point: AttackPoint | None, beside: tuple[str, Tensor], images: Tensor
+    ) -> None:
+        """Likeness of each image to the one it stands beside."""
         kind, other = beside
-        self._keep(None, f"{kind}_psnr", psnr(other, images))
-        self._keep(None, f"{kind}_ssim", ssim(other, images))
-        if kind == "damage" and self._with_features:
-            # The same latents before the attack: distances are compared at equal images.
-            self._keep(None, "own_features", self._session.features(other))
+        if point in self._read:
+            self._keep(Want(point), f"{kind}_psnr", psnr(other, images))
+            self._keep(Want(point), f"{kind}_ssim", ssim(other, images))
+        for backbone in self._backbones.get(point, []):
+            if not backbone.features:
+                distance = self._session.measurer(backbone)(other, images)
+                self._keep(Want(point, backbone), f"{kind}_{backbone.name}", distance)
 
     def show(self, shared: Tensor, *, attacked: bool) -> None:
         """Keep the images of the latents that all copies share: for sheets, and code against code.
@@ -323,20 +362,21 @@ class ImageReader:
         """
         # Numbers behind those of every measured image, so that the draws are other ones.
         indices = np.arange(len(shared)) + _SHARED_FROM
-        for point in self.columns():
-            if point is None or attacked:
-                self._keep(point, "shared", self._attack(point, shared, indices).contiguous())
+        for want in self.columns():
+            point = want.image
+            if want.backbone is None and (point is None or attacked):
+                self._keep(want, "shared", self._attack(point, shared, indices).contiguous())
 
-    def columns(self) -> list[AttackPoint | None]:
-        """The points that were read without failure."""
-        return [p for p in self._points if p not in self.failures and self._parts[p]]
+    def columns(self) -> list[Want]:
+        """The columns that were filled without failure."""
+        return [want for want in self._parts if want.image not in self.failures]
 
-    def arrays(self, name: Callable[[AttackPoint | None], str]) -> Arrays:
+    def arrays(self, name: Callable[[Want], str]) -> Arrays:
         """All kept tensors as `column/name`."""
         return {
-            f"{name(point)}/{key}": torch.cat(parts).cpu().numpy()
-            for point in self.columns()
-            for key, parts in self._parts[point].items()
+            f"{name(want)}/{key}": torch.cat(parts).cpu().numpy()
+            for want in self.columns()
+            for key, parts in self._parts[want].items()
         }
 
     def _attack(self, point: AttackPoint | None, images: Tensor, indices: np.ndarray) -> Tensor:
@@ -357,26 +397,29 @@ class ImageReader:
         return changed
 
     def _extract(self, images: Tensor) -> Tensor:
-        method, session = self._fit.method.component, self._session
         started = time.monotonic()
-        parts = []
-        with torch.no_grad():
-            for chunk in chunks(len(images), 4 * CHUNK):
-                part = images[torch.from_numpy(chunk)]
-                logits = method.extract(
-                    session.state(self._fit.key),
-                    session.host,
-                    Evidence(part),
-                    self._extract_ctx,
-                )
-                who = f"{self._fit.method.label}: extract"
-                parts.append(check_logits(who, logits, len(part), method.bits).float())
+        parts = [
+            self._logits(images[torch.from_numpy(chunk)])
+            for chunk in chunks(len(images), 4 * CHUNK)
+        ]
         self.extract_s += time.monotonic() - started
+        if not self.extracted:
+            alone = self._logits(images[:1])
+            check_alone(f"{self._fit.method.label}: extract", parts[0][:1], alone)
         self.extracted += len(images)
         return torch.cat(parts)
 
-    def _keep(self, point: AttackPoint | None, name: str, values: Tensor) -> None:
-        self._parts[point].setdefault(name, []).append(values.detach())
+    def _logits(self, images: Tensor) -> Tensor:
+        method, session = self._fit.method.component, self._session
+        with torch.no_grad():
+            logits = method.extract(
+                session.state(self._fit.key), session.host, Evidence(images), self._extract_ctx
+            )
+        who = f"{self._fit.method.label}: extract"
+        return check_logits(who, logits, len(images), method.bits).float()
+
+    def _keep(self, want: Want, name: str, values: Tensor) -> None:
+        self._parts.setdefault(want, {}).setdefault(name, []).append(values.detach())
 
 
 def attack_root(point: AttackPoint) -> tuple[Any, ...]:

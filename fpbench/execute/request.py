@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
-from fpbench.plan import Plan, make_plan
+from fpbench.plan import Plan, make_plan, plan_backbones
 from fpbench.registry import Catalogue, load
 from fpbench.spec import read_suite
 
@@ -26,6 +27,8 @@ class Request:
         device: torch device name, or "auto".
         threads: CPU threads; None = all cores.
         jobs: jobs that run at the same time and share the threads.
+        weights: folder of backbone weights brought by hand; empty = only the libraries' own.
+        broken: name -> reason of backbones that were found not to work.
     """
 
     suite: str
@@ -38,6 +41,8 @@ class Request:
     device: str = "auto"
     threads: int | None = None
     jobs: int = 1
+    weights: str = ""
+    broken: dict[str, str] = field(default_factory=dict)
 
     def plan(self) -> tuple[Plan, Catalogue]:
         """Load the plugins, read the suite, key its stages.
@@ -46,6 +51,7 @@ class Request:
             PluginError: a plugin breaks its contract.
             SpecError: the suite is wrong.
             MissingResource: the data set is not there.
+            StageError: weights are not what they should be.
         """
         catalogue = load(self.plugins)
         suite = read_suite(
@@ -56,7 +62,9 @@ class Request:
             attacks=self.attacks,
             seeds=self.seeds,
         )
-        return make_plan(suite, catalogue.metrics()), catalogue
+        folder = Path(self.weights) if self.weights else None
+        backbones = plan_backbones(suite.backbones, folder, self.broken)
+        return make_plan(suite, catalogue.metrics(), backbones), catalogue
 
     def to_json(self) -> str:
         """As text for a worker."""

@@ -10,7 +10,7 @@ import queue
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -148,6 +148,9 @@ class Run:
         wanted = [c for c in self._plan.cells if c.refusal is None and not self._store.has(c.key)]
         if not wanted:
             return
+        self._try_backbones()
+        # A network that does not work gives the cells other keys.
+        wanted = [c for c in self._plan.cells if c.refusal is None and not self._store.has(c.key)]
         fits = list(dict.fromkeys(cell.fit for cell in wanted))
         measurer = Measurer(self._plan, self._store)
         unread = [f for f in fits if any(c.fit is f and self._lacks(c, measurer) for c in wanted)]
@@ -155,6 +158,24 @@ class Run:
             self._run_jobs(self._jobs(unread))
         for fit in fits:
             self._measure(fit, [cell for cell in wanted if cell.fit is fit])
+
+    def _try_backbones(self) -> None:
+        """Load every published network once; what fails is as unavailable as what is missing."""
+        jobs: dict[str, list[str]] = {
+            f"backbone:{backbone.name}": []
+            for backbone in self._plan.ready
+            if not self._store.has(self._plan.backbone_key(backbone))
+        }
+        if not jobs:
+            return
+        self._run_jobs(jobs)
+        reasons = {
+            job.partition(":")[2]: self._failed.pop(job).reason
+            for job in jobs.keys() & self._failed
+        }
+        if reasons:
+            self._request = replace(self._request, broken=self._request.broken | reasons)
+            self._plan, _ = self._request.plan()
 
     def _jobs(self, fits: list[Fit]) -> dict[str, list[str]]:
         """Job -> the jobs it waits for."""
@@ -164,6 +185,8 @@ class Run:
             jobs["host"] = []
         if not store.has(plan.reference_key):
             jobs["reference"] = []
+        if not all(store.has(plan.host_features_key(b)) for b in plan.ready if b.features):
+            jobs["host-features"] = [job for job in ("host",) if job in jobs]
         # Trainings are the longest jobs: they come first, and readings fill the slots behind them.
         jobs |= {
             f"fit:{fit.index}": [job for job in ("host",) if job in jobs]
@@ -184,6 +207,8 @@ class Run:
             for part in range(parts):
                 jobs[f"copies:{fit.index}:{part}/{parts}"] = before
             jobs[f"negatives:{fit.index}"] = before
+            if plan.suite.secrecy.steps and not store.has(plan.secrecy_key(fit)):
+                jobs[f"secrecy:{fit.index}"] = before
         return jobs
 
     def _run_jobs(self, jobs: Mapping[str, list[str]]) -> None:
@@ -289,7 +314,7 @@ class Run:
 
     def _lacks(self, cell: Cell, measurer: Measurer) -> bool:
         try:
-            return bool(measurer.missing(cell)) or not self._store.has(self._plan.reference_key)
+            return bool(measurer.missing(cell))
         except StoreError as error:
             self._fail(problem_of(cell.key, cell_label(cell), error))
             return True
@@ -324,12 +349,18 @@ class Run:
             return f"train host {self._plan.suite.host.name}"
         if kind == "reference":
             return "read reference images"
+        if kind == "backbone":
+            return f"load backbone {rest}"
+        if kind == "host-features":
+            return "read host images with the backbones"
         index, _, share = rest.partition(":")
         name = fit_label(self._plan.fits[int(index)])
         if kind == "fit":
             return f"train {name}"
         if kind == "tune":
             return f"tune attacks on {name}"
+        if kind == "secrecy":
+            return f"look for the fingerprint of {name}"
         if kind == "negatives":
             return f"read {name}: negatives"
         part, _, parts = share.partition("/")
@@ -372,7 +403,8 @@ class Run:
             return None
         for job, problem in self._failed.items():
             kind, _, rest = job.partition(":")
-            if kind in ("host", "reference") or rest.partition(":")[0] == str(cell.fit.index):
+            everyone = kind in ("host", "reference", "host-features")
+            if everyone or rest.partition(":")[0] == str(cell.fit.index):
                 if problem.outcome is Outcome.UNAVAILABLE:
                     return problem.outcome, problem.reason
                 return Outcome.BLOCKED, f"blocked by “{self._label(job)}”: {problem.reason}"
@@ -383,6 +415,10 @@ class Run:
         target = self._folder / "suite.json"
         if not target.is_file() or target.read_text(encoding="utf-8") != text:
             write_text(target, text)
+        # What made the run, for whoever scores it again; nobody is told to load code or to look for
+        # artefacts elsewhere by a file.
+        portable = replace(self._request, plugins=(), store="", weights="", broken={})
+        write_text(self._folder / "request.json", portable.to_json() + "\n")
         measurer = Measurer(self._plan, self._store)
         write_samples(self._plan, measurer, self._folder / "samples")
         log = RecordLog(self._folder / "records.jsonl")

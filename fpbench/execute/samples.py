@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fpbench.api import StoreError, digest
 from fpbench.execute.measure import Measurer
-from fpbench.plan import Fit, Plan
+from fpbench.plan import Fit, Plan, Want
 from fpbench.store.objects import write_text
 
 _CODES = 4  # copies whose images of the same latents are shown one below the other
@@ -48,10 +48,10 @@ def write_samples(plan: Plan, measurer: Measurer, folder: Path) -> None:
 def _method(
     plan: Plan, measurer: Measurer, fit: Fit, folder: Path, index: dict[str, Any]
 ) -> dict[str, Any]:
-    host = measurer.column(plan.null_key(fit, "host", None), None)["shared"]
+    host = measurer.column(plan.null_key(fit, "host", None), Want())["shared"]
     index.setdefault("host", _save(folder, "host", _strip(host)))
     users = range(min(_CODES, plan.suite.population.copies))
-    copies = [measurer.column(plan.reading_key(fit, u, None), None)["shared"] for u in users]
+    copies = [measurer.column(plan.reading_key(fit, u, None), Want())["shared"] for u in users]
     name = fit.method.label
     found: dict[str, Any] = {
         "codes": [
@@ -66,7 +66,7 @@ def _method(
     for cell in plan.cells:
         if cell.fit is fit and cell.point.label != "none" and measurer.measured(cell):
             point = cell.point
-            column = measurer.column(plan.reading_key(fit, 0, point.model), point.image)
+            column = measurer.column(plan.reading_key(fit, 0, point.model), Want(point.image))
             if "shared" in column:
                 file = _save(folder, f"{name}-{point.label}", _strip(column["shared"]))
                 found["points"][point.label] = file

@@ -19,6 +19,7 @@ from fpbench.api import (
     Attack,
     Generator,
     NoSpace,
+    StageError,
     TrainedHost,
     derive_seed,
     digest,
@@ -31,8 +32,8 @@ from fpbench.execute.interrupt import Interrupt
 from fpbench.execute.measure import issue_key
 from fpbench.execute.readings import Failures, GeneratorReader, ImageReader, chunks
 from fpbench.execute.tuning import tune
-from fpbench.nn.features import RandomFeatures
-from fpbench.plan import AttackPoint, Fit, Plan, issued_codes
+from fpbench.nn.features import ToyFeatures
+from fpbench.plan import AttackPoint, Fit, Plan, PlannedBackbone, Want, issued_codes
 from fpbench.store import Store
 
 
@@ -63,6 +64,7 @@ class Session:
         self._interrupt = interrupt or Interrupt()
         self._states: dict[str, dict[str, Tensor]] = {}
         self._codes: dict[int, np.ndarray] = {}
+        self._measurers: dict[str, Any] = {}
 
     # -- trainings ---------------------------------------------------------------------------
 
@@ -105,9 +107,21 @@ class Session:
         return TrainedHost(component, state, component.assemble(state, self.context("assemble")))
 
     @cached_property
-    def features(self) -> RandomFeatures:
-        """The network behind the Fréchet distances."""
-        return RandomFeatures().to(self.device)
+    def features(self) -> ToyFeatures:
+        """The network behind the proxy distance."""
+        return ToyFeatures().to(self.device)
+
+    def measurer(self, backbone: PlannedBackbone) -> Any:
+        """A published network: features of images, or distances of pairs."""
+        if backbone.name not in self._measurers:
+            from fpbench.backbones import load
+
+            assert backbone.path is not None  # only what is there is asked for
+            spec = backbone.spec
+            self._measurers[backbone.name] = load(
+                spec.use, backbone.path, self.device, spec.layer, spec.precision
+            )
+        return self._measurers[backbone.name]
 
     def codes(self, fit: Fit) -> np.ndarray:
         """(U, K) bool issued codes; behind them those of copies that attacks are tuned on."""
@@ -154,9 +168,44 @@ class Session:
         key = self.plan.reference_key
         if self.store.has(key):
             return
+        self.store.put(key, {"features": self._of_real(self.features)}, {})
+
+    def backbone(self, name: str) -> None:
+        """Load a published network and try it on the real images, once for each data set."""
+        from fpbench.backbones.distances import reference_arrays
+
+        backbone = next(b for b in self.plan.ready if b.name == name)
+        key = self.plan.backbone_key(backbone)
+        if self.store.has(key):
+            return
+        network = self.measurer(backbone)
+        if backbone.features:
+            self.store.put(key, reference_arrays(self._of_real(network)), {})
+            return
         stream = SplitStream(self.suite.dataset, "reference", self.device)
-        parts = [self.features(stream.read(c)).cpu().numpy() for c in chunks(len(stream))]
-        self.store.put(key, {"features": np.concatenate(parts)}, {})
+        pair = stream.read(np.arange(2))
+        distance = network(pair[:1], pair[1:]).cpu().numpy()
+        if not np.isfinite(distance).all():
+            raise StageError(f"backbone {name}: expected a finite distance, got {distance}")
+        self.store.put(key, {"distance": distance}, {})
+
+    def host_features(self) -> None:
+        """Features of host images in every published network, once for each host."""
+        for backbone in self.plan.ready:
+            key = self.plan.host_features_key(backbone)
+            if not backbone.features or self.store.has(key):
+                continue
+            network, host, parts = self.measurer(backbone), self.host.generator, []
+            seeds = self._host_seeds(self.suite.negatives.host)
+            for chunk in chunks(len(seeds)):
+                images = host.sample(host.prior([seeds[i] for i in chunk]))
+                parts.append(network(images).cpu().numpy())
+            self.store.put(key, {"features": np.concatenate(parts)}, {})
+
+    def _of_real(self, network: Callable[[Tensor], Tensor]) -> np.ndarray:
+        stream = SplitStream(self.suite.dataset, "reference", self.device)
+        parts = [network(stream.read(chunk)).cpu().numpy() for chunk in chunks(len(stream))]
+        return np.concatenate(parts)
 
     # -- one copy ----------------------------------------------------------------------------
 
@@ -210,14 +259,14 @@ class Session:
         plan = self.plan
         failures: Failures = {}
         real = plan.null_key(fit, "real", None)
-        if columns := self._pending(fit, {None: real}):
+        if columns := self._pending(fit, {None: real}, measured=False):
             failures |= self._read_real(fit, real, columns[None])
         keys = {
             model: plan.null_key(fit, "host", model)
             for model in plan.open_points(fit)
             if plan.host_is_negative(model)
         }
-        if pending := self._pending(fit, keys):
+        if pending := self._pending(fit, keys, measured=False):
             reader = GeneratorReader(
                 self,
                 fit,
@@ -229,15 +278,32 @@ class Session:
             failures |= reader.run(pending)
         return failures
 
+    def secrecy(self, fit: Fit) -> None:
+        """Try to tell copies from the host."""
+        from fpbench.execute.secrecy import measure_secrecy
+
+        measure_secrecy(self, fit)
+
+    def secrecy_images(self, fit: Fit, user: int | None, count: int) -> Tensor:
+        """(count, 3, H, W) images of a copy, or of the host, that nothing else is measured on."""
+        generator = self.host.generator if user is None else self._issue(fit, user)
+        who = "host" if user is None else user
+        seeds = self.latent_seeds(f"secrecy {who}", count)
+        parts = [generator.sample(generator.prior([seeds[i] for i in c])) for c in chunks(count)]
+        return torch.cat(parts)
+
     def _pending(
-        self, fit: Fit, keys: Mapping[AttackPoint | None, str]
-    ) -> dict[AttackPoint | None, list[AttackPoint | None]]:
-        """Model point -> the image points that its reading still lacks, where there are any."""
+        self, fit: Fit, keys: Mapping[AttackPoint | None, str], *, measured: bool = True
+    ) -> dict[AttackPoint | None, list[Want]]:
+        """Model point -> the columns that its reading still lacks, where there are any.
+
+        Of negatives that are only read, not measured, no backbone is asked.
+        """
         pending = {}
         for model, key in keys.items():
             there = self.store.columns(key)
-            images = self.plan.open_points(fit).get(model, [])
-            columns = [image for image in images if self.plan.column(image) not in there]
+            wants = [w for w in self.plan.wants(fit, model) if measured or w.backbone is None]
+            columns = [want for want in wants if self.plan.column(want) not in there]
             if columns:
                 pending[model] = columns
         return pending
@@ -270,7 +336,7 @@ class Session:
             for i in range(count)
         ]
 
-    def _read_real(self, fit: Fit, key: str, columns: list[AttackPoint | None]) -> Failures:
+    def _read_real(self, fit: Fit, key: str, columns: list[Want]) -> Failures:
         count = self.plan.negatives("real", None)
         stream = SplitStream(self.suite.dataset, "test", self.device, count=count)
         reader = ImageReader(self, fit, ("real",), columns)
@@ -288,7 +354,7 @@ class Session:
 
     def store_columns(self, key: str, reader: ImageReader, attack_s: float = 0.0) -> None:
         """Commit what a reader has read as one shard."""
-        names = [self.plan.column(point) for point in reader.columns()]
+        names = [self.plan.column(want) for want in reader.columns()]
         if not names:
             return
         arrays = reader.arrays(self.plan.column)

@@ -75,8 +75,14 @@ class Worker:
 
     def _alive(self) -> subprocess.Popen[str]:
         if self._process is None or self._process.poll() is not None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "fpbench.execute.worker"],
+            # Ctrl-C reaches the whole group. Until the worker can save, which takes the seconds of
+            # its imports, only this end hears it, and asks later.
+            start = (
+                "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN);"
+                "from fpbench.execute.worker import main; main()"
+            )
+            self._process = subprocess.Popen(  # noqa: S603 - a text of ours
+                [sys.executable, "-c", start],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -118,7 +124,3 @@ def main() -> None:
 def _send(pipe: IO[str], message: dict[str, Any]) -> None:
     pipe.write(json.dumps(message) + "\n")
     pipe.flush()
-
-
-if __name__ == "__main__":
-    main()

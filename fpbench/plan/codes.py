@@ -58,6 +58,11 @@ def issued_codes(method: Method[Any], suite_seed: int, users: int) -> Codes:
     return np.stack(issued)
 
 
+def uniform(method: Method[Any]) -> bool:
+    """Whether a method's codes are uniform: all are, unless it draws its own."""
+    return type(method).draw_codes is Method.draw_codes
+
+
 def _candidates(method: Method[Any], suite_seed: int, user: int) -> Any:
     import numpy as np
 

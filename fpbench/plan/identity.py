@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import sys
 from functools import cache
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,13 @@ def source_digest(module: str) -> str:
         file = getattr(sys.modules.get(module), "__file__", None) or (spec.origin if spec else None)
         files, base = ([Path(file)], Path(file).parent) if file else ([], Path())
     return tree_digest(files, base)
+
+
+@cache
+def proxy_digest() -> str:
+    """SHA-256 of the weights of the feature network that comes with fpbench."""
+    file = resources.files("fpbench.nn") / "toy_features.safetensors"
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def tree_digest(files: list[Path], base: Path) -> str:

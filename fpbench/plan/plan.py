@@ -2,8 +2,8 @@
 
     host ─┬─ fit (method, training seed) ─┬─ reading (copy, model point; image points as columns)
           │                               └─ null (negative source, model point; same columns)
-          └─ reference (features of real images)
-    measure (cell) ← its readings, nulls, reference
+          └─ reference (features of real images), the same of each backbone, of real and host images
+    measure (cell) ← its readings, nulls, references
 
 A *cell* is one method × training seed × point. The points are a star: every model or pipeline
 point with untouched images, every image point with untouched copies, and the crosses that the
@@ -31,7 +31,8 @@ from fpbench.api import (
     digest,
 )
 from fpbench.api.numerics import NUMERICS_EPOCH
-from fpbench.plan.identity import identity
+from fpbench.plan.backbones import PlannedBackbone
+from fpbench.plan.identity import identity, proxy_digest
 from fpbench.spec import Suite, SuiteAttack, SuiteMethod
 
 KEY_VERSION = 1
@@ -129,16 +130,78 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Want:
+    """A column of a reading: what is asked of the images at one image point.
+
+    Attributes:
+        image: the attack on the images, None = untouched.
+        backbone: the network that measures them; None = the extractor and what is always measured.
+    """
+
+    image: AttackPoint | None = None
+    backbone: PlannedBackbone | None = None
+
+
+@dataclass(frozen=True)
 class Plan:
     """All stages of a suite, keyed."""
 
     suite: Suite
     metrics: tuple[Metric[Any], ...]
+    backbones: tuple[PlannedBackbone, ...]
+    data: dict[str, Any]
     host_key: str
     reference_key: str
     fits: tuple[Fit, ...]
     points: tuple[Point, ...]
     cells: tuple[Cell, ...]
+
+    @property
+    def ready(self) -> tuple[PlannedBackbone, ...]:
+        """The backbones that can be used."""
+        return tuple(backbone for backbone in self.backbones if not backbone.reason)
+
+    def backbone_key(self, backbone: PlannedBackbone) -> str:
+        """Key of a network's features of real images, with what is derived from them."""
+        return digest({**_reference_part(self.data), "backbone": backbone.key_part})
+
+    def host_features_key(self, backbone: PlannedBackbone) -> str:
+        """Key of a network's features of host images."""
+        return digest(
+            {
+                "kind": "host-features",
+                "real": self.backbone_key(backbone),
+                "host": self.host_key,
+                "images": self.suite.negatives.host,
+                "per_copy": self.suite.population.images,
+                "seed": self.suite.header.seed,
+            }
+        )
+
+    def secrecy_key(self, fit: Fit) -> str:
+        """Key of the secrecy detector's scores."""
+        part = {
+            "version": KEY_VERSION,
+            "kind": "secrecy",
+            "numerics": NUMERICS,
+            "fit": fit.key,
+            "copies": self.suite.population.copies,
+            "seed": self.suite.header.seed,
+        }
+        return digest(part | self.suite.secrecy.model_dump(mode="json"))
+
+    def wants(self, fit: Fit, model: AttackPoint | None) -> list[Want]:
+        """What is asked of the images of a copy, a coalition or a forger at a model point."""
+        images = self.open_points(fit).get(model, [])
+        found = [Want(image) for image in images]
+        # An untouched copy is compared with the host, where the host shows the same picture.
+        pairs = [i for i in images if i or model or fit.method.component.keeps_sample]
+        for backbone in self.ready:
+            if not backbone.features:
+                found += [Want(image, backbone) for image in pairs]
+            elif None in images and (model is None or model.kind != "forgery"):
+                found.append(Want(None, backbone))
+        return found
 
     def copies(self, point: AttackPoint | None) -> int:
         """How many copies a model point is run on."""
@@ -221,9 +284,12 @@ class Plan:
             return 0
         return model.attack.component.steps(_setting(self.suite, cell.fit, model))
 
-    def column(self, image: AttackPoint | None) -> str:
-        """Key of an image point's column in readings and nulls."""
-        return _column_key(image)
+    def column(self, want: Want) -> str:
+        """Key of a column in readings and nulls."""
+        part: dict[str, Any] = {"column": want.image.key_part if want.image is not None else None}
+        if want.backbone is not None:
+            part["backbone"] = want.backbone.key_part
+        return digest(part)[:32]
 
     def stages(self, fit: Fit) -> Iterator[tuple[str, str]]:
         """(kind, key) of every reading and null of a fit."""
@@ -262,6 +328,7 @@ class Plan:
                     "clean_images": model.attack.options.clean_images if model is not None else 0,
                     **self._held_out(model),
                     "chunk": CHUNK,
+                    "proxy": proxy_digest(),
                     "numerics": NUMERICS,
                     "seed": self.suite.header.seed,
                 }
@@ -270,8 +337,17 @@ class Plan:
         return known
 
 
-def make_plan(suite: Suite, metrics: tuple[Metric[Any], ...]) -> Plan:
+def make_plan(
+    suite: Suite,
+    metrics: tuple[Metric[Any], ...],
+    backbones: tuple[PlannedBackbone, ...] = (),
+) -> Plan:
     """Key every stage of a suite.
+
+    Args:
+        suite: what is asked.
+        metrics: what is measured.
+        backbones: the suite's, with their weights.
 
     Raises:
         SpecError: the data set has too few images for what the suite asks.
@@ -279,9 +355,7 @@ def make_plan(suite: Suite, metrics: tuple[Metric[Any], ...]) -> Plan:
     data = _data_identity(suite)
     common = {"version": KEY_VERSION, "numerics": NUMERICS, "seed": suite.header.seed}
     host_key = digest({**common, "kind": "host", "host": identity(suite.host), "data": data})
-    reference_key = digest(
-        {"version": KEY_VERSION, "numerics": NUMERICS, "kind": "reference", "data": data}
-    )
+    reference_key = digest({**_reference_part(data), "proxy": proxy_digest()})
     fits = [
         Fit(
             index,
@@ -310,8 +384,11 @@ def make_plan(suite: Suite, metrics: tuple[Metric[Any], ...]) -> Plan:
             "metrics": [identity(metric) for metric in metrics],
             "population": suite.population.model_dump(mode="json"),
             "negatives": suite.negatives.model_dump(mode="json"),
+            "secrecy": suite.secrecy.model_dump(mode="json"),
             "score": suite.score.model_dump(mode="json"),
             "reference": reference_key,
+            # Weights that were brought since give numbers that the stored cells lack.
+            "backbones": [backbone.key_part for backbone in backbones],
         }
     )
     point_keys = [(_point_key(point), point) for point in points]
@@ -325,7 +402,13 @@ def make_plan(suite: Suite, metrics: tuple[Metric[Any], ...]) -> Plan:
         for fit in fits
         for key, point in point_keys
     ]
-    return Plan(suite, metrics, host_key, reference_key, tuple(fits), points, tuple(cells))
+    return Plan(
+        suite, metrics, backbones, data, host_key, reference_key, tuple(fits), points, tuple(cells)
+    )
+
+
+def _reference_part(data: dict[str, Any]) -> dict[str, Any]:
+    return {"version": KEY_VERSION, "numerics": NUMERICS, "kind": "reference", "data": data}
 
 
 def _star(suite: Suite) -> tuple[Point, ...]:
@@ -411,10 +494,6 @@ def _point_key(point: Point) -> str:
             "clean_images": options.clean_images if options is not None else 0,
         }
     )
-
-
-def _column_key(image: AttackPoint | None) -> str:
-    return digest({"column": image.key_part if image is not None else None})[:32]
 
 
 def _sub_key(base: str, index: int) -> str:

@@ -85,7 +85,10 @@ def status_of(plan: Plan, store: Store) -> Status:
             for c in plan.cells
             if c.refusal is not None
         ),
-        unavailable=tuple((item.label, item.reason) for item in plan.suite.unavailable),
+        unavailable=(
+            *((item.label, item.reason) for item in plan.suite.unavailable),
+            *((f"backbone {b.name}", b.reason) for b in plan.backbones if b.reason),
+        ),
         supported=tuple(_score_lines(plan)),
     )
 

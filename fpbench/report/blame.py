@@ -84,7 +84,7 @@ def _bar(board: Board, method: MethodInfo, point: PointInfo) -> Bar:
         parts.append((f"c-{key}", words, show.share(number.value), round(x, 3), round(width, 3)))
         x += width
     images = first.n / first.clusters if first.clusters else 0
-    damage = board.number(method.label, point.label, "frechet-random-conv", "copies")
+    damage = board.distance(method.label, point.label)
     beside = show.ratio(damage.detail.get("ratio_to_untouched")) if damage.done else "–"
     return Bar(method, shown, parts, f"{first.clusters} × {images:g}", beside)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fpbench.report import charts, show
-from fpbench.report.score import ATTRIBUTION, DISTANCE
+from fpbench.report.score import ATTRIBUTION
 from fpbench.report.tables import NONE, AttackInfo, Board, MethodInfo, Number
 
 
@@ -113,8 +113,8 @@ def _measures(board: Board, attack: AttackInfo) -> Iterable[Measure]:
     yield Measure("bits", "bit accuracy ↑ (chance 0.5)", "bit-accuracy", limits=(0.4, 1), level=0.5)
     yield Measure("psnr", "damage: PSNR to unattacked, dB", "damage", "psnr")
     if attack.kind in ("model", "cross"):
-        title = f"damage: Fréchet distance over the untouched copy's (budget {board.budget:g})"
-        yield Measure("ratio", title, DISTANCE, "copies", ratio=True, level=board.budget)
+        title = f"damage: {board.distance_name} over the untouched copy's (budget {board.budget:g})"
+        yield Measure("ratio", title, *board.distance_key, ratio=True, level=board.budget)
 
 
 def _panel(
@@ -147,7 +147,7 @@ def _series(
     board: Board, measure: Measure, method: MethodInfo, labels: Sequence[str]
 ) -> charts.Series:
     numbers = [read(board, measure, method.label, label) for label in labels]
-    banded = measure.metric not in ("damage", DISTANCE)
+    banded = measure.metric != "damage" and not measure.ratio
 
     def end(number: Number, which: str) -> float | None:
         if len(number.seeds) > 1:

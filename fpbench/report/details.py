@@ -10,7 +10,7 @@ from fpbench.report.blame import attack_costs
 from fpbench.report.heat import damage, point_mark
 from fpbench.report.inputs import method_label
 from fpbench.report.overview import Grid, grid
-from fpbench.report.score import ATTRIBUTION, DISTANCE, FamilyScore, MethodScore
+from fpbench.report.score import ATTRIBUTION, FamilyScore, MethodScore
 from fpbench.report.show import Shown
 from fpbench.report.standings import RATES, SOURCES, accusation_bound
 from fpbench.report.tables import NONE, AttackInfo, Board, MethodInfo, PointInfo
@@ -136,7 +136,7 @@ def _point_columns(
     yield ("AUROC", "↑"), rate("detection", "auroc")
     yield ("Damage: PSNR", "dB"), lambda point: _damage(board, method, point, "psnr")
     yield ("Damage: SSIM", "0–1"), lambda point: _damage(board, method, point, "ssim")
-    yield ("Fréchet distance", "over untouched"), lambda p: _distance(board, method, p)
+    yield (board.distance_name, "over untouched"), lambda p: _distance(board, method, p)
     yield ("Copies × images", ""), counts
 
 
@@ -151,7 +151,7 @@ def _damage(board: Board, method: MethodInfo, point: PointInfo, variant: str) ->
 def _distance(board: Board, method: MethodInfo, point: PointInfo) -> Shown:
     if point.kind == "image":
         return Shown("–")
-    number = board.number(method.label, point.label, DISTANCE, "copies")
+    number = board.distance(method.label, point.label)
     ratio = number.detail.get("ratio_to_untouched")
     return show.cell(number, show.distance(number.value), show.ratio(ratio))
 
@@ -171,6 +171,55 @@ def bit_errors(board: Board, method: MethodInfo) -> tuple[str, list[tuple[int, s
     )
     svg = charts.bars(words, values, method.index, line=0.5)
     return svg, [(place, show.share(value)) for place, value in enumerate(values, start=1)]
+
+
+def unmarked_bits(
+    board: Board, method: MethodInfo
+) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """(caption, chart) of bits of unmarked images, and (source, what follows) in words."""
+    drawn, facts = [], []
+    for source in ("real", "host"):
+        number = board.number(method.label, NONE, "unmarked-bits", source)
+        if not number.done or number.value is None:
+            continue
+        detail = number.detail
+        steps, pairs = len(detail["correlations"]), sum(detail["correlations"])
+        ones = charts.Text(
+            f"unmarked-{source}",
+            f"{method.label}: share of ones of each bit, {source} images",
+            f"{len(detail['ones'])} bars; a fair bit has 0.5.",
+            x="bit",
+            y="share of ones",
+        )
+        together = charts.Text(
+            f"correlation-{source}",
+            f"{method.label}: correlation of pairs of bits, {source} images",
+            f"{pairs:.0f} pairs in {steps} steps from -1 (left) to 1 (right).",
+            x=f"correlation, -1 to 1 in {steps} steps",
+            y="share of pairs",
+        )
+        shares = [count / max(pairs, 1) for count in detail["correlations"]]
+        drawn += [
+            (
+                f"{source} images: share of ones",
+                charts.bars(ones, detail["ones"], method.index, line=0.5),
+            ),
+            (
+                f"{source} images: correlation of pairs",
+                charts.bars(together, shares, method.index),
+            ),
+        ]
+        correlation, chance = (detail[f"square_correlation{end}"] for end in ("", "_by_chance"))
+        shown = "–" if correlation is None else f"{correlation:.2g} (by chance {chance:.2g})"
+        facts.append(
+            (
+                f"{source} images, {number.n:,}",
+                f"{number.value:.1f} of {detail['bits']} bits effective; largest lean "
+                f"{show.share(detail['largest_bias'])} from 0.5; mean squared correlation {shown}; "
+                f"{detail['constant']} bits never change",
+            )
+        )
+    return drawn, facts
 
 
 def accusations_of(board: Board, method: MethodInfo) -> Grid:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fpbench.report import show
-from fpbench.report.score import ATTRIBUTION, DISTANCE, within_budget
+from fpbench.report.score import ATTRIBUTION, within_budget
 from fpbench.report.show import Notes, Shown
 from fpbench.report.tables import (
     DONE,
@@ -79,7 +79,7 @@ def heat_map(board: Board) -> HeatMap:
 def damage(board: Board, method: str, point: PointInfo) -> str:
     """What the point does to the images, short."""
     if point.kind in ("model", "cross", "coalition"):
-        number = board.number(method, point.label, DISTANCE, "copies")
+        number = board.distance(method, point.label)
         return show.ratio(number.detail.get("ratio_to_untouched")) if number.done else ""
     number = board.number(method, point.label, "damage", "psnr")
     return f"{show.decibel(number.value)} dB" if number.done else ""

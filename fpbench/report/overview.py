@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fpbench.report import charts, show
-from fpbench.report.score import ATTRIBUTION, DISTANCE, MethodScore
+from fpbench.report.score import ATTRIBUTION, MethodScore
 from fpbench.report.show import Notes, Shown
 from fpbench.report.standings import SOURCES, accusation_bound, order, rank_text
 from fpbench.report.tables import NONE, Board, PointInfo
@@ -82,16 +82,14 @@ def plane(board: Board, scores: Mapping[str, MethodScore]) -> str:
     points = [row for row in _estimates(board, scores) if row.x is not None]
     if not points:
         return ""
-    hosts = [
-        board.number(m.label, NONE, DISTANCE, "copies").detail.get("host") for m in board.methods
-    ]
+    hosts = [board.distance(m.label, NONE).detail.get("host") for m in board.methods]
     host = next((h for h in hosts if isinstance(h, int | float)), None)
     words = charts.Text(
         "plane",
         "Quality against robustness",
         f"{len(points)} methods; left is better images, up is more robust; the numbers are in the "
         "table below.",
-        x="Fréchet distance, copies to real (← better)",
+        x=f"{board.distance_name}, copies to real (← better)",
         y="score (better →)",
     )
     return charts.plane(words, points, None if host is None else (float(host), "host"))
@@ -103,7 +101,7 @@ def _estimates(board: Board, scores: Mapping[str, MethodScore]) -> list[charts.E
         score = scores[method.label]
         if score.value is None:
             continue
-        quality = board.number(method.label, NONE, DISTANCE, "copies")
+        quality = board.distance(method.label, NONE)
         rows.append(
             charts.Estimate(
                 method.label,
@@ -124,7 +122,7 @@ def score_rows(board: Board, scores: Mapping[str, MethodScore]) -> list[tuple[st
     rows = []
     for method in order(board, scores):
         score = scores[method.label]
-        quality = board.number(method.label, NONE, DISTANCE, "copies")
+        quality = board.distance(method.label, NONE)
         cells = [
             rank_text(score),
             show.share(score.value),
@@ -172,16 +170,106 @@ def populations(board: Board) -> Grid:
     """Right-rate of untouched images against the number of registered users."""
     own = "the suite's N" if board.registered is None else f"N = {board.registered:,} (suite)"
     columns = {own: "", "N = 100": "n=100", "N = 10⁴": "n=10000", "N = 10⁶": "n=1000000"}
-    columns["closed set, issued only"] = "closed"
+    columns |= {"10 images": "m=10", "100 images": "m=100", "closed set, issued only": "closed"}
 
     def cell(method: str, variant: str) -> Shown:
         number = board.number(method, NONE, ATTRIBUTION, variant)
         return show.cell(number, show.share(number.value), show.interval(number))
 
     return grid(
-        "Share of untouched images traced to their own user among N registered users (↑)",
+        "Share of untouched images traced to their own user among N registered users (↑); of "
+        "decisions from several images of one copy at the suite's N; of closed-set decisions",
+        [*columns, "Largest N ↑", "Capacity ↑"],
+        (
+            (m.label, [*(cell(m.label, v) for v in columns.values()), *_capacity(board, m.label)])
+            for m in board.methods
+        ),
+    )
+
+
+def _capacity(board: Board, method: str) -> list[Shown]:
+    """The largest N that the untouched copies bear, and the bits that get through."""
+    users, bits = (board.number(method, NONE, "capacity", v) for v in ("users", ""))
+    least = users.detail.get("least_traced")
+    sub = f"{least:.0%} traced" if isinstance(least, float) else ""
+    return [
+        show.cell(users, show.count(users.value), sub),
+        show.cell(bits, f"{bits.value or 0:.1f}", "bits an image"),
+    ]
+
+
+def deepfakes(board: Board) -> Grid:
+    """Real or generated, and by which of the issued models, of untouched images."""
+    columns = {
+        "Real or generated": "detection",
+        "AUROC": "auroc",
+        "Which model, closed world": "closed",
+        "Which model, open world": "open",
+    }
+
+    def cell(method: str, variant: str) -> Shown:
+        number = board.number(method, NONE, "deepfake", variant)
+        return show.cell(number, show.share(number.value), show.interval(number))
+
+    return grid(
+        "Deepfake detection and attribution (↑)",
         list(columns),
         ((m.label, [cell(m.label, v) for v in columns.values()]) for m in board.methods),
+    )
+
+
+def secrecy(board: Board) -> Grid | None:
+    """Whether a detector sees the fingerprint; None where the suite does not ask."""
+    if not board.suite.get("secrecy", {}).get("steps"):
+        return None
+
+    def cells(method: str) -> list[Shown]:
+        number = board.number(method, NONE, "secrecy")
+        area = board.number(method, NONE, "secrecy", "auroc")
+        own = number.detail.get("same_training") is False
+        note = "own generator: may be seen instead" if own else ""
+        return [
+            show.cell(number, show.share(number.value), show.interval(number)),
+            show.cell(area, show.share(area.value), note),
+            show.cell(number, show.share(number.detail.get("seen_accuracy"))),
+        ]
+
+    return grid(
+        "A detector of fingerprints on copies it has not seen (0.5 = found nothing)",
+        ["Accuracy ↓", "AUROC ↓", "Copies it learnt from"],
+        ((m.label, cells(m.label)) for m in board.methods),
+    )
+
+
+def fidelities(board: Board) -> Grid | None:
+    """What published networks say of untouched copies; None where the suite names none."""
+    columns: dict[str, tuple[str, str]] = {}
+    for backbone in board.suite.get("backbones") or []:
+        name, other = backbone["layer"], "" if backbone["sha256"] is None else " (other weights)"
+        if backbone["use"] != "inception":
+            head = f"{backbone['use'].replace('lpips-', 'LPIPS, ')}{other} ↓"
+            columns[head] = ("imperceptibility", backbone["use"])
+            continue
+        layer = "" if name == "2048" else f"-{name}"
+        columns |= {
+            f"FID{layer}{other} ↓": ("fid", name),
+            f"KID{layer}{other} ↓": ("kid", name),
+            f"Precision{layer} ↑": ("precision-recall", f"precision@{name}"),
+            f"Recall{layer} ↑": ("precision-recall", f"recall@{name}"),
+        }
+
+    def cell(method: str, metric: str, variant: str) -> Shown:
+        number = board.number(method, NONE, metric, variant)
+        host = number.detail.get("host")
+        sub = f"host {show.distance(host)}" if isinstance(host, int | float) else ""
+        return show.cell(number, show.distance(number.value), sub)
+
+    if not columns:
+        return None
+    return grid(
+        "Untouched copies and host against real images, as many of each",
+        list(columns),
+        ((m.label, [cell(m.label, *key) for key in columns.values()]) for m in board.methods),
     )
 
 

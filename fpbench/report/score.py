@@ -16,7 +16,6 @@ from fpbench import stats
 from fpbench.report.tables import NONE, Board, MethodInfo, Number, PointInfo
 
 ATTRIBUTION = "attribution"
-DISTANCE = "frechet-random-conv"
 NOT_REMOVED = "not removed within the budget"
 DOES_NOT_APPLY = "no such attack on this method"
 _SHOWN_PROBLEMS = 3
@@ -100,7 +99,7 @@ def score_board(board: Board) -> dict[str, MethodScore]:
 
 def within_budget(board: Board, method: str, seed: int, point: PointInfo) -> bool | None:
     """Whether a model attack leaves usable images; None where its damage is not known."""
-    ratio = _distance_ratio(board.at_seed(method, seed, point.label, DISTANCE, "copies"))
+    ratio = _distance_ratio(board.distance_at(method, seed, point.label))
     return None if ratio is None else ratio <= board.budget
 
 
@@ -142,6 +141,8 @@ def _score(board: Board, method: MethodInfo, copies: Mapping[str, int]) -> Metho
 def _method_problems(board: Board, method: MethodInfo) -> list[str]:
     if method.unavailable:
         return [f"unavailable: {method.unavailable}"]
+    if board.mixed_versions:
+        return [board.mixed_versions]
     clean = board.number(method.label, NONE, ATTRIBUTION)
     if not clean.done:
         return [f"{clean.outcome.replace('-', ' ')}: {clean.reason}"]
@@ -217,7 +218,7 @@ def _scored_points(
             continue
         within = within_budget(board, method, seed, point)
         if within is None:
-            number = board.at_seed(method, seed, point.label, DISTANCE, "copies")
+            number = board.distance_at(method, seed, point.label)
             problems.append(_problem(point.label, number))
         elif within:
             scored.append(point)

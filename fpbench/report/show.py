@@ -96,10 +96,11 @@ def mebibytes(value: float | None) -> str:
 
 
 def interval(number: Number, digits: int = 3) -> str:
-    """The interval, or the range of training seeds."""
+    """The interval, or the range of training seeds; and whether it claims nothing."""
+    ends = span(number.low, number.high, digits)
     if len(number.seeds) > 1:
-        return f"seeds {span(min(number.seeds), max(number.seeds), digits)}"
-    return span(number.low, number.high, digits)
+        ends = f"seeds {span(min(number.seeds), max(number.seeds), digits)}"
+    return f"{ends} · not a claim" if ends and number.detail.get("no_claim") else ends
 
 
 def span(low: float | None, high: float | None, digits: int = 3) -> str:

@@ -54,6 +54,9 @@ def _index(board: Board, scores: dict[str, MethodScore], curves: list[Curves]) -
         "image_curves": [c for c in curves if c.attack.kind == "image"],
         "model_curves": [c for c in curves if c.attack.kind in ("model", "cross")],
         "populations": overview.populations(board),
+        "deepfakes": overview.deepfakes(board),
+        "fidelities": overview.fidelities(board),
+        "secrecy": overview.secrecy(board),
         "accusations": overview.accusations(board),
         "coalitions": blame.coalitions(board),
         "forgeries": blame.forgeries(board),
@@ -66,6 +69,7 @@ def _index(board: Board, scores: dict[str, MethodScore], curves: list[Curves]) -
 def _method(board: Board, method: MethodInfo, score: MethodScore) -> dict[str, Any]:
     strips, attacked = details.method_strips(board, method)
     chart, bits = details.bit_errors(board, method)
+    balance, unmarked = details.unmarked_bits(board, method)
     return {
         "method": method,
         "score": score,
@@ -76,6 +80,8 @@ def _method(board: Board, method: MethodInfo, score: MethodScore) -> dict[str, A
         "attacked": attacked,
         "bit_chart": chart,
         "bits": bits,
+        "balance": balance,
+        "unmarked": unmarked,
         "accusations": details.accusations_of(board, method),
         "costs": details.costs(board, method),
     }

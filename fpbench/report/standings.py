@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fpbench.report import show
-from fpbench.report.score import ATTRIBUTION, DISTANCE, MethodScore
+from fpbench.report.score import ATTRIBUTION, MethodScore
 from fpbench.report.show import Notes, Shown
 from fpbench.report.tables import NONE, Board, MethodInfo, Number
 
@@ -182,7 +182,8 @@ def accusation_bound(number: Number) -> str:
     if len(number.seeds) > 1:
         return f"seeds to {show.rate(max(number.seeds))}, n = {number.n:,} each"
     bound = f"≤ {show.rate(number.high)}, " if number.high is not None else ""
-    return f"{bound}n = {number.n:,}"
+    mark = ", not a claim" if number.detail.get("no_claim") else ""
+    return f"{bound}n = {number.n:,}{mark}"
 
 
 def _psnr(number: Number) -> Shown:
@@ -194,7 +195,7 @@ def _psnr(number: Number) -> Shown:
 
 
 def _distance(board: Board, method: MethodInfo) -> Shown:
-    number = board.number(method.label, NONE, DISTANCE, "copies")
+    number = board.distance(method.label, NONE)
     host = number.detail.get("host")
     return show.cell(number, show.distance(number.value), f"host {show.distance(host)}")
 
@@ -272,12 +273,16 @@ def _plain(board: Board, method: MethodInfo, score: MethodScore) -> dict[str, ob
     for name, metric, variant in _PLAIN:
         number = board.number(method.label, NONE, metric, variant)
         row |= {name: number.value, f"{name}_outcome": number.outcome}
-        if metric not in (DISTANCE,):
-            row |= {f"{name}_low": number.low, f"{name}_high": number.high}
+        row |= {f"{name}_low": number.low, f"{name}_high": number.high}
+    quality = board.distance(method.label, NONE)
+    row |= {"distance": board.distance_name, "distance_to_real": quality.value}
+    row |= {"distance_to_real_outcome": quality.outcome}
     return row | dict(sorted(board.number(method.label, NONE, "cost").cost.items()))
 
 
 _PLAIN = (
+    ("largest_n", "capacity", "users"),
+    ("capacity_bits", "capacity", ""),
     ("bit_accuracy", "bit-accuracy", ""),
     ("attribution_right", ATTRIBUTION, ""),
     *((f"tpr_at_fpr_{r}", "verification", f"fpr={r}") for r in RATES),
@@ -285,5 +290,4 @@ _PLAIN = (
     ("psnr_to_host_db", "imperceptibility", "psnr"),
     ("ssim_to_host", "imperceptibility", "ssim"),
     ("psnr_between_codes_db", "code-influence", "psnr"),
-    ("frechet_random_conv", DISTANCE, "copies"),
 )

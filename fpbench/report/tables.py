@@ -302,6 +302,48 @@ class Board:
             self._numbers[key] = missing if reason else _merge(parts, self.seeds)
         return self._numbers[key]
 
+    @cached_property
+    def distance_name(self) -> str:
+        """The distance that damage is judged by, as people call it."""
+        metric, variant = self.distance_key
+        if metric != "fid":
+            return "Fréchet distance"
+        published = all(
+            r["detail"].get("published_weights", True) for r in self.records if r["metric"] == "fid"
+        )
+        name = "FID" if variant == "2048" else f"FID-{variant}"
+        return name if published else f"{name} (other weights)"
+
+    @cached_property
+    def mixed_versions(self) -> str:
+        """Which numbers of the score were made by different versions of a measure; else empty."""
+        versions: dict[str, set[str]] = {}
+        for record in self.records:
+            if record["metric"] in (self.distance_key[0], "attribution", "bit-accuracy"):
+                versions.setdefault(record["metric"], set()).add(
+                    str(record.get("metric_version", ""))
+                )
+        mixed = [f"{k} {' and '.join(sorted(v))}" for k, v in versions.items() if len(v) > 1]
+        if not mixed:
+            return ""
+        return f"measured by different versions of {'; '.join(mixed)}: run `fpbench score` on it"
+
+    def distance(self, method: str, point: str) -> Number:
+        """Distance to real images, the one that the suite judges damage by."""
+        return self.number(method, point, *self.distance_key)
+
+    def distance_at(self, method: str, seed: int, point: str) -> Number:
+        """The same of one training."""
+        return self.at_seed(method, seed, point, *self.distance_key)
+
+    @cached_property
+    def distance_key(self) -> tuple[str, str]:
+        """Metric and variant of the distance that damage is judged by."""
+        if self.suite.get("score", {}).get("damage_by") != "fid":
+            return "frechet-proxy", "copies"
+        networks = self.suite.get("backbones") or []
+        return "fid", next(b["layer"] for b in networks if b["use"] == "inception")
+
     def _score_setting(self, name: str) -> Any:
         listed = self.suite.get("score", {}).get(name)
         if listed is not None:

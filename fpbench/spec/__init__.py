@@ -1,6 +1,7 @@
 """suite.toml → a frozen `Suite`; every mistake in the file is reported at once."""
 
 from fpbench.spec.model import (
+    Backbone,
     Cross,
     Negatives,
     Population,
@@ -13,6 +14,7 @@ from fpbench.spec.model import (
 from fpbench.spec.read import read_suite, suite_names
 
 __all__ = [
+    "Backbone",
     "Cross",
     "Negatives",
     "Population",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -69,6 +69,18 @@ class Negatives(Params):
     attacked_host: Count = 250
 
 
+class Secrecy(Params):
+    """A detector that tries to see that images are fingerprinted; half of the copies teach it.
+
+    Attributes:
+        steps: of its training; 0 = not tried.
+        images: drawn from each copy.
+    """
+
+    steps: Annotated[int, Field(ge=0)] = 0
+    images: Count = 64
+
+
 class Score(Params):
     """Where methods are compared.
 
@@ -76,11 +88,35 @@ class Score(Params):
         registered: number of registered users N.
         false_rate: family-wise error α of an accusation per image.
         damage_budget: largest Fréchet distance of a scored model attack, over the copy's own.
+        damage_by: the distance that is meant: of the network that comes with fpbench, which is
+            there on every machine, or of the Inception network among the suite's backbones.
     """
 
     registered: Annotated[int, Field(ge=2)] = 100
     false_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
     damage_budget: Annotated[float, Field(ge=1)] = 1.5
+    damage_by: Literal["frechet-proxy", "fid"] = "frechet-proxy"
+
+
+class Backbone(Params):
+    """A published network whose features or distances are measured; its weights may be missing.
+
+    Attributes:
+        use: "inception" for FID, KID, precision and recall; the others for LPIPS.
+        layer: of Inception; only 2048 gives what is called FID.
+        sha256: digest of other weights than the published ones; numbers say so.
+        precision: of Inception's arithmetic; bf16 moves FID by less than 1 %.
+    """
+
+    use: Literal["inception", "lpips-squeeze", "lpips-alex", "lpips-vgg"]
+    layer: Literal["64", "192", "768", "2048"] = "2048"
+    sha256: Annotated[str | None, Field(pattern=r"^[0-9a-f]{64}$")] = None
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+    @property
+    def name(self) -> str:
+        """Of its arrays and of the variants of its numbers: "2048", "768", "lpips-squeeze"."""
+        return self.layer if self.use == "inception" else self.use
 
 
 class AttackOptions(Params):
@@ -164,12 +200,14 @@ class Suite:
     training: Training
     population: Population
     negatives: Negatives
+    secrecy: Secrecy
     score: Score
     dataset: Dataset[Any]
     host: Host[Any]
     methods: tuple[SuiteMethod, ...]
     attacks: tuple[SuiteAttack, ...]
     crosses: tuple[Cross, ...]
+    backbones: tuple[Backbone, ...] = ()
     unavailable: tuple[UnavailableComponent, ...] = ()
 
     @property
@@ -200,6 +238,7 @@ class Suite:
             "training": self.training.model_dump(mode="json"),
             "population": self.population.model_dump(mode="json"),
             "negatives": self.negatives.model_dump(mode="json"),
+            "secrecy": self.secrecy.model_dump(mode="json"),
             "score": self.score.model_dump(mode="json"),
             "dataset": _described(self.dataset),
             "host": _described(self.host),
@@ -214,6 +253,7 @@ class Suite:
                 for a in self.attacks
             ],
             "crosses": [{"model": c.model, "image": c.image} for c in self.crosses],
+            "backbones": [b.model_dump(mode="json") for b in self.backbones],
         }
 
 

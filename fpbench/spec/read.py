@@ -28,11 +28,13 @@ from fpbench.registry import Catalogue
 from fpbench.spec import source
 from fpbench.spec.model import (
     AttackOptions,
+    Backbone,
     Cross,
     Header,
     Negatives,
     Population,
     Score,
+    Secrecy,
     Suite,
     SuiteAttack,
     SuiteMethod,
@@ -43,9 +45,10 @@ from fpbench.spec.model import (
 
 M = TypeVar("M", bound=Params)
 
+_DETECTOR_COPIES = 4
 _COMPONENTS = {"dataset": "datasets", "host": "hosts"}
-_TABLES = ["suite", "training", "population", "negatives", "score"]
-_TOP = [*_TABLES, *_COMPONENTS, "methods", "attacks", "crosses"]
+_TABLES = ["suite", "training", "population", "negatives", "secrecy", "score"]
+_TOP = [*_TABLES, *_COMPONENTS, "methods", "attacks", "crosses", "backbones"]
 
 
 def suite_names() -> list[str]:
@@ -116,12 +119,21 @@ class _Reader:
         training = self._table("training", Training, data)
         population = self._table("population", Population, data)
         negatives = self._table("negatives", Negatives, data)
+        secrecy = self._table("secrecy", Secrecy, data)
         score = self._table("score", Score, data)
         dataset = self._single("dataset", data)
         host = self._single("host", data)
         methods = self._methods(data.get("methods", []))
         attacks = self._attacks(data.get("attacks", []))
         crosses = self._crosses(data.get("crosses", []), attacks)
+        backbones = self._backbones(data.get("backbones", []), score)
+        few = population is not None and population.copies < _DETECTOR_COPIES
+        if secrecy is not None and secrecy.steps and few:
+            text = (
+                "a detector learns from half of the copies and is tried on the others: expected "
+                f"[population] copies of at least {_DETECTOR_COPIES}"
+            )
+            self._problem(("secrecy", "steps"), text)
         if not methods and not self.problems and not self.unavailable:
             self._problem(("methods",), "expected at least one [[methods]] table, got none")
         if self.problems:
@@ -131,18 +143,21 @@ class _Reader:
         assert training is not None
         assert population is not None
         assert negatives is not None
+        assert secrecy is not None
         assert score is not None
         return Suite(
             header=header,
             training=training,
             population=population,
             negatives=negatives,
+            secrecy=secrecy,
             score=score,
             dataset=dataset,
             host=host,
             methods=tuple(methods),
             attacks=tuple(attacks),
             crosses=tuple(crosses),
+            backbones=tuple(backbones),
             unavailable=tuple(self.unavailable),
         )
 
@@ -290,6 +305,18 @@ class _Reader:
                     good = False
             if good:
                 found.append(Cross(entry["model"], entry["image"]))
+        return found
+
+    def _backbones(self, entries: Any, score: Score | None) -> list[Backbone]:
+        tables = self._entries("backbones", entries)
+        checked = [self._validate(path, Backbone, entry) for path, entry in tables]
+        found = [backbone for backbone in checked if backbone is not None]
+        for use in sorted({b.use for b in found if [c.use for c in found].count(b.use) > 1}):
+            self._problem(("backbones",), f"expected each network once, got '{use}' twice")
+        inception = any(backbone.use == "inception" for backbone in found)
+        if score is not None and score.damage_by == "fid" and not inception:
+            text = 'expected a [[backbones]] table with use = "inception", got none'
+            self._problem(("score", "damage_by"), text)
         return found
 
     def _entries(self, key: str, entries: Any) -> Iterable[tuple[source.Path, dict[str, Any]]]:

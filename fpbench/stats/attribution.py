@@ -10,6 +10,7 @@ q(x) = `survives(K, x, D)`. The arguments mean the same in every function:
     bits: K.
     registered: Number of registered users, at least U.
     false_rate: alpha in (0, 1), family-wise over the registered users, or of one claim.
+    calibrated: t where codes are not uniform, so that no tail is exact; None = the exact tail.
 
 ValueError is raised where an argument does not fit or K bits do not support so many users.
 """
@@ -88,7 +89,12 @@ def matches(readings: npt.ArrayLike, codes: npt.ArrayLike) -> Ints:
 
 
 def open_set(
-    match: npt.ArrayLike, owners: npt.ArrayLike, bits: int, registered: int, false_rate: float
+    match: npt.ArrayLike,
+    owners: npt.ArrayLike,
+    bits: int,
+    registered: int,
+    false_rate: float,
+    calibrated: int | None = None,
 ) -> OpenSet:
     """Open-set attribution of images of registered users: accuse the best match if it reaches t.
 
@@ -96,7 +102,7 @@ def open_set(
     None is the rest. Ties of the best match count as wrong.
     """
     table = _checked_match("open_set", match, bits)
-    t, distractors = _registry("open_set", table, bits, registered, false_rate)
+    t, distractors = _registry("open_set", table, bits, registered, false_rate, calibrated)
     own, other = _own_and_other("open_set", table, owners)
     accused_anyway = np.where(other >= t, 1.0, _any_distractor(bits, t, distractors))
     right = np.where((own >= t) & (own > other), survives(bits, own, distractors), 0.0)
@@ -105,39 +111,63 @@ def open_set(
     return OpenSet(right, wrong, none)
 
 
-def accused(match: npt.ArrayLike, bits: int, registered: int, false_rate: float) -> Floats:
+def accused(
+    match: npt.ArrayLike,
+    bits: int,
+    registered: int,
+    false_rate: float,
+    calibrated: int | None = None,
+) -> Floats:
     """Probability `(N,)` that any registered user is accused, for images of none of them.
 
     1 where the best issued match reaches t, else 1 - q(t).
     """
     table = _checked_match("accused", match, bits)
-    t, distractors = _registry("accused", table, bits, registered, false_rate)
+    t, distractors = _registry("accused", table, bits, registered, false_rate, calibrated)
     return np.where(table.max(axis=1) >= t, 1.0, _any_distractor(bits, t, distractors))
 
 
 def unregistered(
-    match: npt.ArrayLike, owners: npt.ArrayLike, bits: int, registered: int, false_rate: float
+    match: npt.ArrayLike,
+    owners: npt.ArrayLike,
+    bits: int,
+    registered: int,
+    false_rate: float,
+    calibrated: int | None = None,
 ) -> Floats:
     """Leave-one-out negatives `(N,)`: `accused` after one more distractor took the owner's place.
 
-    The number of registered users stays what it is.
+    The number of registered users stays what it is; of codes that are not uniform, whose
+    distractors are drawn, it is one less.
     """
     table = _checked_match("unregistered", match, bits)
-    t, distractors = _registry("unregistered", table, bits, registered, false_rate)
+    t, distractors = _registry("unregistered", table, bits, registered, false_rate, calibrated)
     _, other = _own_and_other("unregistered", table, owners)
-    return np.where(other >= t, 1.0, _any_distractor(bits, t, distractors + 1))
+    instead = distractors + 1 if calibrated is None else distractors
+    return np.where(other >= t, 1.0, _any_distractor(bits, t, instead))
 
 
-def detection(match: npt.ArrayLike, bits: int, registered: int, false_rate: float) -> Floats:
+def detection(
+    match: npt.ArrayLike,
+    bits: int,
+    registered: int,
+    false_rate: float,
+    calibrated: int | None = None,
+) -> Floats:
     """Probability `(N,)` that the largest match over the registered users reaches t.
 
     The event of `accused`, asked of any image: of a copy it is a true positive, else a false one.
     """
-    return accused(match, bits, registered, false_rate)
+    return accused(match, bits, registered, false_rate, calibrated)
 
 
 def collusion(
-    match: npt.ArrayLike, members: npt.ArrayLike, bits: int, registered: int, false_rate: float
+    match: npt.ArrayLike,
+    members: npt.ArrayLike,
+    bits: int,
+    registered: int,
+    false_rate: float,
+    calibrated: int | None = None,
 ) -> Collusion:
     """Who is accused for images of coalitions, when everybody whose match reaches t is accused.
 
@@ -150,9 +180,10 @@ def collusion(
         bits: K.
         registered: N of the registry.
         false_rate: alpha.
+        calibrated: t where codes are not uniform.
     """
     table = _checked_match("collusion", match, bits)
-    t, distractors = _registry("collusion", table, bits, registered, false_rate)
+    t, distractors = _registry("collusion", table, bits, registered, false_rate, calibrated)
     inside = np.asarray(members)
     if inside.dtype != np.bool_ or inside.shape != table.shape:
         msg = f"collusion: expected members bool {table.shape}, got {inside.dtype} {inside.shape}"
@@ -240,13 +271,26 @@ def _threshold(who: str, bits: int, registered: int, false_rate: float) -> int:
 
 
 def _registry(
-    who: str, match: Ints, bits: int, registered: int, false_rate: float
+    who: str,
+    match: Ints,
+    bits: int,
+    registered: int,
+    false_rate: float,
+    calibrated: int | None,
 ) -> tuple[int, int]:
     """Threshold t and number of distractors D."""
     issued = int(match.shape[1])
     if registered < issued:
         msg = f"{who}: expected registered >= {issued} issued users, got {registered}"
         raise ValueError(msg)
+    if calibrated is not None:
+        if registered > issued:
+            msg = (
+                f"{who}: expected matches with all {registered} registered codes, since those that "
+                f"are not uniform cannot be integrated out, got {issued}"
+            )
+            raise ValueError(msg)
+        return calibrated, 0
     return _threshold(who, bits, registered, false_rate), registered - issued
 
 

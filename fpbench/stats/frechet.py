@@ -1,9 +1,39 @@
 """Fréchet distance of two Gaussians that are fitted to features. Letters: N images, F features."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A Gaussian that many others are compared with; its root is taken once.
+
+    Attributes:
+        mean: `(F,)`.
+        covariance: `(F, F)` symmetric, positive semidefinite.
+        root: `(F, F)` symmetric root of the covariance.
+    """
+
+    mean: Floats
+    covariance: Floats
+    root: Floats
+
+
+def reference(features: npt.ArrayLike) -> Reference:
+    """The Gaussian of real features, ready for `frechet_to`.
+
+    Args:
+        features: `(N, F)` finite, N >= 2.
+
+    Raises:
+        ValueError: As `moments`.
+    """
+    mean, covariance = moments(features)
+    return Reference(mean, covariance, _root(covariance))
 
 
 def moments(features: npt.ArrayLike) -> tuple[Floats, Floats]:
@@ -52,15 +82,47 @@ def frechet(
         ValueError: If the shapes do not fit.
     """
     m1, s1, m2, s2 = (np.asarray(x, dtype=np.float64) for x in (mean1, cov1, mean2, cov2))
+    _check_shapes(m1, s1, m2, s2)
+    return _distance(Reference(m1, s1, _root(s1)), m2, s2)
+
+
+def frechet_to(real: Reference, mean: npt.ArrayLike, covariance: npt.ArrayLike) -> float:
+    """The same distance as `frechet` to a Gaussian whose root is known.
+
+    Args:
+        real: What is compared with.
+        mean: `(F,)`.
+        covariance: `(F, F)` symmetric, positive semidefinite.
+
+    Returns:
+        Distance >= 0 in squared units of the features.
+
+    Raises:
+        ValueError: If the shapes do not fit.
+    """
+    m2, s2 = np.asarray(mean, dtype=np.float64), np.asarray(covariance, dtype=np.float64)
+    _check_shapes(real.mean, real.root, m2, s2)
+    return _distance(real, m2, s2)
+
+
+def _root(covariance: Floats) -> Floats:
+    variances, axes = np.linalg.eigh(covariance)
+    root: Floats = (axes * np.sqrt(np.clip(variances, 0, None))) @ axes.T
+    return root
+
+
+def _distance(real: Reference, mean: Floats, covariance: Floats) -> float:
+    # Rounding makes eigenvalues that should be zero slightly negative, and the distance of equals
+    # likewise.
+    product = np.clip(np.linalg.eigvalsh(real.root @ covariance @ real.root), 0, None)
+    shift, own = real.mean - mean, np.trace(real.covariance)
+    distance = shift @ shift + own + np.trace(covariance) - 2 * np.sqrt(product).sum()
+    return max(float(distance), 0.0)
+
+
+def _check_shapes(m1: Floats, s1: Floats, m2: Floats, s2: Floats) -> None:
     size = m1.size
     if m1.shape != (size,) or m2.shape != (size,) or not s1.shape == s2.shape == (size, size):
         shapes = [x.shape for x in (m1, s1, m2, s2)]
         msg = f"frechet: expected means (F,) and covariances (F, F), got {shapes}"
         raise ValueError(msg)
-    variances, axes = np.linalg.eigh(s1)
-    root = (axes * np.sqrt(np.clip(variances, 0, None))) @ axes.T
-    # Rounding makes eigenvalues that should be zero slightly negative, and the distance of equals
-    # likewise.
-    product = np.clip(np.linalg.eigvalsh(root @ s2 @ root), 0, None)
-    distance = (m1 - m2) @ (m1 - m2) + np.trace(s1) + np.trace(s2) - 2 * np.sqrt(product).sum()
-    return max(float(distance), 0.0)

@@ -1,8 +1,8 @@
 """Fakes that are real components, with known answers; load them with `-p fpbench.testing.fakes`.
 
 `tiny-host` draws smooth images after a "training" of a few steps. `perfect` writes the code into
-the images so that it is always read right untouched; `blind` reads nothing. `broken` fails where
-its parameter says.
+the images so that it is always read right untouched, or inverted, or from batch statistics, as its
+parameter says; `blind` reads nothing. `broken` fails where its parameter says.
 """
 
 from __future__ import annotations
@@ -110,12 +110,24 @@ class FakeParams(Params):
     bits: Bits = 16
 
 
-class Perfect(PostHocMethod[FakeParams]):
+class PerfectParams(FakeParams):
+    """How it reads what it has written.
+
+    Attributes:
+        bits: K.
+        reads: "right"; "inverted", so that every bit is wrong; or "batch", after the mean over the
+            batch was taken off, as a normalisation in training mode does.
+    """
+
+    reads: Literal["right", "inverted", "batch"] = "right"
+
+
+class Perfect(PostHocMethod[PerfectParams]):
     """Bit k is the sign of the contrast between two halves of block k of the image."""
 
     name = "perfect"
     version = "1"
-    Params = FakeParams
+    Params = PerfectParams
     card = _CARD
 
     def fit(self, host: TrainedHost, images: ImageStream, ctx: Context) -> State:
@@ -137,7 +149,10 @@ class Perfect(PostHocMethod[FakeParams]):
         from fpbench.testing import networks
 
         del state, host, ctx
-        return networks.block_contrast(evidence.images, self.params.bits)
+        logits = networks.block_contrast(evidence.images, self.params.bits)
+        if self.params.reads == "batch":
+            logits = logits - logits.mean(dim=0)
+        return -logits if self.params.reads == "inverted" else logits
 
 
 class Blind(Method[FakeParams]):
@@ -178,7 +193,7 @@ class BrokenParams(FakeParams):
         where: the fault.
     """
 
-    where: Literal["fit", "nan", "shape", "import", "nowhere"] = "fit"
+    where: Literal["fit", "nan", "shape", "import", "constant"] = "fit"
 
 
 class Broken(Method[BrokenParams]):
@@ -208,7 +223,7 @@ class Broken(Method[BrokenParams]):
         return host.generator
 
     def extract(self, state: State, host: TrainedHost, evidence: Evidence, ctx: Context) -> Tensor:
-        """NaN or a wrong shape if told so."""
+        """The same for every image; NaN or a wrong shape if told so."""
         import torch
 
         del state, host, ctx

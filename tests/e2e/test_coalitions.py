@@ -113,7 +113,7 @@ def test_no_number_of_one_owner_is_made_where_there_is_none(done):
         for r in records.values()
         if r["level"] in ("coalition", "forgery") and r["metric"]
     }
-    assert found == {"collusion", "forgery", "attack-cost", "damage", "frechet-random-conv"}
+    assert found == {"collusion", "forgery", "attack-cost", "damage", "frechet-proxy"}
 
 
 def test_the_adversary_keeps_what_serves_him_best(done):

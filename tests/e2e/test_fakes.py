@@ -30,10 +30,8 @@ def test_known_answers_come_out(done):
     bypass = value(records, "perfect", "bypass", "bit-accuracy")
     assert abs(bypass["value"] - 0.5) < 0.15
     # Bypassing the only step that differs leaves the host's own images.
-    assert value(records, "perfect", "bypass", "frechet-random-conv", "copies")[
-        "value"
-    ] == pytest.approx(
-        value(records, "perfect", "none", "frechet-random-conv", "copies")["detail"]["host"],
+    assert value(records, "perfect", "bypass", "frechet-proxy", "copies")["value"] == pytest.approx(
+        value(records, "perfect", "none", "frechet-proxy", "copies")["detail"]["host"],
         rel=1e-6,
     )
     blind = value(records, "blind", "none", "bit-accuracy")
@@ -44,6 +42,61 @@ def test_known_answers_come_out(done):
     assert value(records, "blind", "none", "attribution", "n=1000000")["outcome"] == (
         "not-supported"
     )
+
+
+def test_an_inverted_reader_is_always_wrong_and_never_traced(run_suite, suite_file):
+    _, records, _ = run_suite(
+        suite_file(('use = "perfect"', 'use = "perfect"\nreads = "inverted"'))
+    )
+    assert value(records, "perfect", "none", "bit-accuracy")["value"] == 0
+    assert value(records, "perfect", "none", "attribution")["value"] == 0
+    assert value(records, "perfect", "none", "verification", "fpr=0.01")["value"] == 0
+    # A reader that is always wrong lets all bits through; that is no reason to trace anybody.
+    assert value(records, "perfect", "none", "capacity")["value"] == 16
+
+
+def test_a_reader_of_batch_statistics_is_caught(run_suite, suite_file):
+    summary, records, _ = run_suite(
+        suite_file(('use = "perfect"', 'use = "perfect"\nreads = "batch"'))
+    )
+    assert summary.cells == {Outcome.DONE: 8, Outcome.FAILED: 8}
+    row = value(records, "perfect", "none", "")
+    assert "perfect: extract" in row["reason"]
+    assert "not to depend on its batch" in row["reason"]
+
+
+def test_constant_readings_fail_with_the_methods_name(run_suite, suite_file):
+    text = 'use = "broken"\nwhere = "constant"'
+    _, records, _ = run_suite(suite_file(('use = "blind"', text)))
+    row = value(records, "broken", "none", "")
+    assert row["outcome"] == Outcome.FAILED
+    assert "method broken: expected readings that depend on the image" in row["reason"]
+
+
+def test_codes_that_are_not_uniform_are_calibrated_through_the_whole_run(
+    run_suite, suite_file, monkeypatch
+):
+    from fpbench.testing.fakes import Perfect
+
+    def leaning(self, count, rng):
+        return rng.random((count, self.bits)) < 0.7
+
+    monkeypatch.setattr(Perfect, "draw_codes", leaning)
+    suite = suite_file(
+        ("real = 20\nhost = 20", "real = 62\nhost = 64"),
+        ("false_rate = 0.01", "false_rate = 0.1"),
+        ("test = 64", "test = 80"),
+    )
+    _, records, _ = run_suite(suite)
+    row = value(records, "perfect", "none", "attribution")
+    assert row["outcome"] == Outcome.DONE
+    assert row["detail"]["threshold_rule"] == "calibrated on negatives"
+    # Half of the negatives set the threshold, the others test it.
+    assert value(records, "perfect", "none", "false-accusation", "real")["n"] == 31
+    assert value(records, "perfect", "weight-noise 0.1", "false-accusation", "host")["n"] == 10
+    assert value(records, "blind", "none", "false-accusation", "real")["n"] == 62
+    other = value(records, "perfect", "none", "attribution", "n=10000")
+    assert "codes are not uniform" in other["reason"]
 
 
 def test_damage_grows_with_strength(done):

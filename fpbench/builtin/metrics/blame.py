@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from fpbench.api import Card, CellEvidence, Column, Metric, NoParams, Row
-from fpbench.builtin.metrics.reading import not_supported, rate_row
+from fpbench.api import Card, CellEvidence, Metric, NoParams, Row
+from fpbench.builtin.metrics import shared
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,17 +41,16 @@ class Collusion(Metric[NoParams]):
             return []
         k, n, rate = evidence.codes.shape[1], evidence.registered, evidence.false_rate
         names = ("traced", "traced-and-framed", "framed", "lost")
-        if n < len(evidence.codes) or not stats.supports(k, n, rate):
-            return [not_supported(name, k, n, rate) for name in names]
-        counts = _counts(evidence.copies)
+        if not shared.supported(evidence):
+            return [shared.not_supported(evidence, name) for name in names]
+        counts = shared.image_counts(evidence)
         match = _match(evidence)
-        inside = np.zeros((len(evidence.users), len(evidence.codes)), dtype=bool)
+        inside = np.zeros((len(evidence.users), match.shape[1]), dtype=bool)
         for row, users in zip(inside, evidence.users, strict=True):
             row[list(users)] = True
         members = np.repeat(inside, counts, axis=0)
-        found = stats.collusion(match, members, k, n, rate)
-        t = stats.threshold(k, rate, n)
-        assert t is not None  # supported, as was asked above
+        found = stats.collusion(match, members, *shared.asked(evidence))
+        t = shared.threshold_of(evidence)
         detail = {
             "coalition": len(evidence.users[0]),
             "registered": n,
@@ -62,7 +61,7 @@ class Collusion(Metric[NoParams]):
         }
         values = (found.traced, found.traced_and_framed, found.framed, found.lost)
         return [
-            rate_row(value, counts, variant=name, detail=detail)
+            shared.rate_row(value, counts, name, detail)
             for name, value in zip(names, values, strict=True)
         ]
 
@@ -92,34 +91,27 @@ class Forgery(Metric[NoParams]):
 
         if evidence.level != "forgery":
             return []
-        k, n, rate = evidence.codes.shape[1], evidence.registered, evidence.false_rate
-        counts = _counts(evidence.copies)
+        k = evidence.codes.shape[1]
+        counts = shared.image_counts(evidence)
         victims = np.repeat([users[0] for users in evidence.users], counts)
         match = _match(evidence)[np.arange(len(victims)), victims]
-        share = rate_row(match / k, counts, variant="match")
-        t = stats.threshold(k, rate, n)
-        if t is None or not stats.supports(k, n, rate):
-            return [not_supported("", k, n, rate), share]
+        share = shared.rate_row(match / k, counts, "match")
+        if not shared.supported(evidence):
+            return [shared.not_supported(evidence), share]
+        t = shared.threshold_of(evidence)
         detail = {
-            "registered": n,
-            "false_rate": rate,
+            "registered": evidence.registered,
+            "false_rate": evidence.false_rate,
             "threshold_bits": t,
             # What one innocent user risks from any image that has nothing to do with him.
-            "by_chance": float(np.exp(stats.log_tail(k, t))),
+            "by_chance": float(np.exp(stats.log_tail(k, t))) if evidence.uniform else None,
         }
-        return [rate_row(match >= t, counts, detail=detail), share]
+        return [shared.rate_row(match >= t, counts, detail=detail), share]
 
 
-def _counts(columns: Sequence[Column]) -> NDArray[np.int64]:
+def _match(evidence: CellEvidence) -> NDArray[np.int64]:
+    """(N, U) equal bits of every image of every column with each issued code."""
     import numpy as np
 
-    return np.array([len(column["logits"]) for column in columns])
-
-
-def _match(evidence: CellEvidence) -> NDArray[Any]:
-    import numpy as np
-
-    from fpbench import stats
-
-    bits = np.concatenate([np.asarray(column["logits"]) for column in evidence.copies]) > 0
-    return stats.matches(bits, evidence.codes)
+    logits = np.concatenate([np.asarray(column["logits"]) for column in evidence.copies])
+    return shared.match_of(evidence, logits)

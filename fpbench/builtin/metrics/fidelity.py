@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from fpbench.api import Card, CellEvidence, Column, Metric, NoParams, Outcome, Row
+from fpbench.api import (
+    BackboneEvidence,
+    Card,
+    CellEvidence,
+    Column,
+    Metric,
+    NoParams,
+    Outcome,
+    Row,
+)
+from fpbench.builtin.metrics import shared
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-_FEATURES = "random-conv-64"
 
 
 def _mean_row(columns: Sequence[Column], name: str, variant: str) -> Row:
@@ -33,33 +42,55 @@ def _mean_row(columns: Sequence[Column], name: str, variant: str) -> Row:
         n=images,
         clusters=len(per_copy),
         by_copy=list(per_copy),
+        detail=shared.few_copies(len(per_copy)),
     )
 
 
+def _likeness(evidence: CellEvidence, kind: str) -> list[Row]:
+    """PSNR, SSIM and LPIPS of what stands beside each image, of those that were measured."""
+    columns = evidence.copies
+    rows = [_mean_row(columns, f"{kind}_{v}", v) for v in ("psnr", "ssim")]
+    for backbone in evidence.backbones:
+        if backbone.features:
+            continue
+        if backbone.reason:
+            rows.append(unavailable(backbone, backbone.name))
+        else:
+            rows.append(_mean_row(columns, f"{kind}_{backbone.name}", backbone.name))
+    return rows
+
+
+def unavailable(backbone: BackboneEvidence, variant: str) -> Row:
+    """A row for a number whose network is not there."""
+    return Row(variant, outcome=Outcome.UNAVAILABLE, reason=backbone.reason)
+
+
 class Imperceptibility(Metric[NoParams]):
-    """PSNR and SSIM of a copy's image against the host's image of the same latent."""
+    """PSNR, SSIM and LPIPS of a copy's image against the host's image of the same latent."""
 
     name = "imperceptibility"
-    version = "1"
+    version = "2"
     Params = NoParams
-    unit = "dB (psnr), share (ssim)"
-    higher_is_better = True
+    unit = "dB (psnr), share (ssim), distance (lpips)"
+    higher_is_better = None
     bounds = (0.0, None)
     card = Card(
         "Imperceptibility",
-        "PSNR; SSIM (Wang et al. 2004)",
+        "PSNR; SSIM (Wang et al. 2004); LPIPS 0.1 (Zhang et al. 2018)",
         "Apache-2.0",
         "Likeness to the host's image of the same latent, where the method keeps the sample.",
     )
 
     def measure(self, evidence: CellEvidence) -> Sequence[Row]:
-        """Rows "psnr" and "ssim" of the untouched cell."""
+        """Rows "psnr", "ssim" and one for each LPIPS network, of the untouched cell."""
         if evidence.level != "none":
             return []
         if not evidence.keeps_sample:
             reason = "the method changes the sample: the host shows another image at this latent"
-            return [Row(v, outcome=Outcome.REFUSED, reason=reason) for v in ("psnr", "ssim")]
-        return [_mean_row(evidence.copies, f"host_{v}", v) for v in ("psnr", "ssim")]
+            networks = [b.name for b in evidence.backbones if not b.features]
+            variants = ("psnr", "ssim", *networks)
+            return [Row(v, outcome=Outcome.REFUSED, reason=reason) for v in variants]
+        return _likeness(evidence, "host")
 
 
 class CodeInfluence(Metric[NoParams]):
@@ -97,86 +128,114 @@ def _psnr(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]
 
 
 class Damage(Metric[NoParams]):
-    """PSNR and SSIM between attacked and unattacked images of the same latent."""
+    """PSNR, SSIM and LPIPS between attacked and unattacked images of the same latent."""
 
     name = "damage"
-    version = "1"
+    version = "2"
     Params = NoParams
-    unit = "dB (psnr), share (ssim)"
+    unit = "dB (psnr), share (ssim), distance (lpips)"
     higher_is_better = None
     bounds = (0.0, None)
     card = Card(
         "Damage",
-        "PSNR; SSIM (Wang et al. 2004)",
+        "PSNR; SSIM (Wang et al. 2004); LPIPS 0.1 (Zhang et al. 2018)",
         "Apache-2.0",
         "What the attack does to the images: attacked against unattacked, same latent.",
     )
 
     def measure(self, evidence: CellEvidence) -> Sequence[Row]:
-        """Rows "psnr" and "ssim" of attacked cells."""
-        return [
-            _mean_row(evidence.copies, f"damage_{v}", v)
-            for v in ("psnr", "ssim")
-            if f"damage_{v}" in evidence.copies[0]
-        ]
+        """Rows "psnr", "ssim" and one for each LPIPS network, of attacked cells."""
+        return _likeness(evidence, "damage") if "damage_psnr" in evidence.copies[0] else []
 
 
 class Fidelity(Metric[NoParams]):
-    """Fréchet distance to real images in a space of random convolutions; not FID.
+    """Fréchet distance to real images in the network that comes with fpbench; not FID.
 
     An attacked copy is compared with the same copy before the attack, on the same latents.
     """
 
-    name = "frechet-random-conv"
+    name = "frechet-proxy"
     version = "1"
     Params = NoParams
     unit = ""
     higher_is_better = False
     bounds = (0.0, None)
     card = Card(
-        "Fréchet distance (random convolutions)",
+        "Fréchet distance (proxy)",
         "Heusel et al. 2017 for the distance; own features",
         "Apache-2.0",
-        "Distance between distributions of 64 fixed random convolutional features. It is not FID "
-        "and cannot be compared with it.",
+        "Distance between distributions of 64 features of a small network that was trained on "
+        "drawn faces and their damage. It is not FID and cannot be compared with it.",
     )
 
     def measure(self, evidence: CellEvidence) -> Sequence[Row]:
         """Row "copies" with the distance of the host and of the untouched copies, equal counts."""
-        import numpy as np
-
         from fpbench import stats
 
         if "features" not in evidence.copies[0]:
             return []
         real = stats.moments(evidence.reference)
-        own = _features(evidence.copies)
-        attacked = "own_features" in evidence.copies[0]
-        clean = _features(evidence.copies, "own_features") if attacked else own
-        host = np.asarray(evidence.clean_host["features"])
-        count = min(len(own), len(clean), len(host))
-        distance = _distance(own[:count], real)
-        clean_distance = _distance(clean[:count], real)
-        detail = {
-            "features": _FEATURES,
-            "images": count,
-            "reference": len(evidence.reference),
-            "host": _distance(host[:count], real),
-            "untouched": clean_distance,
-            "ratio_to_untouched": distance / clean_distance,
-        }
-        return [Row("copies", distance, n=count, clusters=len(evidence.copies), detail=detail)]
+
+        def distance(features: NDArray[np.float32]) -> float:
+            return stats.frechet(*stats.moments(features), *real)
+
+        sets = feature_sets(evidence, "features", evidence.clean_host["features"])
+        detail = {"reference": len(evidence.reference)}
+        return [distance_row("copies", sets, distance, detail, evidence)]
 
 
-def _features(columns: Sequence[Column], name: str = "features") -> NDArray[np.float32]:
+@dataclass(frozen=True)
+class FeatureSets:
+    """Features of as many images each.
+
+    Attributes:
+        own: (N, F) of the cell's copies.
+        untouched: (N, F) of the same copies before the attack, on the same latents.
+        host: (N, F) of host images.
+    """
+
+    own: NDArray[np.float32]
+    untouched: NDArray[np.float32]
+    host: NDArray[np.float32]
+
+    @property
+    def attacked(self) -> bool:
+        """Whether there is an attack between the first two."""
+        return self.own is not self.untouched
+
+
+def feature_sets(evidence: CellEvidence, name: str, host: NDArray[np.float32]) -> FeatureSets:
+    """The features called `name` of a cell's images, cut to equal counts."""
     import numpy as np
 
-    return np.concatenate([c[name] for c in columns])
+    own = np.concatenate([column[name] for column in evidence.copies])
+    attacked = f"own_{name}" in evidence.copies[0]
+    clean = np.concatenate([c[f"own_{name}"] for c in evidence.copies]) if attacked else own
+    count = min(len(own), len(clean), len(host))
+    own = own[:count]
+    return FeatureSets(own, clean[:count] if attacked else own, host[:count])
 
 
-def _distance(
-    features: NDArray[np.float32], real: tuple[NDArray[np.float64], NDArray[np.float64]]
-) -> float:
-    from fpbench import stats
-
-    return stats.frechet(*stats.moments(features), *real)
+def distance_row(
+    variant: str,
+    sets: FeatureSets,
+    distance: Callable[[NDArray[np.float32]], float],
+    detail: Mapping[str, object],
+    evidence: CellEvidence,
+) -> Row:
+    """A distance to real images, with the host's and the untouched copies' beside it."""
+    value = distance(sets.own)
+    untouched = distance(sets.untouched) if sets.attacked else value
+    return Row(
+        variant,
+        value,
+        n=len(sets.own),
+        clusters=len(evidence.copies),
+        detail={
+            **detail,
+            "images": len(sets.own),
+            "host": distance(sets.host),
+            "untouched": untouched,
+            "ratio_to_untouched": value / untouched if untouched > 0 else None,
+        },
+    )

@@ -4,8 +4,9 @@ from scipy import stats
 
 from fpbench.api import CellEvidence, NoParams, Outcome
 from fpbench.builtin.metrics.blame import Collusion, Forgery
-from fpbench.builtin.metrics.reading import Attribution, BitAccuracy, FalseAccusation
+from fpbench.builtin.metrics.reading import BitAccuracy, FalseAccusation
 from fpbench.builtin.metrics.spending import AttackCost
+from fpbench.builtin.metrics.tracing import Attribution, Capacity, Deepfake
 
 BITS, USERS, IMAGES, REGISTERED, ALPHA = 32, 6, 5, 100, 1e-3
 # Least matching bits for which 100 fair codes exceed it with probability 1e-3 together.
@@ -99,7 +100,7 @@ def test_too_few_bits_are_not_supported_rather_than_lost(codes):
     assert found["match"].value == 1
 
 
-@pytest.mark.parametrize("metric", [BitAccuracy, Attribution, FalseAccusation])
+@pytest.mark.parametrize("metric", [BitAccuracy, Attribution, FalseAccusation, Capacity, Deepfake])
 @pytest.mark.parametrize("level", ["coalition", "forgery"])
 def test_measures_of_one_owner_say_nothing_where_there_is_none(codes, metric, level):
     assert rows(metric, evidence(codes, level, [(0,)], [codes[[0]]])) == {}

@@ -84,3 +84,20 @@ def test_other_types_and_shapes_are_refused_with_what_was_expected(measure):
             measure(good, bad)
         with pytest.raises(ValueError, match="expected"):
             measure(bad, good)
+
+
+def test_both_are_those_of_torchmetrics_inside_the_border():
+    from torchmetrics.functional import image as published
+
+    a, b = map(torch.from_numpy, image_pairs(12, 32, 40))
+    x, y = a.double(), b.double()
+    theirs = published.peak_signal_noise_ratio(
+        x, y, data_range=255.0, reduction="none", dim=(1, 2, 3)
+    )
+    torch.testing.assert_close(psnr(a, b), theirs.double(), rtol=1e-6, atol=1e-7)
+    # It averages over windows that hang over a mirrored border, too.
+    _, maps = published.structural_similarity_index_measure(
+        x, y, data_range=255.0, reduction="none", return_full_image=True
+    )
+    inside = maps[..., 5:-5, 5:-5].mean(dim=(1, 2, 3))
+    torch.testing.assert_close(ssim(a, b), inside.double(), rtol=1e-6, atol=1e-7)

@@ -180,7 +180,7 @@ class FakeRun:
         times = self.ratio(method, seed, name) if point["model"] else None
         if point["model"] or name == "none":
             detail = {"host": 1.5, "untouched": 2.0, "ratio_to_untouched": times}
-            rows.append(number("frechet-random-conv", "copies", 2.0, detail=detail))
+            rows.append(number("frechet-proxy", "copies", 2.0, detail=detail))
         return rows
 
     def _record(

@@ -1,0 +1,85 @@
+"""`prepare`: what a suite needs of this machine, and how to get it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fpbench.cli import exits
+from fpbench.cli.options import suite_options
+
+if TYPE_CHECKING:
+    from fpbench.spec import Backbone
+
+
+@click.command()
+@suite_options
+@click.option("--list", "only_list", is_flag=True, help="Only say what is there; fetch nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.pass_obj
+def prepare(
+    plugins: tuple[str, ...],
+    suite: str,
+    assignments: tuple[str, ...],
+    methods: tuple[str, ...],
+    attacks: tuple[str, ...],
+    seeds: str | None,
+    runs: Path,
+    name: str | None,
+    store: Path | None,
+    weights: Path | None,
+    only_list: bool,
+    as_json: bool,
+) -> None:
+    """Get what SUITE needs: its data set and the weights of its published networks.
+
+    Weights are downloaded by the libraries that use them, into their own folder, and checked by
+    SHA-256. On a machine without internet bring the files in a folder and name it with --weights.
+    """
+    del runs, name, store
+    from fpbench.registry import load
+    from fpbench.spec import read_suite
+
+    read = read_suite(
+        suite, load(plugins), assignments=assignments, methods=methods, attacks=attacks, seeds=seeds
+    )
+    info = read.dataset.info()
+    counts = ", ".join(f"{number:,} {split}" for split, number in info.counts.items())
+    found = [{"what": f"data set {read.dataset.name}", "ready": "yes", "note": counts}]
+    found += [_weights(backbone, weights, only_list) for backbone in read.backbones]
+    missing = [row for row in found if row["ready"] == "no"]
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        for row in found:
+            word = "ready  " if row["ready"] == "yes" else "missing"
+            click.echo(f"{word}  {row['what']}: {row['note']}")
+        if not read.backbones:
+            click.echo("The suite names no published network: it needs no weights.")
+        click.echo(f"Next: fpbench run {suite}" + (", without what is missing" if missing else ""))
+    if missing:
+        sys.exit(exits.ENVIRONMENT)
+
+
+def _weights(backbone: Backbone, folder: Path | None, only_list: bool) -> dict[str, str]:
+    """Find the weights of a network, or fetch them."""
+    from fpbench.api import MissingResource
+    from fpbench.backbones import weights
+
+    what = f"weights of {backbone.use}"
+    try:
+        path = weights.find(backbone.use, folder, backbone.sha256)
+    except MissingResource as error:
+        # Only its publisher's file can be fetched; a suite that pins another brings its own.
+        if only_list or backbone.sha256 is not None:
+            return {"what": what, "ready": "no", "note": str(error)}
+        try:
+            path = weights.fetch(backbone.use, folder)
+        except MissingResource as failed:
+            return {"what": what, "ready": "no", "note": str(failed)}
+    digest = weights.sha256_of(path)
+    return {"what": what, "ready": "yes", "note": f"{path} (SHA-256 {digest})"}

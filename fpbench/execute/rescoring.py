@@ -1,0 +1,153 @@
+"""Recomputes the numbers of a run from what is stored: readings, measures of pairs, features."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fpbench import stats
+from fpbench.api import Outcome
+from fpbench.execute.jobs import thread_count
+from fpbench.execute.measure import Measurer, all_records
+from fpbench.execute.request import Request
+from fpbench.execute.resources import environment
+from fpbench.plan import Plan
+from fpbench.store import RecordLog, Store
+
+_TOLERANCE = 1e-9
+_LOG10 = math.log(10)
+
+
+@dataclass
+class Rescored:
+    """What came of it.
+
+    Attributes:
+        cells: cells that were measured again.
+        numbers: rows in them.
+        changed: (cell, metric and variant, former value, new value) of rows that differ.
+        fresh: cells that had no numbers of these versions of the measures.
+        lacking: (cell, number of readings that are not stored) of cells that could not be.
+    """
+
+    cells: int = 0
+    numbers: int = 0
+    changed: list[tuple[str, str, Any, Any]] = field(default_factory=list)
+    fresh: int = 0
+    lacking: list[tuple[str, int]] = field(default_factory=list)
+
+
+def rescore(plan: Plan, request: Request, folder: Path, command: str, *, write: bool) -> Rescored:
+    """Measure every cell again whose readings are stored.
+
+    Args:
+        plan: what was run.
+        request: how; only its store and threads matter.
+        folder: of the run, where records go.
+        command: how to repeat it, for the records.
+        write: store what changed, and write records; else only compare.
+    """
+    store = Store(Path(request.store))
+    measurer, found = Measurer(plan, store), Rescored()
+    outcomes: dict[str, tuple[Outcome, str]] = {}
+    for cell in plan.cells:
+        label = f"{cell.fit.method.label} under {cell.point.label}"
+        if cell.refusal is not None:
+            outcomes[cell.key] = (Outcome.REFUSED, cell.refusal.reason)
+            continue
+        if missing := measurer.missing(cell):
+            found.lacking.append((label, len(missing)))
+            if not store.has(cell.key):
+                reason = f"{len(missing)} readings are not stored; run the suite"
+                outcomes[cell.key] = (Outcome.BLOCKED, reason)
+            continue
+        rows = measurer.rows(cell)
+        found.cells += 1
+        found.numbers += len(rows)
+        if store.has(cell.key):
+            changed = _changed(label, store.meta(cell.key)["rows"], rows)
+            found.changed += changed
+            if write and changed:
+                store.drop(cell.key)
+        else:
+            found.fresh += 1
+        if write and not store.has(cell.key):
+            device = store.meta(cell.fit.key)["device"]
+            measurer.keep(cell, rows, environment(device, thread_count(request)))
+        elif not store.has(cell.key):
+            outcomes[cell.key] = (Outcome.BLOCKED, "not scored yet")
+    if write:
+        records = all_records(plan, store, outcomes, command)
+        RecordLog(folder / "records.jsonl").update(records)
+    return found
+
+
+def image_rows(plan: Plan, store: Store) -> Iterator[dict[str, Any]]:
+    """What is read from every single image of a user's copy, with its p-values.
+
+    One row for each image: how many bits are the owner's, which issued user fits best, the chance
+    that a uniform code fits the image as well as the owner's does (`log10_p`), and that any of the
+    N registered fits it as well as the best (`log10_p_any`); both empty where codes are not
+    uniform.
+    """
+    measurer = Measurer(plan, store)
+    for cell in plan.cells:
+        if cell.refusal is not None or measurer.missing(cell):
+            continue
+        evidence = measurer.evidence(cell)
+        if not evidence.single:
+            continue
+        bits, n = evidence.codes.shape[1], evidence.registered
+        about = {
+            "method": cell.fit.method.label,
+            "training_seed": cell.fit.seed,
+            "point": cell.point.label,
+        }
+        for user, column in enumerate(evidence.copies):
+            match = stats.matches(np.asarray(column["logits"]) > 0, evidence.codes)
+            own, best = match[:, user], match.max(axis=1)
+            p, p_any = stats.log_tail(bits, own), stats.log_any_tail(bits, best, n)
+            for image in range(len(match)):
+                row = {
+                    "user": user,
+                    "image": image,
+                    "bits": bits,
+                    "right_bits": int(own[image]),
+                    "best_user": int(match[image].argmax()),
+                    "best_match": int(best[image]),
+                    "log10_p": p[image] / _LOG10 if evidence.uniform else "",
+                    "log10_p_any": p_any[image] / _LOG10 if evidence.uniform else "",
+                }
+                yield about | row
+
+
+def _changed(
+    label: str, before: list[dict[str, Any]], after: list[dict[str, Any]]
+) -> list[tuple[str, str, Any, Any]]:
+    """Rows whose value, interval or outcome is another one."""
+    old = {(row["metric"], row["variant"]): row for row in before}
+    found = []
+    for row in after:
+        key = (row["metric"], row["variant"])
+        former = old.pop(key, None)
+        if former is None or not _same(former, row):
+            found.append((label, " ".join(key).strip(), (former or {}).get("value"), row["value"]))
+    gone = [(label, " ".join(key).strip(), row["value"], None) for key, row in old.items()]
+    return found + gone
+
+
+def _same(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    return a["outcome"] == b["outcome"] and all(
+        _close(a[end], b[end]) for end in ("value", "low", "high")
+    )
+
+
+def _close(a: float | None, b: float | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return math.isclose(a, b, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)

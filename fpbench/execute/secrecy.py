@@ -1,0 +1,78 @@
+"""Can an adversary tell that an image carries a fingerprint at all?
+
+A detector learns to tell images of some users' copies from host images, and is tried on copies of
+users it has never seen (Yu et al. 2022, their secrecy test). Near one half, nothing was found by
+this detector; that is no proof that a better one would not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from fpbench.nn.images import to_float
+from fpbench.nn.reader import Reader
+from fpbench.nn.schedule import adam, descend, set_rates, warm_cosine
+from fpbench.nn.state import placed
+from fpbench.plan import Fit
+from fpbench.training import TrainingRun
+
+if TYPE_CHECKING:
+    from fpbench.execute.session import Session
+
+_BATCH = 64
+_LEARNING_RATE = 1e-3
+
+
+def measure_secrecy(session: Session, fit: Fit) -> None:
+    """Train the detector and keep its scores of unseen copies and of unseen host images."""
+    key = session.plan.secrecy_key(fit)
+    if session.store.has(key):
+        return
+    options = session.suite.secrecy
+    everyone = range(session.suite.population.copies)
+    seen, unseen = everyone[::2], everyone[1::2]
+    ctx = session.context("secrecy", key=key)
+    # Nobody's latents come twice: else a detector might know pictures instead of fingerprints.
+    copies = torch.cat([session.secrecy_images(fit, user, options.images) for user in seen])
+    host = session.secrecy_images(fit, None, len(everyone) * options.images)
+    shown, kept = host[: len(copies)], host[len(copies) :]
+    with ctx.seeded("init"):
+        detector = Reader(image_size=session.suite.dataset.info().size, outputs=1)
+    detector = placed(detector, session.device)
+    optimiser = adam([(list(detector.parameters()), _LEARNING_RATE)], betas=(0.9, 0.99))
+    with TrainingRun(
+        ctx,
+        "secrecy",
+        steps=options.steps,
+        modules={"detector": detector},
+        optimisers={"detector": optimiser},
+    ) as run:
+        for step in run:
+            set_rates(optimiser, warm_cosine(step, options.steps, low=0.02))
+            rng = run.rng("images")
+            pick = [torch.randint(len(copies), (_BATCH // 2,), generator=rng) for _ in range(2)]
+            batch = to_float(torch.cat([copies[pick[0]], shown[pick[1]]]))
+            if torch.rand((), generator=rng) < 0.5:
+                batch = batch.flip(3)
+            target = (torch.arange(len(batch), device=batch.device) < _BATCH // 2).float()
+            loss = functional.binary_cross_entropy_with_logits(detector(batch)[:, 0], target)
+            descend(loss, optimiser)
+            run.log(loss=loss.detach())
+    detector.eval()
+    scores = np.stack(
+        [_score(detector, session.secrecy_images(fit, user, options.images)) for user in unseen]
+    )
+    arrays = {"copies": scores, "host": _score(detector, kept), "seen": _score(detector, copies)}
+    session.store.put(key, arrays, {"seen": list(seen), "unseen": list(unseen)})
+    session.store.drop_checkpoints(key)
+
+
+@torch.no_grad()
+def _score(detector: Reader, images: Tensor) -> np.ndarray:
+    parts = [detector(to_float(part))[:, 0] for part in torch.split(images, 4 * _BATCH)]
+    return torch.cat(parts).float().cpu().numpy()

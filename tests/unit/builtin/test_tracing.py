@@ -1,0 +1,216 @@
+import numpy as np
+import pytest
+from evidence_factory import BITS, IMAGES, USERS, cell, codes, rows
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+
+from fpbench.api import Outcome
+from fpbench.builtin.metrics.nulls import UnmarkedBits
+from fpbench.builtin.metrics.reading import (
+    BitAccuracy,
+    Detection,
+    FalseAccusation,
+    Verification,
+)
+from fpbench.builtin.metrics.secrecy import Secrecy
+from fpbench.builtin.metrics.tracing import Attribution, Capacity, Deepfake
+
+
+def match(logits, issued):
+    """Brute force: equal bits of each reading with each code."""
+    return ((logits > 0)[:, None] == issued[None]).sum(-1)
+
+
+def threshold(n, alpha=1e-3, bits=BITS):
+    """Least t that any of n fair codes reaches with probability alpha at most."""
+    tails = stats.binom.sf(np.arange(bits + 2) - 1, bits, 0.5)
+    return int(np.argmax(1 - (1 - tails) ** n <= alpha))
+
+
+def test_ten_images_decide_better_than_one():
+    found = rows(Attribution, cell(flip=0.2))
+    one, ten = found[""], found["m=10"]
+    assert ten.n == USERS * (IMAGES // 10)
+    assert ten.clusters == USERS
+    assert one.value < 0.4 < 0.8 < ten.value
+    # The same by hand: logits add up.
+    evidence = cell(flip=0.2)
+    logits = np.stack([c["logits"] for c in evidence.copies])
+    pooled = logits.reshape(USERS, -1, 10, BITS).sum(2).reshape(-1, BITS)
+    found_match = match(pooled, evidence.codes)
+    owners = np.repeat(np.arange(USERS), IMAGES // 10)
+    own = found_match[np.arange(len(owners)), owners]
+    found_match[np.arange(len(owners)), owners] = -1
+    alone = 1 - stats.binom.sf(own - 1, BITS, 0.5)
+    right = (own >= threshold(100)) & (own > found_match.max(1))
+    assert ten.value == pytest.approx(np.mean(right * alone ** (100 - USERS)))
+
+
+def test_too_few_images_to_decide_together_is_said():
+    row = rows(Attribution, cell())["m=100"]
+    assert row.outcome is Outcome.NOT_SUPPORTED
+    assert "20 images of a copy are too few" in row.reason
+
+
+def test_few_copies_claim_nothing_and_keep_their_number():
+    row = rows(Attribution, cell())[""]
+    assert row.value == pytest.approx(1, abs=1e-6)
+    assert "12 copies; a claim needs 30" in row.detail["no_claim"]
+
+
+def test_capacity_is_that_of_the_binary_symmetric_channel():
+    evidence = cell(flip=0.1)
+    row = rows(Capacity, evidence)[""]
+    error = row.detail["bit_error_rate"]
+    entropy = stats.entropy([error, 1 - error], base=2)
+    assert row.value == pytest.approx(BITS * (1 - entropy))
+
+
+def test_the_largest_population_is_the_last_power_of_ten_that_is_traced():
+    evidence = cell(flip=0.02, bits=64)
+    row = rows(Capacity, evidence)["users"]
+    logits = np.concatenate([c["logits"] for c in evidence.copies])
+    found = match(logits, evidence.codes)
+    own = found[np.arange(len(found)), np.repeat(np.arange(USERS), IMAGES)]
+
+    def right(n):
+        lost = stats.binom.sf(own - 1, 64, 0.5)
+        return np.mean((own >= threshold(n, bits=64)) * (1 - lost) ** (n - USERS))
+
+    assert right(row.value) >= 0.95 > right(10 * row.value)
+    assert 1e2 < row.value < 1e15
+
+
+@pytest.mark.parametrize(("bits", "flip"), [(8, 0.0), (32, 0.4)])
+def test_a_population_that_cannot_be_told_apart_is_not_supported(bits, flip):
+    assert rows(Capacity, cell(flip=flip, bits=bits))["users"].outcome is Outcome.NOT_SUPPORTED
+
+
+def test_deepfakes_are_told_by_the_threshold_and_models_by_the_best_match():
+    evidence = cell(flip=0.1)
+    found = rows(Deepfake, evidence)
+    logits = np.concatenate([c["logits"] for c in evidence.copies])
+    made = match(logits, evidence.codes)
+    real = match(evidence.negatives["real"]["logits"], evidence.codes)
+    labels = np.r_[np.ones(len(made)), np.zeros(len(real))]
+    scores = np.r_[made.max(1), real.max(1)]
+    assert found["auroc"].value == pytest.approx(roc_auc_score(labels, scores))
+    t = threshold(100)
+    caught, spared = (made.max(1) >= t).mean(), (real.max(1) < t).mean()
+    # Distractors add and take away less than alpha.
+    assert found["detection"].value == pytest.approx((caught + spared) / 2, abs=2e-3)
+    owners = np.repeat(np.arange(USERS), IMAGES)
+    second = np.sort(made, 1)[:, -2]
+    closed = (made.argmax(1) == owners) & (made.max(1) > second)
+    assert found["closed"].value == pytest.approx(closed.mean())
+    assert found["open"].value < found["closed"].value
+    assert found["detection"].low < found["detection"].value < found["detection"].high
+
+
+def test_deepfakes_need_real_images():
+    assert rows(Deepfake, cell(level="model", negatives={})) == {}
+
+
+def test_another_users_code_is_matched_by_chance_only():
+    row = rows(BitAccuracy, cell(flip=0.05))["wrong-key"]
+    assert row.low < 0.5 < row.high
+    assert abs(row.value - 0.5) < 0.1
+
+
+def test_p_values_are_those_of_the_largest_match():
+    evidence = cell(flip=0.1)
+    detail = rows(Detection, evidence)[""].detail
+    best = match(np.concatenate([c["logits"] for c in evidence.copies]), evidence.codes).max(1)
+    p = 1 - (1 - stats.binom.sf(best - 1, BITS, 0.5)) ** 100
+    assert detail["log10_p"]["0.5"] == pytest.approx(np.quantile(np.log10(p), 0.5), rel=1e-6)
+
+
+def test_realised_rates_have_a_bound_and_say_what_they_cannot_show():
+    realised = rows(Verification, cell())["fpr=0.01"].detail["realised"]["real"]
+    assert 0 <= realised["mean"] < realised["bound"] < 0.05
+    assert "no_claim" not in realised  # 300 images bound one in a hundred
+    rare = rows(Verification, cell())["fpr=1e-06"].detail["realised"]["real"]
+    assert "needs 3,000,000" in rare["no_claim"]
+    assert rare["bound"] > 1e-6
+    assert "needs 3,000" in rows(FalseAccusation, cell())["real"].detail["no_claim"]
+
+
+def test_fair_bits_count_fully_and_copied_ones_once():
+    fair = rows(UnmarkedBits, cell())["real"]
+    assert fair.value == pytest.approx(BITS, rel=0.15)
+    rng = np.random.default_rng(0)
+    one = rng.normal(size=(300, 1))
+    copied = {"real": {"logits": np.repeat(one, BITS, axis=1)}}
+    row = rows(UnmarkedBits, cell(negatives=copied))["real"]
+    assert row.value == pytest.approx(1, rel=0.05)
+    assert sum(row.detail["correlations"]) == BITS * (BITS - 1) // 2
+    assert rows(UnmarkedBits, cell(level="image")) == {}
+
+
+def test_secrecy_is_the_balanced_accuracy_on_unseen_copies():
+    rng = np.random.default_rng(0)
+    copies, host = rng.normal(0.5, 1, (6, 40)), rng.normal(-0.5, 1, 200)
+    scores = {"copies": copies, "host": host, "seen": copies[0]}
+    found = rows(Secrecy, cell(secrecy=scores))
+    assert found[""].value == pytest.approx(((copies > 0).mean() + (host <= 0).mean()) / 2)
+    assert found[""].clusters == 6
+    labels = np.r_[np.ones(copies.size), np.zeros(host.size)]
+    area = roc_auc_score(labels, np.r_[copies.ravel(), host])
+    assert found["auroc"].value == pytest.approx(area)
+    assert rows(Secrecy, cell()) == {}
+
+
+def test_codes_of_the_factory_are_uniform():
+    assert abs(codes(bits=4096).mean() - 0.5) < 0.01
+
+
+@pytest.fixture
+def coded():
+    """Codes and unmarked readings that both lean to one: no tail of a fair coin fits."""
+    rng = np.random.default_rng(3)
+    registry = rng.random((100, BITS)) < 0.8
+    unmarked = {"logits": np.where(rng.random((1200, BITS)) < 0.8, 1.0, -1.0)}
+    test, calibration = (
+        {"logits": unmarked["logits"][half]} for half in (slice(600), slice(600, None))
+    )
+    copies = [{"logits": np.tile(np.where(c, 1.0, -1.0), (IMAGES, 1))} for c in registry[:USERS]]
+    return cell(
+        codes=registry[:USERS],
+        copies=copies,
+        registry=registry,
+        negatives={"real": test},
+        calibration={"real": calibration},
+        false_rate=0.01,
+    )
+
+
+def test_codes_that_are_not_uniform_take_their_threshold_from_negatives(coded):
+    found = rows(FalseAccusation, coded)["real"]
+    # The exact tail of fair codes would accuse far more often than it promises.
+    best = match(coded.negatives["real"]["logits"], coded.registry).max(1)
+    assert (best >= threshold(100, alpha=0.01)).mean() > 0.03
+    assert found.value == found.detail["accused"] / found.n < 0.03
+    row = rows(Attribution, coded)[""]
+    assert row.detail["threshold_rule"] == "calibrated on negatives"
+    assert row.value + row.detail["wrong"] + row.detail["none"] == pytest.approx(1)
+    assert rows(Attribution, coded)["n=10000"].outcome is Outcome.NOT_SUPPORTED
+    assert rows(Attribution, coded)["closed"].detail["registered"] == USERS
+    assert rows(Capacity, coded)["users"].outcome is Outcome.NOT_SUPPORTED
+
+
+def test_the_calibrated_threshold_is_an_order_statistic_of_the_largest_matches(coded):
+    best = np.sort(match(coded.calibration["real"]["logits"], coded.registry).max(1))
+    # An image of nobody exceeds the sixth largest of 600 with probability 6 / 601 at most.
+    assert rows(Attribution, coded)[""].detail["threshold_bits"] == best[-6] + 1
+    claims = np.sort(match(coded.calibration["real"]["logits"], coded.registry).ravel())
+    place = int(0.01 * (claims.size + 1))
+    assert rows(Verification, coded)["fpr=0.01"].detail["threshold_bits"] == claims[-place] + 1
+
+
+def test_too_few_negatives_calibrate_nothing(coded):
+    few = {"real": {"logits": coded.calibration["real"]["logits"][:299]}}
+    starved = cell(**{**coded.__dict__, "calibration": few})
+    row = rows(Attribution, starved)[""]
+    assert row.outcome is Outcome.NOT_SUPPORTED
+    assert "at least 300 untouched negatives" in row.reason
+    assert rows(Verification, starved)["fpr=0.01"].outcome is Outcome.NOT_SUPPORTED
