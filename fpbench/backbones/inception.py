@@ -28,8 +28,8 @@ LAYERS: tuple[Layer, ...] = ("64", "192", "768", "2048")
 """From the image on; the name is the number of features F. Only 2048 gives what is called FID."""
 
 _SIDE = 299
-# Images in flight: on a CPU as many as keep the maps near its cache, 2 to 16 being alike.
-_CPU_BATCH, _GPU_BATCH = 8, 64
+# Images in flight, on a CPU for each of its threads: few keep the maps near the cache.
+_CPU_BATCH, _MAX_BATCH = 8, 64
 
 
 class InceptionFeatures(nn.Module):
@@ -91,7 +91,9 @@ class InceptionFeatures(nn.Module):
             msg = f"inception: expected images (N, 3, H, W) of uint8, got {got}"
             raise ValueError(msg)
         device = next(self.parameters()).device
-        batch = _CPU_BATCH if device.type == "cpu" else _GPU_BATCH
+        batch = _MAX_BATCH
+        if device.type == "cpu":
+            batch = min(batch, _CPU_BATCH * torch.get_num_threads())
         return torch.cat([self._batch(part.to(device)) for part in torch.split(images, batch)])
 
     def _batch(self, images: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from fpbench.backbones.inception import InceptionFeatures
 from fpbench.stats.frechet import frechet, frechet_to, moments, reference
 
-IMAGES, ROUNDS = 64, 3  # 64 is torch-fidelity's batch
+IMAGES, ROUNDS = 32, 5
 CPU = torch.device("cpu")
 
 

@@ -74,15 +74,28 @@ def _reached(store, moment):
 
 @pytest.mark.timeout(120)
 def test_control_c_saves_says_how_to_go_on_and_exits_130(fpbench, suite_file, tmp_path):
-    process = run(fpbench, suite_file(SLOW), wait=False, start_new_session=True)
-    while process.poll() is None and "train host" not in process.stderr.readline():
-        pass
-    time.sleep(1)
+    old, new = SLOW
+    suite = suite_file((old, new.replace("steps = 40", "steps = 200")))
+    process = run(fpbench, suite, wait=False, start_new_session=True)
+    store = tmp_path / "runs" / "store"
+    while process.poll() is None and not _reached(store, "checkpoints"):
+        time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "To go on: fpbench" in err
-    assert any((tmp_path / "runs" / "store").glob("checkpoints/*/*/*/manifest.json"))
+    assert _reached(store, "checkpoints")
+
+
+@pytest.mark.timeout(120)
+def test_control_c_while_workers_start_is_no_failure(fpbench, suite_file):
+    process = run(fpbench, suite_file(SLOW), wait=False, start_new_session=True)
+    while process.poll() is None and "train host" not in process.stderr.readline():
+        pass
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "To go on: fpbench" in err
 
 
 @pytest.mark.timeout(180)
