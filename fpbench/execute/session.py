@@ -56,6 +56,8 @@ class Session:
         on_progress: Callable[[int, int, str], None] | None = None,
         interrupt: Interrupt | None = None,
     ) -> None:
+        # As the keys say. Of matrix products torch's default is exact, of convolutions it is not.
+        torch.backends.cudnn.allow_tf32 = False
         self.plan = plan
         self.suite = plan.suite
         self.store = store

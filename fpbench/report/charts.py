@@ -224,10 +224,19 @@ def plane(text: Text, points: Sequence[Estimate], line: tuple[float, str] | None
 
 
 @_styled
-def bars(text: Text, values: Sequence[float], index: int, line: float | None = None) -> str:
-    """One bar for each bit."""
+def bars(
+    text: Text,
+    values: Sequence[float],
+    index: int,
+    line: float | None = None,
+    span: tuple[float, float] | None = None,
+) -> str:
+    """One bar for each bit, or for each of the equal steps that `span` is cut into."""
     figure, axes = _axes(4.8, 2.1, (0.12, 0.23))
-    axes.bar(range(1, len(values) + 1), values, color=_colour(index), width=0.8)
+    low, high = span or (0.5, len(values) + 0.5)
+    step = (high - low) / max(len(values), 1)
+    places = [low + (number + 0.5) * step for number in range(len(values))]
+    axes.bar(places, values, color=_colour(index), width=0.8 * step)
     if line is not None:
         axes.axhline(line, color=_MUTED, linewidth=1, linestyle=(0, (4, 3)))
     axes.set_ylim(0, max(0.55, *values) if values else 1)

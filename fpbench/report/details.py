@@ -195,7 +195,7 @@ def unmarked_bits(
             f"correlation-{source}",
             f"{method.label}: correlation of pairs of bits, {source} images",
             f"{pairs:.0f} pairs in {steps} steps from -1 (left) to 1 (right).",
-            x=f"correlation, -1 to 1 in {steps} steps",
+            x="correlation",
             y="share of pairs",
         )
         shares = [count / max(pairs, 1) for count in detail["correlations"]]
@@ -206,7 +206,7 @@ def unmarked_bits(
             ),
             (
                 f"{source} images: correlation of pairs",
-                charts.bars(together, shares, method.index),
+                charts.bars(together, shares, method.index, span=(-1, 1)),
             ),
         ]
         correlation, chance = (detail[f"square_correlation{end}"] for end in ("", "_by_chance"))
