@@ -112,6 +112,7 @@ def test_missing_weights_leave_their_measures_unavailable_and_come_in_later(
 
 def test_fid_is_that_of_the_stored_features(run_suite, suite_with, inception, weights, tmp_path):
     import numpy as np
+
     from fpbench.execute.request import Request
     from fpbench.plan import Want
     from fpbench.store import Store

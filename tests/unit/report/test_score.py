@@ -1,9 +1,13 @@
+import json
 from dataclasses import replace
 
 import pytest
 from report_factory import BYPASS, COPIES, JPEG, NOISE, FakeAttack, FakeRun
 
+from fpbench.api import canonical_json
+from fpbench.report.inputs import read_inputs
 from fpbench.report.score import DOES_NOT_APPLY, NOT_REMOVED, MethodScore, score_board
+from fpbench.report.tables import Board
 from fpbench.report.verdict import join, verdict
 
 
@@ -190,3 +194,16 @@ def test_long_lists_are_cut_with_their_count():
     assert join(list("abcdefgh")) == "a, b, c, d and 4 more"
     assert join(["a"]) == "a"
     assert join(["a", "b"]) == "a and b"
+
+
+def test_numbers_of_two_versions_of_a_measure_are_not_ranked(tmp_path):
+    folder = FakeRun().write(tmp_path)
+    file = folder / "records.jsonl"
+    records = [json.loads(line) for line in file.read_text().splitlines()]
+    for record in records:
+        record["metric_version"] = "1" if record["method"].get("label") == "beta" else "2"
+    file.write_text("".join(canonical_json(record) + "\n" for record in records))
+    found = score_board(Board(read_inputs(folder)))
+    assert {score.rank for score in found.values()} == {None}
+    assert "attribution 1 and 2" in found["alpha"].reason
+    assert "fpbench score" in found["alpha"].reason
