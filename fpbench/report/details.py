@@ -247,6 +247,7 @@ def costs(board: Board, method: MethodInfo) -> list[tuple[str, str]]:
         ("Issuing one more copy", cost.get("issue_s"), "s", show.seconds),
         ("Extracting", cost.get("extract_s_per_image"), "ms/image", show.milliseconds),
         ("Peak memory of training", cost.get("peak_memory_bytes"), "MiB", show.mebibytes),
+        ("Peak GPU memory of training", cost.get("peak_gpu_bytes"), "MiB", show.mebibytes),
     ]
     return [(name, f"{text(v)} {unit}") for name, v, unit, text in facts if v is not None]
 
