@@ -219,6 +219,10 @@ def unmarked_bits(
                 f"{detail['constant']} bits never change",
             )
         )
+    control = board.number(method.label, NONE, "bit-accuracy", "wrong-key")
+    if facts and control.done:
+        shown = f"{show.share(control.value)} of the bits agree ({show.interval(control)})"
+        facts.append(("Another user's code, copies", f"{shown}; chance is 0.5"))
     return drawn, facts
 
 
