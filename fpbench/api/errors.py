@@ -14,7 +14,8 @@ FpbenchError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 
 
 class FpbenchError(Exception):
@@ -73,3 +74,12 @@ class TrainingFailed(StageError):
 
 class MissingResource(StageError):
     """A file, package or weight that this machine lacks; the message says how to get it."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """End of a sentence about an unknown name: the one that is meant, or all that there are."""
+    listed = list(known)
+    near = difflib.get_close_matches(name, listed, n=1, cutoff=0.5)
+    if near:
+        return f"; did you mean '{near[0]}'?"
+    return f"; there are {', '.join(listed)}" if listed else ""

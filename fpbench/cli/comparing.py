@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from fpbench.report.comparing import Line, Side, Versus
+    from fpbench.report.comparing import Line, Versus
+    from fpbench.report.sides import Side
     from fpbench.spec import Suite
 
 _CORRELATION, _POWER, _LEVEL, _RATE = 0.05, 0.8, 0.05, 0.9
@@ -66,7 +67,8 @@ def compare(
     Copies are paired where both runs drew the same ones. P values are two-sided and, in the column
     "adjusted", corrected for the number of points (Holm).
     """
-    from fpbench.report.comparing import compare_sides, read_side
+    from fpbench.report.comparing import compare_sides
+    from fpbench.report.sides import read_side
 
     sides = [read_side(*_which(text, run), seed) for text in (a, b)]
     found = compare_sides(sides[0], sides[1], metric, variant, points, level)
@@ -80,7 +82,7 @@ def compare(
 def _which(text: str, run: Path | None) -> tuple[Path, str]:
     """Run and method of `RUN:METHOD`, `METHOD` or `RUN`."""
     from fpbench.api import SpecError
-    from fpbench.report.comparing import methods_in
+    from fpbench.report.sides import methods_in
 
     place, colon, method = text.rpartition(":")
     if not colon:

@@ -14,7 +14,7 @@ import click
 
 from fpbench.cli import exits
 from fpbench.cli.comparing import compare, say_detectable
-from fpbench.cli.options import suite_options
+from fpbench.cli.options import store_options, suite_options
 from fpbench.cli.preparing import prepare
 from fpbench.cli.scoring import score
 
@@ -44,6 +44,8 @@ def cli(context: click.Context, plugins: tuple[str, ...]) -> None:
 
 @cli.command()
 @suite_options
+@store_options
+@click.option("--name", help="Folder of this run in RUNS; default: the suite's name.")
 @click.option(
     "--device",
     default="auto",
@@ -69,10 +71,10 @@ def run(
     methods: tuple[str, ...],
     attacks: tuple[str, ...],
     seeds: str | None,
-    runs: Path,
-    name: str | None,
-    store: Path | None,
     weights: Path | None,
+    runs: Path,
+    store: Path | None,
+    name: str | None,
     device: str,
     threads: int | None,
     jobs: int | None,
@@ -132,6 +134,8 @@ def _say_summary(plan: Plan, summary: Any, folder: Path, page: Path | None, seco
     )
     for line in _headline(plan, folder):
         click.echo(line)
+    for name, reason in summary.unavailable.items():
+        click.echo(f"  unavailable: {name}: {reason}")
     for label, outcome, reason in summary.problems[:12]:
         click.echo(f"  {outcome}: {label}: {reason}")
     if len(summary.problems) > 12:
@@ -173,6 +177,7 @@ def _headline(plan: Plan, folder: Path) -> list[str]:
 
 @cli.command()
 @suite_options
+@store_options
 @click.option(
     "--detect",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -188,15 +193,13 @@ def plan(
     methods: tuple[str, ...],
     attacks: tuple[str, ...],
     seeds: str | None,
-    runs: Path,
-    name: str | None,
-    store: Path | None,
     weights: Path | None,
+    runs: Path,
+    store: Path | None,
     detect: float | None,
     as_json: bool,
 ) -> None:
     """Show what `run` would do: what is stored, what is pending, what is refused and why."""
-    del name
     if detect is not None:
         # Only the suite is asked, so neither its data nor a store need be there.
         from fpbench.spec import read_suite
@@ -223,6 +226,7 @@ def plan(
         seeds=seeds,
         plugins=plugins,
         store=str(store or runs / "store"),
+        weights=str(weights or ""),
     )
     made, _ = request.plan()
     status = status_of(made, Store(Path(request.store)))

@@ -12,8 +12,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def suite_options(function: F) -> F:
-    """The options of every command that takes a suite."""
-    options = [
+    """What every command takes that reads a suite."""
+    return _with(
+        function,
         click.argument("suite"),
         click.option(
             "--set",
@@ -40,25 +41,34 @@ def suite_options(function: F) -> F:
         ),
         click.option("-s", "--seeds", metavar="0..4", help="Training seeds, e.g. 0..4 or 0,2."),
         click.option(
+            "--weights",
+            type=click.Path(path_type=Path, file_okay=False),
+            envvar="FPBENCH_WEIGHTS",
+            help="Folder of backbone weights brought by hand; default: $FPBENCH_WEIGHTS.",
+        ),
+    )
+
+
+def store_options(function: F) -> F:
+    """Where runs and their artefacts lie."""
+    return _with(
+        function,
+        click.option(
             "--runs",
             type=click.Path(path_type=Path, file_okay=False),
             default=Path("runs"),
             show_default=True,
             help="Folder of runs and their store.",
         ),
-        click.option("--name", help="Folder of this run in RUNS; default: the suite's name."),
         click.option(
             "--store",
             type=click.Path(path_type=Path, file_okay=False),
             help="Folder of artefacts; default: RUNS/store.",
         ),
-        click.option(
-            "--weights",
-            type=click.Path(path_type=Path, file_okay=False),
-            envvar="FPBENCH_WEIGHTS",
-            help="Folder of backbone weights brought by hand; default: $FPBENCH_WEIGHTS.",
-        ),
-    ]
+    )
+
+
+def _with(function: F, *options: Callable[[F], F]) -> F:
     for option in reversed(options):
         function = option(function)
     return function

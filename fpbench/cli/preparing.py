@@ -28,9 +28,6 @@ def prepare(
     methods: tuple[str, ...],
     attacks: tuple[str, ...],
     seeds: str | None,
-    runs: Path,
-    name: str | None,
-    store: Path | None,
     weights: Path | None,
     only_list: bool,
     as_json: bool,
@@ -40,7 +37,6 @@ def prepare(
     Weights are downloaded by the libraries that use them, into their own folder, and checked by
     SHA-256. On a machine without internet bring the files in a folder and name it with --weights.
     """
-    del runs, name, store
     from fpbench.registry import load
     from fpbench.spec import read_suite
 

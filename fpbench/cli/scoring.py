@@ -7,11 +7,15 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fpbench.cli import exits
+
+if TYPE_CHECKING:
+    from fpbench.execute.request import Request
+    from fpbench.execute.rescoring import Rescored
 
 _SHOWN = 12
 
@@ -22,12 +26,6 @@ _SHOWN = 12
     "--store",
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of artefacts; default: the store beside RUN.",
-)
-@click.option(
-    "--weights",
-    type=click.Path(path_type=Path, file_okay=False),
-    envvar="FPBENCH_WEIGHTS",
-    help="Folder of backbone weights that the run was made with.",
 )
 @click.option("--check", is_flag=True, help="Only compare with the stored numbers; write nothing.")
 @click.option(
@@ -41,37 +39,21 @@ def score(
     plugins: tuple[str, ...],
     folder: Path,
     store: Path | None,
-    weights: Path | None,
     check: bool,
     images: Path | None,
     as_json: bool,
 ) -> None:
     """Recompute every number of RUN, a folder like runs/quickstart, without a network or an image.
 
-    Readings, measures of pairs and features come from the store. Numbers that an older version of
-    fpbench made are superseded by today's. With --check nothing is written, and the exit code is 1
-    if a number differs.
+    Readings, measures of pairs and features come from the store; no weights are needed. Numbers
+    that an older version of fpbench made are superseded by today's. With --check nothing is
+    written, and the exit code is 1 if a number differs.
     """
-    from dataclasses import replace
-
-    from fpbench.api import SpecError
-    from fpbench.execute.request import Request
     from fpbench.execute.rescoring import image_rows, rescore
     from fpbench.report.build import build_page
     from fpbench.store import Store
 
-    place = folder / "request.json"
-    if not place.is_file():
-        raise SpecError(
-            [f"{folder}: expected the folder of a run with a request.json, got none; run it again"]
-        )
-    # Neither code nor artefacts are taken from where a file says: plugins are named here.
-    request = replace(
-        Request.from_json(place.read_text(encoding="utf-8")),
-        plugins=plugins,
-        store=str(store or folder.parent / "store"),
-        weights=str(weights or ""),
-    )
+    request = _request(folder, plugins, store or folder.parent / "store")
     plan, _ = request.plan()
     command = f"fpbench score {folder}"
     found = rescore(plan, request, folder, command, write=not check)
@@ -81,22 +63,51 @@ def score(
     if as_json:
         click.echo(json.dumps({**vars(found), "page": str(page) if page else None}))
     else:
-        click.echo(
-            f"{found.numbers:,} numbers of {found.cells} cells recomputed: {len(found.changed)} "
-            f"changed, {found.fresh} cells had none of this version"
-        )
-        for cell, name, before, after in found.changed[:_SHOWN]:
-            click.echo(f"  {cell}: {name}: {before} → {after}")
-        if len(found.changed) > _SHOWN:
-            click.echo(f"  … and {len(found.changed) - _SHOWN} more")
-        if found.lacking:
-            click.echo(f"{len(found.lacking)} cells lack readings; run the suite to make them")
-        if page is not None:
-            click.echo(f"Open the leaderboard: {page.resolve().as_uri()}")
-    if check and (found.changed or found.fresh or found.lacking):
+        _say(found, page)
+    if check and (found.changed or found.fresh or found.lacking or found.failed):
         sys.exit(exits.VERIFICATION_FAILED)
     if not found.cells:
         sys.exit(exits.NOTHING_MEASURED)
+    if found.failed:
+        sys.exit(exits.CELLS_FAILED)
+
+
+def _request(folder: Path, plugins: tuple[str, ...], store: Path) -> Request:
+    """What made a run."""
+    from dataclasses import replace
+
+    from fpbench.api import SpecError
+    from fpbench.execute.request import Request
+
+    try:
+        text = (folder / "request.json").read_text(encoding="utf-8")
+        request = Request.from_json(text).portable()
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise SpecError(
+            [
+                f"{folder}: expected the folder of a run with a request.json, got none that can be "
+                f"read ({type(error).__name__}: {error}); run the suite again"
+            ]
+        ) from None
+    # Neither code nor artefacts are taken from where a file says: plugins are named here.
+    return replace(request, plugins=plugins, store=str(store))
+
+
+def _say(found: Rescored, page: Path | None) -> None:
+    click.echo(
+        f"{found.numbers:,} numbers of {found.cells} cells recomputed: {len(found.changed)} "
+        f"changed, {found.fresh} cells had none of this version"
+    )
+    for cell, name, before, after in found.changed[:_SHOWN]:
+        click.echo(f"  {cell}: {name}: {before} → {after}")
+    if len(found.changed) > _SHOWN:
+        click.echo(f"  … and {len(found.changed) - _SHOWN} more")
+    for cell, reason in found.failed[:_SHOWN]:
+        click.echo(f"  {cell}: {reason}")
+    if found.lacking:
+        click.echo(f"{len(found.lacking)} cells lack readings; run the suite to make them")
+    if page is not None:
+        click.echo(f"Open the leaderboard: {page.resolve().as_uri()}")
 
 
 def _write_csv(path: Path, rows: Iterator[dict[str, Any]]) -> None:

@@ -58,6 +58,7 @@ class Measurer:
         # One copy's shard serves every image point, so the shards of a fit are kept at hand.
         self._shard = lru_cache(maxsize=512)(store.shard)
         self._columns = lru_cache(maxsize=4096)(store.columns)
+        self._codes = lru_cache(maxsize=64)(self._drawn)
         self._real: dict[str, BackboneEvidence] = {}
 
     def missing(self, cell: Cell) -> list[str]:
@@ -151,7 +152,7 @@ class Measurer:
             negatives["host"] = self.column(plan.null_key(fit, "host", point.model), read)
         if point.model is None:
             negatives["real"] = self.column(plan.null_key(fit, "real", None), read)
-        seed, users = plan.suite.header.seed, plan.suite.population.copies
+        users, registered = plan.suite.population.copies, plan.suite.score.registered
         registry, calibration = None, {}
         if not uniform(method):
             # The first half tests, since attacked hosts show these latents; the rest calibrates.
@@ -161,8 +162,8 @@ class Measurer:
                 s: _rows(self.column(plan.null_key(fit, s, None), Want()), slice(half, None))
                 for s, half in halves.items()
             }
-            if users <= plan.suite.score.registered <= MOST_DRAWN:
-                registry = issued_codes(method, seed, plan.suite.score.registered)
+            if users <= registered <= MOST_DRAWN:
+                registry = self._codes(fit, registered)
         subjects = plan.subjects(point.model)
         readings = [plan.reading_key(fit, index, point.model) for index in range(len(subjects))]
         return CellEvidence(
@@ -170,7 +171,7 @@ class Measurer:
             keeps_sample=method.keeps_sample,
             gate=method.gate,
             level=point.level,
-            codes=issued_codes(method, seed, users),
+            codes=self._codes(fit, users),
             registry=registry,
             calibration=calibration,
             users=subjects,
@@ -178,7 +179,7 @@ class Measurer:
             negatives=negatives,
             clean_host=self.column(plan.null_key(fit, "host", None), Want()),
             reference=self._store.get(plan.reference_key).arrays["features"],
-            registered=plan.suite.score.registered,
+            registered=registered,
             false_rate=plan.suite.score.false_rate,
             costs=self._costs(fit),
             attack_costs=[self._cost(key, point.image) for key in readings],
@@ -187,6 +188,9 @@ class Measurer:
             builds_on_host=method.builds_on_host,
             secrecy=self._secrecy(cell),
         )
+
+    def _drawn(self, fit: Fit, users: int) -> np.ndarray:
+        return issued_codes(fit.method.component, self._plan.suite.header.seed, users)
 
     def _secrecy(self, cell: Cell) -> Column:
         if not self._plan.suite.secrecy.steps or cell.point.label != "none":
@@ -234,9 +238,7 @@ class Measurer:
     def _costs(self, fit: Fit) -> dict[str, float]:
         plan, store = self._plan, self._store
         host, own = store.meta(plan.host_key)["cost"], store.meta(fit.key)["cost"]
-        codes = issued_codes(
-            fit.method.component, plan.suite.header.seed, plan.suite.population.copies
-        )
+        codes = self._codes(fit, plan.suite.population.copies)
         issued = [store.meta(issue_key(fit, u, c))["cost"]["wall_s"] for u, c in enumerate(codes)]
         real = plan.null_key(fit, "real", None)
         return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy as copying
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,6 +44,26 @@ Arrays = dict[str, np.ndarray]
 Failures = dict[tuple[AttackPoint | None, AttackPoint | None], BaseException]
 
 
+@dataclass
+class Beside:
+    """Images that others are compared with.
+
+    Attributes:
+        kind: "host", or "damage" where they are the same images before an attack.
+        images: (N, 3, H, W) uint8.
+    """
+
+    kind: str
+    images: Tensor
+    _seen: dict[str, Tensor] = field(default_factory=dict)
+
+    def seen_by(self, name: str, network: Callable[[Tensor], Tensor]) -> Tensor:
+        """Their features, computed once."""
+        if name not in self._seen:
+            self._seen[name] = network(self.images)
+        return self._seen[name]
+
+
 class GeneratorReader:
     """All pending model points of one generator (a copy, or the host as negative).
 
@@ -75,6 +96,7 @@ class GeneratorReader:
         self._latents = latents
         self._others = others
         self._failures: Failures = {}
+        self._untouched: dict[tuple[int, ...], Beside] = {}
 
     def run(self, pending: Mapping[AttackPoint | None, list[Want]]) -> Failures:
         """Execute; returns what failed, by point."""
@@ -169,7 +191,7 @@ class GeneratorReader:
         for chunk in chunks(len(seeds)):
             latents = generator.prior([seeds[i] for i in chunk])
             drawn = check_images(who, generator.sample(latents), len(chunk), size)
-            beside = self._beside(model, latents) if copy else None
+            beside = self._beside(model, latents, chunk) if copy else None
             reader.read(drawn, chunk, beside=beside)
         seeds = session.latent_seeds("shared", session.suite.population.shared)
         shared = generator.sample(generator.prior(seeds))
@@ -190,7 +212,7 @@ class GeneratorReader:
         reader = ImageReader(session, self._fit, self._origin, wants, measured=True)
         for chunk in chunks(count):
             part = torch.from_numpy(chunk)
-            reader.read(forged[part], chunk, beside=("damage", clean[part]))
+            reader.read(forged[part], chunk, beside=Beside("damage", clean[part]))
         reader.show(forged[: session.suite.population.shared], attacked=self._origin == ("copy", 0))
         self._store(model, reader, attack_s)
 
@@ -199,12 +221,18 @@ class GeneratorReader:
         for point, error in reader.failures.items():
             self._failures[model, point] = error
 
-    def _beside(self, model: AttackPoint | None, latents: Tensor) -> tuple[str, Tensor] | None:
+    def _beside(
+        self, model: AttackPoint | None, latents: Tensor, chunk: np.ndarray
+    ) -> Beside | None:
         """The image each drawn one is compared with: the host's, or the copy's before attack."""
         if model is not None:
-            return "damage", self.subject.sample(latents)
+            # Every strength of every attack has the same images beside it, unless it asks for more.
+            key = tuple(self._latents(model)[i] for i in chunk)
+            if key not in self._untouched:
+                self._untouched[key] = Beside("damage", self.subject.sample(latents))
+            return self._untouched[key]
         if self._fit.method.component.keeps_sample:
-            return "host", self._session.host.generator.sample(latents)
+            return Beside("host", self._session.host.generator.sample(latents))
         return None
 
     def _surface(self, model: AttackPoint) -> Surface:
@@ -293,15 +321,13 @@ class ImageReader:
         self.extract_s = 0.0
         self.extracted = 0
 
-    def read(
-        self, images: Tensor, indices: np.ndarray, beside: tuple[str, Tensor] | None = None
-    ) -> None:
+    def read(self, images: Tensor, indices: np.ndarray, beside: Beside | None = None) -> None:
         """Attack, extract and measure one chunk.
 
         Args:
             images: (N, 3, H, W) uint8.
             indices: (N,) their numbers.
-            beside: "host" or "damage" with the images that these are compared with.
+            beside: the images that these are compared with.
         """
         attacked: dict[AttackPoint | None, Tensor] = {}
         for point in self._points:
@@ -320,37 +346,35 @@ class ImageReader:
             if point is None:
                 self._measure(images, beside)
             elif self._with_measures:
-                self._compare(point, ("damage", images), changed)
+                self._compare(point, Beside("damage", images), changed)
 
-    def _measure(self, images: Tensor, beside: tuple[str, Tensor] | None) -> None:
+    def _measure(self, images: Tensor, beside: Beside | None) -> None:
         """What is measured of images whose pixels are not attacked."""
         networks: list[tuple[Want, str, Any]] = []
         if self._with_features and None in self._read:
             networks.append((Want(), "features", self._session.features))
         networks += [
-            (Want(None, backbone), f"{backbone.name}_features", self._session.measurer(backbone))
+            (Want(None, backbone), f"{backbone.name}_features", self._session.network(backbone))
             for backbone in self._backbones.get(None, [])
             if backbone.features
         ]
         for want, name, network in networks:
             self._keep(want, name, network(images))
-            if beside is not None and beside[0] == "damage":
+            if beside is not None and beside.kind == "damage":
                 # The same latents before the attack: distances are compared at equal images.
-                self._keep(want, f"own_{name}", network(beside[1]))
+                self._keep(want, f"own_{name}", beside.seen_by(name, network))
         if beside is not None:
             self._compare(None, beside, images)
 
-    def _compare(
-        self, point: AttackPoint | None, beside: tuple[str, Tensor], images: Tensor
-    ) -> None:
+    def _compare(self, point: AttackPoint | None, beside: Beside, images: Tensor) -> None:
         """Likeness of each image to the one it stands beside."""
-        kind, other = beside
+        kind, other = beside.kind, beside.images
         if point in self._read:
             self._keep(Want(point), f"{kind}_psnr", psnr(other, images))
             self._keep(Want(point), f"{kind}_ssim", ssim(other, images))
         for backbone in self._backbones.get(point, []):
             if not backbone.features:
-                distance = self._session.measurer(backbone)(other, images)
+                distance = self._session.network(backbone)(other, images)
                 self._keep(Want(point, backbone), f"{kind}_{backbone.name}", distance)
 
     def show(self, shared: Tensor, *, attacked: bool) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fpbench.plan import Plan, make_plan, plan_backbones
+from fpbench.plan import Plan, PlannedBackbone, make_plan, plan_backbones
 from fpbench.registry import Catalogue, load
 from fpbench.spec import read_suite
 
@@ -28,7 +29,8 @@ class Request:
         threads: CPU threads; None = all cores.
         jobs: jobs that run at the same time and share the threads.
         weights: folder of backbone weights brought by hand; empty = only the libraries' own.
-        broken: name -> reason of backbones that were found not to work.
+        backbones: name -> what was found out about the suite's published networks; what is not
+            there is looked up.
     """
 
     suite: str
@@ -42,7 +44,7 @@ class Request:
     threads: int | None = None
     jobs: int = 1
     weights: str = ""
-    broken: dict[str, str] = field(default_factory=dict)
+    backbones: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def plan(self) -> tuple[Plan, Catalogue]:
         """Load the plugins, read the suite, key its stages.
@@ -63,8 +65,17 @@ class Request:
             seeds=self.seeds,
         )
         folder = Path(self.weights) if self.weights else None
-        backbones = plan_backbones(suite.backbones, folder, self.broken)
+        backbones = plan_backbones(suite.backbones, folder, self.backbones)
         return make_plan(suite, catalogue.metrics(), backbones), catalogue
+
+    def knowing(self, backbones: Iterable[PlannedBackbone]) -> Request:
+        """The same request, for which these networks' weights are not looked for again."""
+        return replace(self, backbones={b.name: b.known for b in backbones})
+
+    def portable(self) -> Request:
+        """What may be told by a file: no code, and no folder to look into."""
+        backbones = {name: {**known, "path": ""} for name, known in self.backbones.items()}
+        return replace(self, plugins=(), store="", weights="", backbones=backbones)
 
     def to_json(self) -> str:
         """As text for a worker."""

@@ -12,11 +12,12 @@ import numpy as np
 
 from fpbench import stats
 from fpbench.api import Outcome
-from fpbench.execute.jobs import thread_count
+from fpbench.execute.jobs import problem_of, thread_count
 from fpbench.execute.measure import Measurer, all_records
 from fpbench.execute.request import Request
 from fpbench.execute.resources import environment
-from fpbench.plan import Plan
+from fpbench.execute.run import cell_label
+from fpbench.plan import Cell, Plan
 from fpbench.store import RecordLog, Store
 
 _TOLERANCE = 1e-9
@@ -33,6 +34,7 @@ class Rescored:
         changed: (cell, metric and variant, former value, new value) of rows that differ.
         fresh: cells that had no numbers of these versions of the measures.
         lacking: (cell, number of readings that are not stored) of cells that could not be.
+        failed: (cell, reason) of cells whose readings give no numbers.
     """
 
     cells: int = 0
@@ -40,6 +42,7 @@ class Rescored:
     changed: list[tuple[str, str, Any, Any]] = field(default_factory=list)
     fresh: int = 0
     lacking: list[tuple[str, int]] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
 
 
 def rescore(plan: Plan, request: Request, folder: Path, command: str, *, write: bool) -> Rescored:
@@ -56,7 +59,7 @@ def rescore(plan: Plan, request: Request, folder: Path, command: str, *, write: 
     measurer, found = Measurer(plan, store), Rescored()
     outcomes: dict[str, tuple[Outcome, str]] = {}
     for cell in plan.cells:
-        label = f"{cell.fit.method.label} under {cell.point.label}"
+        label = cell_label(cell)
         if cell.refusal is not None:
             outcomes[cell.key] = (Outcome.REFUSED, cell.refusal.reason)
             continue
@@ -66,16 +69,14 @@ def rescore(plan: Plan, request: Request, folder: Path, command: str, *, write: 
                 reason = f"{len(missing)} readings are not stored; run the suite"
                 outcomes[cell.key] = (Outcome.BLOCKED, reason)
             continue
-        rows = measurer.rows(cell)
-        found.cells += 1
-        found.numbers += len(rows)
-        if store.has(cell.key):
-            changed = _changed(label, store.meta(cell.key)["rows"], rows)
-            found.changed += changed
-            if write and changed:
-                store.drop(cell.key)
-        else:
-            found.fresh += 1
+        try:
+            rows = measurer.rows(cell)
+        except Exception as error:  # noqa: BLE001 - one cell's fault must not stop others
+            problem = problem_of(cell.key, label, error)
+            found.failed.append((label, problem.reason))
+            outcomes[cell.key] = (problem.outcome, problem.reason)
+            continue
+        _count(found, cell, rows, store, drop=write)
         if write and not store.has(cell.key):
             device = store.meta(cell.fit.key)["device"]
             measurer.keep(cell, rows, environment(device, thread_count(request)))
@@ -85,6 +86,21 @@ def rescore(plan: Plan, request: Request, folder: Path, command: str, *, write: 
         records = all_records(plan, store, outcomes, command)
         RecordLog(folder / "records.jsonl").update(records)
     return found
+
+
+def _count(
+    found: Rescored, cell: Cell, rows: list[dict[str, Any]], store: Store, *, drop: bool
+) -> None:
+    """Compare with what is stored; what differs is dropped if asked."""
+    found.cells += 1
+    found.numbers += len(rows)
+    if not store.has(cell.key):
+        found.fresh += 1
+        return
+    changed = _changed(cell_label(cell), store.meta(cell.key)["rows"], rows)
+    found.changed += changed
+    if drop and changed:
+        store.drop(cell.key)
 
 
 def image_rows(plan: Plan, store: Store) -> Iterator[dict[str, Any]]:

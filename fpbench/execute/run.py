@@ -67,6 +67,7 @@ class Summary:
         problems: (label, outcome, reason) of every cell that is neither done nor refused.
         interrupted: stopped by the user; the same command goes on.
         seconds: seconds of each stage that was run.
+        unavailable: name -> reason of published networks whose numbers are left out.
     """
 
     executed: int = 0
@@ -74,6 +75,7 @@ class Summary:
     problems: list[tuple[str, Outcome, str]] = field(default_factory=list)
     interrupted: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
+    unavailable: dict[str, str] = field(default_factory=dict)
 
     @property
     def measured(self) -> int:
@@ -89,6 +91,7 @@ class Summary:
                 {"label": label, "outcome": str(outcome), "reason": reason}
                 for label, outcome, reason in self.problems
             ],
+            "unavailable": self.unavailable,
             "seconds": {k: round(v, 2) for k, v in self.seconds.items()},
         }
 
@@ -115,7 +118,7 @@ class Run:
         settings: Settings,
     ) -> None:
         self._plan = plan
-        self._request = request
+        self._request = request.knowing(plan.backbones)
         self._store = Store(Path(request.store))
         self._folder = folder
         self._catalogue = catalogue
@@ -139,6 +142,7 @@ class Run:
             except KeyboardInterrupt:
                 self._summary.interrupted = True
                 return self._summary
+        self._summary.unavailable = {b.name: b.reason for b in self._plan.backbones if b.reason}
         self._write(self._outcomes())
         return self._summary
 
@@ -174,7 +178,11 @@ class Run:
             for job in jobs.keys() & self._failed
         }
         if reasons:
-            self._request = replace(self._request, broken=self._request.broken | reasons)
+            tried = (
+                replace(b, path=None, digest="", reason=reasons[b.name]) if b.name in reasons else b
+                for b in self._plan.backbones
+            )
+            self._request = self._request.knowing(tried)
             self._plan, _ = self._request.plan()
 
     def _jobs(self, fits: list[Fit]) -> dict[str, list[str]]:
@@ -415,10 +423,8 @@ class Run:
         target = self._folder / "suite.json"
         if not target.is_file() or target.read_text(encoding="utf-8") != text:
             write_text(target, text)
-        # What made the run, for whoever scores it again; nobody is told to load code or to look for
-        # artefacts elsewhere by a file.
-        portable = replace(self._request, plugins=(), store="", weights="", broken={})
-        write_text(self._folder / "request.json", portable.to_json() + "\n")
+        # What made the run, for whoever scores it again.
+        write_text(self._folder / "request.json", self._request.portable().to_json() + "\n")
         measurer = Measurer(self._plan, self._store)
         write_samples(self._plan, measurer, self._folder / "samples")
         log = RecordLog(self._folder / "records.jsonl")

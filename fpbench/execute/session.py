@@ -66,7 +66,7 @@ class Session:
         self._interrupt = interrupt or Interrupt()
         self._states: dict[str, dict[str, Tensor]] = {}
         self._codes: dict[int, np.ndarray] = {}
-        self._measurers: dict[str, Any] = {}
+        self._networks: dict[str, Any] = {}
 
     # -- trainings ---------------------------------------------------------------------------
 
@@ -113,17 +113,17 @@ class Session:
         """The network behind the proxy distance."""
         return ToyFeatures().to(self.device)
 
-    def measurer(self, backbone: PlannedBackbone) -> Any:
+    def network(self, backbone: PlannedBackbone) -> Any:
         """A published network: features of images, or distances of pairs."""
-        if backbone.name not in self._measurers:
+        if backbone.name not in self._networks:
             from fpbench.backbones import load
 
             assert backbone.path is not None  # only what is there is asked for
             spec = backbone.spec
-            self._measurers[backbone.name] = load(
+            self._networks[backbone.name] = load(
                 spec.use, backbone.path, self.device, spec.layer, spec.precision
             )
-        return self._measurers[backbone.name]
+        return self._networks[backbone.name]
 
     def codes(self, fit: Fit) -> np.ndarray:
         """(U, K) bool issued codes; behind them those of copies that attacks are tuned on."""
@@ -180,7 +180,7 @@ class Session:
         key = self.plan.backbone_key(backbone)
         if self.store.has(key):
             return
-        network = self.measurer(backbone)
+        network = self.network(backbone)
         if backbone.features:
             self.store.put(key, reference_arrays(self._of_real(network)), {})
             return
@@ -197,7 +197,7 @@ class Session:
             key = self.plan.host_features_key(backbone)
             if not backbone.features or self.store.has(key):
                 continue
-            network, host, parts = self.measurer(backbone), self.host.generator, []
+            network, host, parts = self.network(backbone), self.host.generator, []
             seeds = self._host_seeds(self.suite.negatives.host)
             for chunk in chunks(len(seeds)):
                 images = host.sample(host.prior([seeds[i] for i in chunk]))

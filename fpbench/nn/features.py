@@ -17,8 +17,6 @@ from torch import Tensor, nn
 from fpbench.nn.images import to_float
 
 TOY_FEATURES_FILE = Path(__file__).with_name("toy_features.safetensors")
-TOY_FEATURES_SHA256 = "7d309ed620253095912d1d727dbc69a997a87959597ec22a810a9060e076dd1c"
-"""Digest of that file: another file is another version of every distance."""
 
 
 class ToyFeatures(nn.Module):

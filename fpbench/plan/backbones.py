@@ -44,30 +44,45 @@ class PlannedBackbone:
         return self.spec.sha256 is None
 
     @property
+    def known(self) -> dict[str, str]:
+        """What was found out about it, as plain data; see `plan_backbones`."""
+        return {"path": str(self.path or ""), "digest": self.digest, "reason": self.reason}
+
+    @property
     def key_part(self) -> dict[str, Any]:
         """What identifies it in a stage key."""
         return {**self.spec.model_dump(mode="json"), "weights": self.digest}
 
 
 def plan_backbones(
-    specs: Iterable[Backbone], folder: Path | None, broken: Mapping[str, str] | None = None
+    specs: Iterable[Backbone],
+    folder: Path | None,
+    known: Mapping[str, Mapping[str, str]] | None = None,
 ) -> tuple[PlannedBackbone, ...]:
     """Look for the weights of every network that a suite names.
 
     Args:
         specs: what the suite says.
         folder: of weights brought by hand; None = only the libraries' own folder.
-        broken: name -> reason of networks that were found not to work.
+        known: name -> what was found out before (`PlannedBackbone.known`), which is not looked up
+            again.
 
     Raises:
         StageError: a file is there and is not what its name or the suite promises.
     """
-    return tuple(_planned(spec, folder, (broken or {}).get(spec.name, "")) for spec in specs)
+    found = known or {}
+    return tuple(
+        _known(spec, found[spec.name]) if spec.name in found else _looked_up(spec, folder)
+        for spec in specs
+    )
 
 
-def _planned(spec: Backbone, folder: Path | None, broken: str) -> PlannedBackbone:
-    if broken:
-        return PlannedBackbone(spec, reason=broken)
+def _known(spec: Backbone, found: Mapping[str, str]) -> PlannedBackbone:
+    path = Path(found["path"]) if found["path"] else None
+    return PlannedBackbone(spec, path, found["digest"], found["reason"])
+
+
+def _looked_up(spec: Backbone, folder: Path | None) -> PlannedBackbone:
     try:
         path = weights.find(spec.use, folder, spec.sha256)
     except MissingResource as error:

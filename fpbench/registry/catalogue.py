@@ -6,7 +6,6 @@ that fails to import becomes *unavailable* with its error and matters only to su
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib
 import inspect
@@ -30,6 +29,7 @@ from fpbench.api import (
     PluginError,
     hooks,
 )
+from fpbench.api.errors import nearest
 
 KINDS: Mapping[str, type[Component[Any]]] = {
     "hosts": Host,
@@ -103,9 +103,7 @@ class Catalogue:
     def unknown(self, kind: str, name: str) -> str:
         """One sentence about a name that is not there: nearest match, or the broken plugin."""
         singular = kind.removesuffix("s")
-        near = difflib.get_close_matches(name, self.names(kind), n=1, cutoff=0.5)
-        text = f"unknown {singular} '{name}'"
-        text += f"; did you mean '{near[0]}'?" if near else f"; there are {self.names(kind)}"
+        text = f"unknown {singular} '{name}'{nearest(name, self.names(kind))}"
         for broken in self.unavailable:
             text += f" (plugin '{broken.plugin}' could not be loaded: {broken.error})"
         return text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import json
 import tomllib
@@ -23,6 +22,7 @@ from fpbench.api import (
     Params,
     SpecError,
 )
+from fpbench.api.errors import nearest
 from fpbench.builtin.chain.attack import Chain
 from fpbench.registry import Catalogue
 from fpbench.spec import source
@@ -114,7 +114,7 @@ class _Reader:
     def read(self, data: dict[str, Any]) -> Suite:
         for key in data:
             if key not in _TOP:
-                self._problem((key,), f"unknown table '{key}'{_nearest(key, _TOP)}")
+                self._problem((key,), f"unknown table '{key}'{nearest(key, _TOP)}")
         header = self._table("suite", Header, data)
         training = self._table("training", Training, data)
         population = self._table("population", Population, data)
@@ -298,7 +298,7 @@ class _Reader:
             good = True
             for key, labels in (("model", other), ("image", image)):
                 if entry.get(key) not in labels:
-                    near = _nearest(str(entry.get(key)), labels)
+                    near = nearest(str(entry.get(key)), labels)
                     self._problem(
                         (*path, key), f"expected the label of a listed {key} attack{near}"
                     )
@@ -336,7 +336,7 @@ class _Reader:
     ) -> Any:
         name = data.pop("use", None)
         if not isinstance(name, str):
-            near = _nearest("use", list(data))
+            near = nearest("use", list(data))
             self._problem(path, f"expected a key `use` that names one of the {kind}{near}")
             return None
         cls = self.catalogue.get(kind, name)
@@ -362,7 +362,7 @@ class _Reader:
                 if item["type"] == "extra_forbidden":
                     fields = [*cls.model_fields, *also]
                     name = str(item["loc"][-1])
-                    self._problem(where, f"unknown parameter '{name}'{_nearest(name, fields)}")
+                    self._problem(where, f"unknown parameter '{name}'{nearest(name, fields)}")
                 elif item["type"] == "missing":
                     self._problem(where, "expected a value, got none")
                 else:
@@ -386,14 +386,6 @@ class _Reader:
         self.problems.append(f"{self.place}: {source.show(path)}: {text}")
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    known = list(known)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    if near:
-        return f"; did you mean '{near[0]}'?"
-    return f"; there are {known}" if known else ""
-
-
 def _find(name_or_path: str) -> tuple[str, str]:
     path = Path(name_or_path)
     if path.suffix == ".toml" or path.is_file():
@@ -409,7 +401,7 @@ def _find(name_or_path: str) -> tuple[str, str]:
         return f"{name_or_path}/suite.toml", file.read_text(encoding="utf-8")
     raise SpecError(
         [
-            f"unknown suite '{name_or_path}'{_nearest(name_or_path, suite_names())}; "
+            f"unknown suite '{name_or_path}'{nearest(name_or_path, suite_names())}; "
             "or give the path of a suite.toml"
         ]
     )

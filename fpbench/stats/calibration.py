@@ -9,12 +9,11 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from fpbench.stats.power import negatives_needed
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-# Fewer negatives than this many times 1/alpha support no threshold: the rate that it realises
-# scatters by 1/sqrt(j) around its mean.
-_LEAST_ABOVE = 3
 # Lets products that are whole numbers in exact arithmetic be so after rounding (.29 * 100).
 _ROUNDING = 1e-12
 
@@ -33,7 +32,8 @@ def calibrated_threshold(negatives: npt.ArrayLike, false_rate: float) -> float |
         false_rate: alpha in (0, 1).
 
     Returns:
-        v in the unit of the scores, or None where n < 3 / alpha, which is "not supported".
+        v in the unit of the scores, or None where n < 3 / alpha (`negatives_needed`), which is "not
+        supported": the rate that a threshold realises scatters by 1/sqrt(j) around its mean.
 
     Raises:
         ValueError: If there are no scores, one is nan, or `false_rate` is out of its range.
@@ -46,7 +46,7 @@ def calibrated_threshold(negatives: npt.ArrayLike, false_rate: float) -> float |
         msg = f"calibrated_threshold: expected scores (n,) without nan, n >= 1, got {scores.shape}"
         raise ValueError(msg)
     rate = false_rate * (1 + _ROUNDING)
-    if scores.size * rate < _LEAST_ABOVE:
+    if scores.size < negatives_needed(false_rate):
         return None
     place = max(scores.size - math.floor(rate * (scores.size + 1)), 0)
     return float(np.partition(scores, place)[place])

@@ -114,28 +114,26 @@ def detectable(
     return high
 
 
-def negatives_needed(false_rate: float, level: float = 0.95) -> int:
-    """Images of nobody, all without a false alarm, that support a claimed false rate.
+def negatives_needed(false_rate: float) -> int:
+    """Images of nobody that support a claimed false rate: 3 / rate, the usual rule of three.
 
-    With this many independent images and no alarm, the one-sided upper bound of the rate
-    (`upper_bound`) is at most `false_rate`: ceil(log(1 - level) / log(1 - false_rate)).
+    With this many independent images and no alarm, the one-sided 95 % upper bound of the rate
+    (`upper_bound`) is at most `false_rate`; `calibrated_threshold` needs as many.
 
     Args:
         false_rate: Claimed rate in (0, 1).
-        level: Confidence level in (0, 1).
 
     Returns:
-        The number of images, about 3 / false_rate at 95 %.
+        The number of images.
 
     Raises:
-        ValueError: If an argument is not in (0, 1).
+        ValueError: If the rate is not in (0, 1).
     """
-    if not (0 < false_rate < 1 and 0 < level < 1):
-        msg = (
-            f"negatives_needed: expected false_rate and level in (0, 1), got {false_rate}, {level}"
-        )
+    if not 0 < false_rate < 1:
+        msg = f"negatives_needed: expected 0 < false_rate < 1, got {false_rate}"
         raise ValueError(msg)
-    return math.ceil(math.log1p(-level) / math.log1p(-false_rate))
+    # What is a whole number in exact arithmetic is so after rounding (3 / .001).
+    return math.ceil(3 / false_rate * (1 - 1e-12))
 
 
 def _variance(

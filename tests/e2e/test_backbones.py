@@ -1,13 +1,17 @@
 """Published networks through a whole run, with weights that are drawn at random."""
 
 import hashlib
+import shutil
 import warnings
 
 import pytest
 import torch
+from click.testing import CliRunner
+from rows import value
 
 from fpbench.api import Outcome
 from fpbench.backbones.weights import WrongWeights
+from fpbench.cli.main import cli
 
 INCEPTION = """
 [[backbones]]
@@ -20,16 +24,6 @@ LPIPS = """
 use = "lpips-squeeze"
 sha256 = "{}"
 """
-
-
-def value(records, method, point, metric, variant=""):
-    (found,) = [
-        r
-        for r in records.values()
-        if (r["method"].get("label"), r["point"]["label"], r["metric"], r["variant"])
-        == (method, point, metric, variant)
-    ]
-    return found
 
 
 def saved(state, path):
@@ -47,7 +41,8 @@ def weights(tmp_path):
 @pytest.fixture
 def inception(weights):
     """Digest of random weights of Inception's first blocks, which is all that layer 64 needs."""
-    parts = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
+    import torch_fidelity.feature_extractor_inceptionv3 as parts
+
     blocks = {
         "Conv2d_1a_3x3": parts.BasicConv2d(3, 32, kernel_size=3, stride=2),
         "Conv2d_2a_3x3": parts.BasicConv2d(32, 32, kernel_size=3),
@@ -59,8 +54,8 @@ def inception(weights):
 @pytest.fixture
 def squeeze(weights):
     """Digest of random weights of the network below LPIPS."""
-    models = pytest.importorskip("torchvision.models")
-    pytest.importorskip("lpips")
+    from torchvision import models
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         state = models.squeezenet1_1(weights=None).state_dict()
@@ -108,6 +103,16 @@ def test_missing_weights_leave_their_measures_unavailable_and_come_in_later(
     assert value(records, "perfect", "jpeg 50", "damage", "lpips-squeeze")["value"] > 0
 
     assert run_suite(suite, weights=str(weights))[0].executed == 0
+
+
+def test_scoring_again_needs_no_weights(run_suite, suite_with, inception, squeeze, weights):
+    suite = suite_with(INCEPTION.format(inception), LPIPS.format(squeeze))
+    _, _, folder = run_suite(suite, weights=str(weights))
+    shutil.rmtree(weights)
+    base = ["-p", "fpbench.testing.fakes", "score", str(folder), "--check"]
+    done = CliRunner().invoke(cli, base)
+    assert done.exit_code == 0, done.output
+    assert ": 0 changed, 0 cells had none" in done.output
 
 
 def test_fid_is_that_of_the_stored_features(run_suite, suite_with, inception, weights, tmp_path):

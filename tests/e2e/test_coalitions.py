@@ -1,6 +1,7 @@
 """Coalitions, forgeries, chains and tuned attacks through the whole pipeline."""
 
 import pytest
+from rows import value
 
 from fpbench.api import Outcome
 
@@ -63,16 +64,6 @@ def done(run_in, tmp_path_factory):
     folder = tmp_path_factory.mktemp("blame")
     (folder / "suite.toml").write_text(SUITE)
     return run_in(folder, folder / "suite.toml")
-
-
-def value(records, method, point, metric, variant=""):
-    (found,) = [
-        r
-        for r in records.values()
-        if (r["method"].get("label"), r["point"]["label"], r["metric"], r["variant"])
-        == (method, point, metric, variant)
-    ]
-    return found
 
 
 def test_every_cell_ends_in_an_outcome(done):

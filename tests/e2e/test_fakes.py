@@ -1,18 +1,9 @@
 import json
 
 import pytest
+from rows import value
 
 from fpbench.api import Outcome
-
-
-def value(records, method, point, metric, variant=""):
-    (found,) = [
-        r
-        for r in records.values()
-        if (r["method"].get("label"), r["point"]["label"], r["metric"], r["variant"])
-        == (method, point, metric, variant)
-    ]
-    return found
 
 
 @pytest.fixture

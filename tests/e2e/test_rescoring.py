@@ -6,21 +6,12 @@ import json
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from rows import value
 from scipy.stats import binom
 
 from fpbench.api import Outcome
 from fpbench.cli.main import cli
 from fpbench.store import RecordLog, Store
-
-
-def value(records, method, point, metric, variant=""):
-    (found,) = [
-        r
-        for r in records.values()
-        if (r["method"].get("label"), r["point"]["label"], r["metric"], r["variant"])
-        == (method, point, metric, variant)
-    ]
-    return found
 
 
 @pytest.fixture
@@ -142,7 +133,6 @@ def test_prepare_lists_what_is_there_and_what_is_missing(suite_file, tmp_path, m
     assert listed.exit_code == 7
     assert "missing  weights of lpips-squeeze" in listed.output
     assert "squeezenet1_1-b8a52dc0.pth" in listed.output
-    pytest.importorskip("lpips")
     fetched = CliRunner().invoke(cli, [*base, named, "--json"])
     assert fetched.exit_code == 7
     (weights,) = [row for row in json.loads(fetched.output) if row["what"].startswith("weights")]

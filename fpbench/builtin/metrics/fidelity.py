@@ -169,7 +169,7 @@ class Fidelity(Metric[NoParams]):
     )
 
     def measure(self, evidence: CellEvidence) -> Sequence[Row]:
-        """Row "copies" with the distance of the host and of the untouched copies, equal counts."""
+        """Row "copies", with the distance of the host or of the untouched copies beside it."""
         from fpbench import stats
 
         if "features" not in evidence.copies[0]:
@@ -223,9 +223,12 @@ def distance_row(
     detail: Mapping[str, object],
     evidence: CellEvidence,
 ) -> Row:
-    """A distance to real images, with the host's and the untouched copies' beside it."""
+    """A distance to real images; beside it the untouched copies', or of these the host's."""
     value = distance(sets.own)
-    untouched = distance(sets.untouched) if sets.attacked else value
+    if sets.attacked:
+        untouched, beside = distance(sets.untouched), {}
+    else:
+        untouched, beside = value, {"host": distance(sets.host)}
     return Row(
         variant,
         value,
@@ -233,8 +236,8 @@ def distance_row(
         clusters=len(evidence.copies),
         detail={
             **detail,
+            **beside,
             "images": len(sets.own),
-            "host": distance(sets.host),
             "untouched": untouched,
             "ratio_to_untouched": value / untouched if untouched > 0 else None,
         },

@@ -136,10 +136,10 @@ def few_copies(copies: int) -> dict[str, str]:
 
 
 def few_negatives(images: int, false_rate: float) -> dict[str, Any]:
-    """The same for negatives: 3 / rate of them without an alarm bound it at 95 % from above."""
-    import math
+    """The same for negatives."""
+    from fpbench import stats
 
-    needed = math.ceil(3 / false_rate)
+    needed = stats.negatives_needed(false_rate)
     if images >= needed:
         return {}
     return {NO_CLAIM: f"{images:,} images; a rate of {false_rate:g} needs {needed:,}"}
@@ -158,15 +158,17 @@ def supported(evidence: CellEvidence, registered: int | None = None) -> bool:
 
 def not_supported(evidence: CellEvidence, variant: str = "", registered: int | None = None) -> Row:
     """A row for a number of N registered users that has no threshold."""
+    from fpbench import stats
+
     users, bits = evidence.codes.shape
     n = evidence.registered if registered is None else registered
     if n < users:
         reason = f"{users:,} users are issued, more than the {n:,} that are asked about"
     elif not evidence.uniform:
-        needed = few_negatives(0, evidence.false_rate)[NO_CLAIM].rpartition(" ")[2]
+        needed = stats.negatives_needed(evidence.false_rate)
         reason = (
             "codes are not uniform, so thresholds are calibrated for the suite's N alone, from at "
-            f"least {needed} untouched negatives of a source, and codes are drawn for all N"
+            f"least {needed:,} untouched negatives of a source, and codes are drawn for all N"
         )
     else:
         reason = (
@@ -234,13 +236,9 @@ def _largest(
     found = []
     for column in evidence.calibration.values():
         logits = np.asarray(column["logits"])
-        enough = not few_negatives(len(logits), false_rate)
-        accepted_above = (
-            stats.calibrated_threshold(score(match_of(evidence, logits)), false_rate)
-            if enough
-            else None
-        )
-        if accepted_above is None:
+        if few_negatives(len(logits), false_rate):  # however many claims are made of each
             return None
+        accepted_above = stats.calibrated_threshold(score(match_of(evidence, logits)), false_rate)
+        assert accepted_above is not None  # of enough images
         found.append(int(accepted_above) + 1)
     return max(found)

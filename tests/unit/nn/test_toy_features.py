@@ -7,7 +7,7 @@ import torch
 from fpbench import stats
 from fpbench.builtin.toy_faces.faces import draw
 from fpbench.nn import distortions
-from fpbench.nn.features import TOY_FEATURES_FILE, TOY_FEATURES_SHA256, ToyFeatures
+from fpbench.nn.features import TOY_FEATURES_FILE, ToyFeatures
 from fpbench.nn.images import to_float, to_uint8
 
 COUNT = 400
@@ -58,7 +58,9 @@ def _tint(images, change):
 def test_the_file_is_small_and_the_one_that_the_code_names():
     data = TOY_FEATURES_FILE.read_bytes()
     assert len(data) <= 1_000_000
-    assert hashlib.sha256(data).hexdigest() == TOY_FEATURES_SHA256
+    # Another file is another version of every distance: bump the metrics', then this.
+    pinned = "7d309ed620253095912d1d727dbc69a997a87959597ec22a810a9060e076dd1c"
+    assert hashlib.sha256(data).hexdigest() == pinned
 
 
 def test_two_networks_agree_and_leave_no_gradient(features):

@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from fpbench.stats import copies_needed, detectable, negatives_needed, upper_bound
+from fpbench.stats import (
+    calibrated_threshold,
+    copies_needed,
+    detectable,
+    negatives_needed,
+    upper_bound,
+)
 
 
 def noncentral_power(difference, rate, correlation, images, copies, level=0.05, pairing=0.0):
@@ -120,11 +126,14 @@ def test_difference_without_noise_needs_two_copies():
 
 
 @pytest.mark.parametrize(
-    ("false_rate", "images"), [(1e-2, 299), (1e-3, 2995), (1e-4, 29956), (0.5, 5)]
+    ("false_rate", "images"), [(1e-2, 300), (1e-3, 3000), (1e-4, 30_000), (0.5, 6), (0.29, 11)]
 )
-def test_negatives_needed_are_the_published_numbers(false_rate, images):
+def test_negatives_needed_bound_the_rate_and_calibrate_a_threshold(false_rate, images):
     assert negatives_needed(false_rate) == images
-    assert upper_bound(0, images) <= false_rate < upper_bound(0, images - 1)
+    assert upper_bound(0, images) <= false_rate
+    scores = np.arange(images)
+    assert calibrated_threshold(scores, false_rate) is not None
+    assert calibrated_threshold(scores[1:], false_rate) is None
 
 
 @pytest.mark.parametrize(
@@ -139,7 +148,7 @@ def test_negatives_needed_are_the_published_numbers(false_rate, images):
         (lambda: copies_needed(0.1, 0.9, 0.05, 18, pairing=2), "pairing <= 1"),
         (lambda: detectable(1, 18, 0.9, 0.05), "at least 2 copies, got 1"),
         (lambda: detectable(30, 18, 0, 0.05), "0 < rate <= 1"),
-        (lambda: negatives_needed(0), "false_rate and level in"),
+        (lambda: negatives_needed(0), "0 < false_rate < 1"),
     ],
 )
 def test_what_is_out_of_range_is_named(call, message):
