@@ -102,6 +102,11 @@ class TrainedHost:
 class Host(Component[P]):
     """A generator before fingerprinting."""
 
+    def objection(self, images: ImageInfo) -> str:
+        """Why it cannot be trained on such images, and what to set; empty if it can. No torch."""
+        del images
+        return ""
+
     @abstractmethod
     def fit(self, images: ImageStream, ctx: Context) -> State:
         """Train on `images`."""
@@ -199,6 +204,11 @@ class Method(Component[P]):
         """(count, K) bool codes. Uniform unless overridden (error-correcting or tracing codes)."""
         return rng.integers(0, 2, size=(count, self.bits), dtype="uint8").astype(bool)
 
+    def objection(self, images: ImageInfo) -> str:
+        """Why it cannot be trained on such images, and what to set; empty if it can. No torch."""
+        del images
+        return ""
+
     def refuse(self, host: Host[Any], attack: Attack[Any] | None) -> Refusal | None:
         """A reason why this method has no result for `attack` on `host`; called at plan time."""
         del host, attack
@@ -250,6 +260,15 @@ class Dataset(Component[P]):
     @abstractmethod
     def read(self, split: str, indices: np.ndarray) -> np.ndarray:
         """(N, H, W, 3) uint8 images of a split."""
+
+    def prepare(self) -> str:
+        """Fetch what is not there yet; what `fpbench prepare` calls. A note for the user.
+
+        Raises:
+            MissingResource: it cannot be had; the message says how to bring it by hand.
+        """
+        counts = ", ".join(f"{number:,} {split}" for split, number in self.info().counts.items())
+        return f"{counts} images of {self.info().size} pixels"
 
 
 class Metric(Component[P]):

@@ -15,6 +15,22 @@ if TYPE_CHECKING:
     from fpbench.api.types import State
 
 
+class Peers:
+    """The processes that train together; as it stands, this one alone.
+
+    Attributes:
+        rank: number of this process.
+        count: how many there are.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    def average(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Replace each tensor by its mean over all processes."""
+        del tensors
+
+
 class Context(ABC):
     """The sole source of device, randomness, training codes and checkpoints within one stage."""
 
@@ -22,6 +38,21 @@ class Context(ABC):
     @abstractmethod
     def device(self) -> torch.device:
         """Where tensors of this stage live."""
+
+    @property
+    @abstractmethod
+    def precision(self) -> str:
+        """Of products in trainings: "fp32", or "bf16" (weights and sums stay float32)."""
+
+    @property
+    @abstractmethod
+    def accumulation(self) -> int:
+        """Into how many parts a device cuts its share of a batch, to fit into its memory."""
+
+    @property
+    @abstractmethod
+    def peers(self) -> Peers:
+        """The processes that train together with this one."""
 
     @abstractmethod
     def rng(self, purpose: str, *indices: int) -> torch.Generator:
@@ -40,8 +71,11 @@ class Context(ABC):
         """The same stage with randomness of its own, for one part of a composite."""
 
     @abstractmethod
-    def seeded(self, purpose: str) -> AbstractContextManager[None]:
-        """Fork torch's global generators, seeded by `purpose`, for module initialisation."""
+    def seeded(self, purpose: str, *indices: int) -> AbstractContextManager[None]:
+        """Fork torch's global generators, seeded by `purpose` and `indices`.
+
+        For module initialisation, and for what modules draw by themselves.
+        """
 
     @abstractmethod
     def training_codes(self, count: int, rng: torch.Generator) -> torch.Tensor:
@@ -62,6 +96,14 @@ class Context(ABC):
     @abstractmethod
     def curve(self, name: str, step: int, values: Mapping[str, float]) -> None:
         """Keep one point of a training curve."""
+
+    @abstractmethod
+    def sheet(self, name: str, step: int, images: torch.Tensor) -> None:
+        """Keep (N, 3, H, W) uint8 samples of one step of a training, for the method's page."""
+
+    @abstractmethod
+    def throughput(self, name: str, images: int, seconds: float) -> None:
+        """Keep how many images a training saw in how many seconds."""
 
     @abstractmethod
     def progress(self, done: int, total: int, text: str) -> None:

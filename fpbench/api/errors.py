@@ -64,12 +64,12 @@ class StageError(FpbenchError):
     """A stage could not finish."""
 
 
-class OutOfMemory(StageError):
-    """A stage asked for more memory than the machine has."""
-
-
 class TrainingFailed(StageError):
     """A health gate stopped a training, e.g. at a non-finite loss."""
+
+
+class OutOfMemory(StageError):
+    """A stage did not fit into the memory of its device, nor in parts."""
 
 
 class MissingResource(StageError):

@@ -23,6 +23,7 @@ class Outcome(StrEnum):
     NOT_SUPPORTED = "not-supported"
     UNAVAILABLE = "unavailable"
     FAILED = "failed"
+    OUT_OF_MEMORY = "out-of-memory"
     BLOCKED = "blocked"
 
 
@@ -76,6 +77,9 @@ class CellEvidence:
         attack_steps: training steps that the adversary spent.
         backbones: what published networks say of the same images.
         builds_on_host: of the method.
+        trainings: "host" and "method" -> phase -> what was kept of that training: `images` and
+            `seconds`, `curve` (points with `step`), `precision`, `device` and `pieces` that a batch
+            was cut into.
         secrecy: scores of the secrecy detector: `copies` (C, M) of unseen copies, `host` (H,) of
             unseen host images, `seen` of the copies it learnt from; empty where not asked for.
     """
@@ -99,6 +103,7 @@ class CellEvidence:
     builds_on_host: bool = True
     registry: NDArray[np.bool_] | None = None
     calibration: Mapping[str, Column] = field(default_factory=dict)
+    trainings: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     secrecy: Column = field(default_factory=dict)
 
     @property

@@ -19,15 +19,16 @@ from fpbench.builtin.metrics.reading import (
     Verification,
 )
 from fpbench.builtin.metrics.secrecy import Secrecy
-from fpbench.builtin.metrics.spending import AttackCost, Cost
+from fpbench.builtin.metrics.spending import AttackCost, Cost, Training
 from fpbench.builtin.metrics.tracing import Attribution, Capacity, Deepfake
+from fpbench.builtin.published_sets.datasets import PUBLISHED
 from fpbench.builtin.toy_faces.dataset import ToyFaces
 
 
 @hookimpl
 def fpbench_datasets() -> list[type[Dataset[Any]]]:
     """Data sets."""
-    return [ToyFaces, ImageFolder]
+    return [ToyFaces, ImageFolder, *PUBLISHED]
 
 
 @hookimpl
@@ -60,6 +61,7 @@ def fpbench_metrics() -> list[type[Metric[Any]]]:
         PrecisionRecall,
         Cost,
         AttackCost,
+        Training,
     ]
 
 

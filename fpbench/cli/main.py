@@ -52,6 +52,13 @@ def cli(context: click.Context, plugins: tuple[str, ...]) -> None:
     show_default=True,
     help="cpu, cuda, cuda:1; auto takes a GPU if any.",
 )
+@click.option(
+    "--devices",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="GPUs (or, on a CPU, processes) that one training is spread over.",
+)
 @click.option("--threads", type=click.IntRange(1), help="CPU threads; default: all cores.")
 @click.option(
     "-j",
@@ -76,6 +83,7 @@ def run(
     store: Path | None,
     name: str | None,
     device: str,
+    devices: int,
     threads: int | None,
     jobs: int | None,
     repair: bool,
@@ -106,10 +114,11 @@ def run(
         store=str(store or runs / "store"),
         weights=str(weights or ""),
         device=device,
+        devices=devices,
         threads=threads,
     )
     plan, catalogue = request.plan()
-    request = replace(request, jobs=jobs or default_jobs(device, len(plan.fits)))
+    request = replace(request, jobs=jobs or default_jobs(device, len(plan.fits), devices))
     folder = runs / (name or plan.suite.header.name)
     settings = Settings(command=_command(), repair=repair)
     summary = Run(plan, request, folder, catalogue, Progress(quiet=quiet), settings).execute()

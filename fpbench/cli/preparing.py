@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,7 @@ from fpbench.cli import exits
 from fpbench.cli.options import suite_options
 
 if TYPE_CHECKING:
+    from fpbench.api import Dataset
     from fpbench.spec import Backbone
 
 
@@ -43,9 +44,7 @@ def prepare(
     read = read_suite(
         suite, load(plugins), assignments=assignments, methods=methods, attacks=attacks, seeds=seeds
     )
-    info = read.dataset.info()
-    counts = ", ".join(f"{number:,} {split}" for split, number in info.counts.items())
-    found = [{"what": f"data set {read.dataset.name}", "ready": "yes", "note": counts}]
+    found = [_dataset(read.dataset, only_list)]
     found += [_weights(backbone, weights, only_list) for backbone in read.backbones]
     missing = [row for row in found if row["ready"] == "no"]
     if as_json:
@@ -59,6 +58,20 @@ def prepare(
         click.echo(f"Next: fpbench run {suite}" + (", without what is missing" if missing else ""))
     if missing:
         sys.exit(exits.ENVIRONMENT)
+
+
+def _dataset(dataset: Dataset[Any], only_list: bool) -> dict[str, str]:
+    """Find a data set, or fetch it."""
+    from fpbench.api import MissingResource
+
+    what = f"data set {dataset.name}"
+    try:
+        if only_list:
+            dataset.info()
+        note = "prepared" if only_list else dataset.prepare()
+    except MissingResource as error:
+        return {"what": what, "ready": "no", "note": str(error)}
+    return {"what": what, "ready": "yes", "note": note}
 
 
 def _weights(backbone: Backbone, folder: Path | None, only_list: bool) -> dict[str, str]:

@@ -14,6 +14,7 @@ from numpy.random.bit_generator import ISeedSequence
 from torch import Tensor
 
 from fpbench.api import Context, ContractError, State, derive_seed
+from fpbench.api.context import Peers
 from fpbench.execute.interrupt import Interrupt
 from fpbench.plan import is_reserved
 from fpbench.store import Store
@@ -36,6 +37,9 @@ class StageContext(Context):
         bits: code length, 0 where no codes are drawn.
         on_progress: told (done, total, text).
         interrupt: shared flag.
+        precision: of trainings, "fp32" or "bf16".
+        accumulation: parts that a batch is cut into.
+        peers: processes that train together.
     """
 
     def __init__(
@@ -48,6 +52,9 @@ class StageContext(Context):
         bits: int = 0,
         on_progress: Callable[[int, int, str], None] | None = None,
         interrupt: Interrupt | None = None,
+        precision: str = "fp32",
+        accumulation: int = 1,
+        peers: Peers | None = None,
     ) -> None:
         self._device = device
         self._root = seed_root
@@ -57,13 +64,33 @@ class StageContext(Context):
         self._on_progress = on_progress
         self._interrupt = interrupt or Interrupt()
         self._started = self._saved = time.monotonic()
-        self._earlier_s = 0.0
+        self._earlier_s = self._save_s = 0.0
+        self._precision = precision
+        self._accumulation = accumulation
+        self._peers = peers or Peers()
         self.curves: dict[str, list[dict[str, float]]] = {}
+        self.sheets: dict[str, np.ndarray] = {}
+        self.rates: dict[str, dict[str, float]] = {}
 
     @property
     def device(self) -> torch.device:
         """Where tensors of this stage live."""
         return self._device
+
+    @property
+    def precision(self) -> str:
+        """See `Context.precision`."""
+        return self._precision
+
+    @property
+    def accumulation(self) -> int:
+        """See `Context.accumulation`."""
+        return self._accumulation
+
+    @property
+    def peers(self) -> Peers:
+        """See `Context.peers`."""
+        return self._peers
 
     @property
     def elapsed_s(self) -> float:
@@ -108,14 +135,18 @@ class StageContext(Context):
             bits=self._bits,
             on_progress=self._on_progress,
             interrupt=self._interrupt,
+            precision=self._precision,
+            accumulation=self._accumulation,
+            peers=self._peers,
         )
 
     @contextmanager
-    def seeded(self, purpose: str) -> Iterator[None]:
+    def seeded(self, purpose: str, *indices: int) -> Iterator[None]:
         """See `Context.seeded`."""
         devices = [self._device] if self._device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(derive_seed(*self._root, "global", purpose))  # noqa: TID251 - the one place
+            seed = derive_seed(*self._root, "global", purpose, *indices)
+            torch.manual_seed(seed)  # noqa: TID251 - the one place
             yield
 
     def training_codes(self, count: int, rng: torch.Generator) -> Tensor:
@@ -145,19 +176,31 @@ class StageContext(Context):
 
     def save_checkpoint(self, name: str, tensors: State, meta: Mapping[str, object]) -> None:
         """See `Context.save_checkpoint`."""
+        started = time.monotonic()
         if self._key:
             arrays = to_arrays(tensors)
             whole = {"plugin": dict(meta), "elapsed_s": self.elapsed_s}
             self._store.save_checkpoint(self._key, name, arrays, whole)
+        self._save_s = time.monotonic() - started
         self._saved = time.monotonic()
 
     def checkpoint_due(self) -> bool:
         """See `Context.checkpoint_due`."""
-        return self._interrupt.requested or time.monotonic() - self._saved > CHECKPOINT_SECONDS
+        # Large networks take seconds to write: saving may take a twentieth of the time.
+        pause = max(CHECKPOINT_SECONDS, 20 * self._save_s)
+        return self._interrupt.requested or time.monotonic() - self._saved > pause
 
     def curve(self, name: str, step: int, values: Mapping[str, float]) -> None:
         """See `Context.curve`."""
         self.curves.setdefault(name, []).append({"step": float(step), **values})
+
+    def sheet(self, name: str, step: int, images: Tensor) -> None:
+        """See `Context.sheet`."""
+        self.sheets[f"{name}/{step}"] = images.cpu().numpy()
+
+    def throughput(self, name: str, images: int, seconds: float) -> None:
+        """See `Context.throughput`."""
+        self.rates[name] = {"images": float(images), "seconds": seconds}
 
     def progress(self, done: int, total: int, text: str) -> None:
         """See `Context.progress`."""

@@ -22,13 +22,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fpbench.api import MissingResource, NoSpace, Outcome
+from fpbench.api import MissingResource, NoSpace, Outcome, OutOfMemory
+from fpbench.api.context import Peers
 from fpbench.execute.interrupt import Interrupt
 from fpbench.execute.request import Request
 from fpbench.plan import Fit, Plan
 from fpbench.store import Store
 
 if TYPE_CHECKING:
+    import torch
+
     from fpbench.execute.session import Session
 
 
@@ -95,18 +98,15 @@ class JobRunner:
             if kind == "negatives":
                 fit = self._plan.fits[int(rest)]
                 return self._cell_problems(fit, session.read_negatives(fit))
-            of_fit = {
-                "fit": session.fit_method,
-                "tune": session.tune,
-                "secrecy": session.secrecy,
-            }
-            if kind in of_fit:
+            of_fit = {"tune": session.tune, "secrecy": session.secrecy}
+            if kind in ("host", "fit"):
+                self._train(session, job)
+            elif kind in of_fit:
                 of_fit[kind](self._plan.fits[int(rest)])
             elif kind == "backbone":
                 session.backbone(rest)
             else:
                 alone = {
-                    "host": session.fit_host,
                     "reference": session.reference,
                     "host-features": session.host_features,
                 }
@@ -116,6 +116,45 @@ class JobRunner:
         except Exception as error:  # noqa: BLE001 - the worker turns any failure into an outcome
             return [problem_of(job, job, error)]
         return []
+
+    def device(self, rank: int = 0) -> torch.device:
+        """Where this process computes: each slot has as many devices as a training takes."""
+        import torch
+
+        place = self._slot * self._request.devices + rank
+        return torch.device(resolve_device(self._request.device, place))
+
+    def train(self, job: str, device: torch.device, peers: Peers) -> None:
+        """Help with a training that another process leads."""
+        import torch
+
+        from fpbench.execute.session import Session
+
+        torch.set_num_threads(job_threads(self._request, job))
+        session = Session(self._plan, self._store, device, peers=peers)
+        self._fit(session, job)
+
+    def _train(self, session: Session, job: str) -> None:
+        from fpbench.execute.together import group_of
+
+        if self._stored(job):
+            return
+        with group_of(self._request, job, self._slot, session.device) as peers:
+            session.peers = peers
+            self._fit(session, job)
+        session.peers = Peers()
+
+    def _stored(self, job: str) -> bool:
+        kind, _, index = job.partition(":")
+        plan = self._plan
+        return self._store.has(plan.host_key if kind == "host" else plan.fits[int(index)].key)
+
+    def _fit(self, session: Session, job: str) -> None:
+        kind, _, index = job.partition(":")
+        if kind == "host":
+            session.fit_host()
+        else:
+            session.fit_method(self._plan.fits[int(index)])
 
     def _copies(self, session: Session, rest: str) -> list[Problem]:
         index, _, share = rest.partition(":")
@@ -154,7 +193,7 @@ class JobRunner:
             self._loaded = Session(
                 self._plan,
                 self._store,
-                torch.device(resolve_device(self._request.device, self._slot)),
+                self.device(),
                 lambda done, total, text: self.on_progress(done, total, text),
                 self._interrupt,
             )
@@ -190,18 +229,22 @@ def job_threads(request: Request, job: str) -> int:
     A rule of the job alone, never of what else happens to run: threads may move a last digit.
     """
     total = thread_count(request)
-    return total if job == "host" else max(1, total // request.jobs)
+    kind = job.partition(":")[0]
+    beside = 1 if kind == "host" else request.jobs
+    return max(1, total // beside // (request.devices if kind in ("host", "fit") else 1))
 
 
-def default_jobs(device: str, fits: int) -> int:
+def default_jobs(device: str, fits: int, devices: int = 1) -> int:
     """How many jobs to run at a time: one for each GPU; on CPUs one for each core, at most four.
+
+    Where a training takes several devices, as many as there are for.
 
     Small networks gain more from a second process than from a second thread.
     """
     gpus = len(list(Path("/proc/driver/nvidia/gpus").glob("*"))) if device != "cpu" else 0
-    if device.startswith("cuda"):
-        return max(1, gpus)
-    return gpus or max(1, min(len(os.sched_getaffinity(0)), fits, 4))
+    if device.startswith("cuda") or gpus:
+        return max(1, gpus // devices)
+    return max(1, min(len(os.sched_getaffinity(0)) // devices, fits, 4))
 
 
 def fit_label(fit: Fit) -> str:
@@ -215,12 +258,15 @@ def problem_of(key: str, label: str, error: BaseException) -> Problem:
     text = str(error) or type(error).__name__
     if isinstance(error, ImportError):
         text += "; install what it needs and run again"
+    outcome = Outcome.UNAVAILABLE if missing else Outcome.FAILED
+    if isinstance(error, MemoryError | OutOfMemory):
+        outcome = Outcome.OUT_OF_MEMORY
     if isinstance(error, MemoryError):
         text = "out of memory; use a larger machine or smaller networks"
     return Problem(
         key=key,
         label=label,
-        outcome=Outcome.UNAVAILABLE if missing else Outcome.FAILED,
+        outcome=outcome,
         reason=f"{type(error).__name__}: {text}",
         trace="".join(traceback.format_exception(error)),
     )

@@ -187,6 +187,7 @@ class Measurer:
             backbones=[self._backbone(backbone) for backbone in plan.backbones],
             builds_on_host=method.builds_on_host,
             secrecy=self._secrecy(cell),
+            trainings=self._trainings(cell),
         )
 
     def _drawn(self, fit: Fit, users: int) -> np.ndarray:
@@ -235,6 +236,20 @@ class Measurer:
         cost: dict[str, float] = self._shard(reading, shard).meta["cost"]
         return cost
 
+    def training_images(self, trained: str) -> dict[str, np.ndarray]:
+        """Samples kept while the stage of this key was trained: phase/step -> uint8 images."""
+        key = self._plan.training_images_key(trained)
+        return self._store.get(key).arrays if self._store.has(key) else {}
+
+    def _trainings(self, cell: Cell) -> dict[str, dict[str, dict[str, Any]]]:
+        """How host and method were trained, for the untouched cell, which tells of it."""
+        if cell.point.label != "none":
+            return {}
+        return {
+            name: _phases(self._store.meta(key))
+            for name, key in (("host", self._plan.host_key), ("method", cell.fit.key))
+        }
+
     def _costs(self, fit: Fit) -> dict[str, float]:
         plan, store = self._plan, self._store
         host, own = store.meta(plan.host_key)["cost"], store.meta(fit.key)["cost"]
@@ -248,6 +263,16 @@ class Measurer:
             "extract_s_per_image": self._cost(real, None)["extract_s_per_image"],
             **{k: v for k, v in own.items() if k.startswith("peak_")},
         }
+
+
+def _phases(meta: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Each phase of a training: its curve, images and seconds, and how it was computed."""
+    rates = meta.get("rates", {})
+    shared = {key: meta[key] for key in ("precision", "pieces", "device") if key in meta}
+    return {
+        phase: {"curve": curve, **rates.get(phase, {}), **shared}
+        for phase, curve in meta.get("curves", {}).items()
+    }
 
 
 def _rows(column: Column, part: slice) -> Column:

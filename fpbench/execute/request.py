@@ -28,6 +28,7 @@ class Request:
         device: torch device name, or "auto".
         threads: CPU threads; None = all cores.
         jobs: jobs that run at the same time and share the threads.
+        devices: devices that one training is spread over.
         weights: folder of backbone weights brought by hand; empty = only the libraries' own.
         backbones: name -> what was found out about the suite's published networks; what is not
             there is looked up.
@@ -43,6 +44,7 @@ class Request:
     device: str = "auto"
     threads: int | None = None
     jobs: int = 1
+    devices: int = 1
     weights: str = ""
     backbones: dict[str, dict[str, str]] = field(default_factory=dict)
 

@@ -413,7 +413,7 @@ class Run:
             kind, _, rest = job.partition(":")
             everyone = kind in ("host", "reference", "host-features")
             if everyone or rest.partition(":")[0] == str(cell.fit.index):
-                if problem.outcome is Outcome.UNAVAILABLE:
+                if problem.outcome in (Outcome.UNAVAILABLE, Outcome.OUT_OF_MEMORY):
                     return problem.outcome, problem.reason
                 return Outcome.BLOCKED, f"blocked by “{self._label(job)}”: {problem.reason}"
         return Outcome.BLOCKED, "not run yet; run the same command again to go on"

@@ -17,6 +17,7 @@ from fpbench.store.objects import write_text
 
 _CODES = 4  # copies whose images of the same latents are shown one below the other
 _GAIN = 10
+_SAMPLES = 8  # images of a strip of samples over a training
 
 Strip = NDArray[np.uint8]
 
@@ -53,7 +54,13 @@ def _method(
     users = range(min(_CODES, plan.suite.population.copies))
     copies = [measurer.column(plan.reading_key(fit, u, None), Want())["shared"] for u in users]
     name = fit.method.label
+    trained = {"host": plan.host_key, "method": fit.key}
     found: dict[str, Any] = {
+        "training": {
+            phase: steps
+            for who, key in trained.items()
+            for phase, steps in _training(plan, measurer, key, folder, name, who).items()
+        },
         "codes": [
             _save(folder, f"{name}-copy-{u}", _strip(images)) for u, images in enumerate(copies)
         ],
@@ -70,6 +77,19 @@ def _method(
             if "shared" in column:
                 file = _save(folder, f"{name}-{point.label}", _strip(column["shared"]))
                 found["points"][point.label] = file
+    return found
+
+
+def _training(
+    plan: Plan, measurer: Measurer, key: str, folder: Path, name: str, who: str
+) -> dict[str, dict[str, str]]:
+    """Phase -> step -> file of what a training's samples looked like."""
+    owner = name if who == "method" else who
+    found: dict[str, dict[str, str]] = {}
+    for label, images in measurer.training_images(key).items():
+        phase, _, step = label.rpartition("/")
+        file = _save(folder, f"{owner}-{phase}-step-{step}", _strip(images[:_SAMPLES]))
+        found.setdefault(f"{who} {phase}", {})[step] = file
     return found
 
 

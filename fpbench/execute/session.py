@@ -19,11 +19,13 @@ from fpbench.api import (
     Attack,
     Generator,
     NoSpace,
+    OutOfMemory,
     StageError,
     TrainedHost,
     derive_seed,
     digest,
 )
+from fpbench.api.context import Peers
 from fpbench.execute import resources
 from fpbench.execute.checks import check_state
 from fpbench.execute.context import StageContext, to_arrays
@@ -46,6 +48,7 @@ class Session:
         device: where tensors live.
         on_progress: told (done, total, text) within long stages.
         interrupt: set when the user wants to stop.
+        peers: processes that train together with this one.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Session:
         device: torch.device,
         on_progress: Callable[[int, int, str], None] | None = None,
         interrupt: Interrupt | None = None,
+        peers: Peers | None = None,
     ) -> None:
         # As the keys say. Of matrix products torch's default is exact, of convolutions it is not.
         torch.backends.cudnn.allow_tf32 = False
@@ -64,6 +68,7 @@ class Session:
         self.device = device
         self._on_progress = on_progress
         self._interrupt = interrupt or Interrupt()
+        self.peers = peers or Peers()
         self._states: dict[str, dict[str, Tensor]] = {}
         self._codes: dict[int, np.ndarray] = {}
         self._networks: dict[str, Any] = {}
@@ -73,31 +78,82 @@ class Session:
     def fit_host(self) -> None:
         """Train the host, unless the store has it."""
         key = self.plan.host_key
-        ctx = self.context("host-fit", key=key)
         host = self.suite.host
-        self._train(key, ctx, f"host {host.name}: fit", lambda: host.fit(self._train_images, ctx))
+        self._train(
+            key,
+            f"host {host.name}: fit",
+            lambda pieces: self.context("host-fit", key=key, accumulation=pieces),
+            lambda ctx: host.fit(self._train_images, ctx),
+        )
 
     def fit_method(self, fit: Fit) -> None:
         """Train a method, unless the store has it."""
         method = fit.method.component
-        ctx = self.context("fit", fit.seed, key=fit.key, bits=method.bits)
-        who = f"{fit.method.label}: fit"
-        self._train(fit.key, ctx, who, lambda: method.fit(self.host, self._train_images, ctx))
+        self._train(
+            fit.key,
+            f"{fit.method.label}: fit",
+            lambda pieces: self.context(
+                "fit", fit.seed, key=fit.key, bits=method.bits, accumulation=pieces
+            ),
+            lambda ctx: method.fit(self.host, self._train_images, ctx),
+        )
 
-    def _train(self, key: str, ctx: StageContext, who: str, body: Callable[[], object]) -> None:
+    def _train(
+        self,
+        key: str,
+        who: str,
+        context: Callable[[int], StageContext],
+        body: Callable[[StageContext], object],
+    ) -> None:
+        """Run a training; once more with half the batch at a time if it does not fit."""
         if self.store.has(key):
             return
         cuda = self.device.type == "cuda"
         if cuda:
             torch.cuda.reset_peak_memory_stats(self.device)
         with resources.Peak() as peak:
-            state = check_state(who, body())
+            ctx = context(1)
+            try:
+                state = check_state(who, body(ctx))
+            except (MemoryError, RuntimeError) as error:
+                # The other processes of a group are in the middle of a step.
+                if not _out_of_memory(error) or self.peers.count > 1:
+                    raise
+                ctx = context(2)
+                state = self._train_in_halves(who, ctx, body)
+        if self.peers.rank:
+            return
         cost: dict[str, float] = {"wall_s": ctx.elapsed_s, "peak_memory_bytes": peak.bytes}
         if cuda:
             cost["peak_gpu_bytes"] = torch.cuda.max_memory_allocated(self.device)
-        meta = {"cost": cost, "curves": ctx.curves, "device": str(self.device)}
+        meta = {
+            "cost": cost,
+            "curves": ctx.curves,
+            "rates": ctx.rates,
+            "precision": ctx.precision,
+            "pieces": ctx.accumulation,
+            "device": str(self.device),
+        }
+        self.store.put(self.plan.training_images_key(key), ctx.sheets, {})
         self.store.put(key, to_arrays(state), meta)
         self.store.drop_checkpoints(key)
+
+    def _train_in_halves(
+        self, who: str, ctx: StageContext, body: Callable[[StageContext], object]
+    ) -> dict[str, Tensor]:
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        try:
+            return check_state(who, body(ctx))
+        except (MemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
+                raise
+            first = (str(error) or type(error).__name__).splitlines()[0]
+            raise OutOfMemory(
+                f"{who}: expected to fit into the memory of {self.device}, got out of memory with "
+                f"half the batch at a time too ({first}); use smaller images "
+                "or networks, or a larger device"
+            ) from None
 
     # -- what stages share -------------------------------------------------------------------
 
@@ -151,7 +207,9 @@ class Session:
     def _train_images(self) -> SplitStream:
         return SplitStream(self.suite.dataset, "train", self.device)
 
-    def context(self, *root: Any, key: str = "", bits: int = 0) -> StageContext:
+    def context(
+        self, *root: Any, key: str = "", bits: int = 0, accumulation: int = 1
+    ) -> StageContext:
         """A context whose randomness derives from the suite's seed and `root`."""
         return StageContext(
             self.device,
@@ -161,6 +219,9 @@ class Session:
             bits=bits,
             on_progress=self._on_progress,
             interrupt=self._interrupt,
+            precision=self.suite.training.precision,
+            accumulation=accumulation,
+            peers=self.peers,
         )
 
     # -- reference ---------------------------------------------------------------------------
@@ -363,3 +424,10 @@ class Session:
         seconds = reader.extract_s / max(reader.extracted, 1)
         meta = {"cost": {"extract_s_per_image": seconds, "attack_s": attack_s}}
         self.store.append(key, digest(sorted(names))[:32], arrays, names, meta)
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether memory is what is lacking; torch has no class of its own for that of a CPU."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        "can't allocate memory" in str(error)
+    )

@@ -17,7 +17,17 @@ from torch import Tensor
 
 from fpbench.nn.images import to_uint8
 
-__all__ = ["blur", "crop_resize", "half_resize", "jpeg", "noise", "paste", "soften", "uniform"]
+__all__ = [
+    "blur",
+    "crop_resize",
+    "half_resize",
+    "jpeg",
+    "noise",
+    "paste",
+    "relight",
+    "soften",
+    "uniform",
+]
 
 
 def uniform(count: int, low: float, high: float, rng: torch.Generator) -> Tensor:
@@ -69,6 +79,18 @@ def blur(images: Tensor, sigma: Tensor) -> Tensor:
     rows = _blur_matrices(images.shape[2], sigma).to(images)
     columns = _blur_matrices(images.shape[3], sigma).to(images)
     return rows[:, None] @ images @ columns[:, None].transpose(2, 3)
+
+
+def relight(images: Tensor, change: Tensor, rng: torch.Generator) -> Tensor:
+    """Images with each colour channel brightened or dimmed, black staying black.
+
+    Args:
+        images: ``(N, 3, H, W)`` in [-1, 1].
+        change: ``(N,)``, the most that a channel's factor departs from 1.
+        rng: On the CPU.
+    """
+    gains = 1 + change[:, None] * (2 * torch.rand(len(images), 3, generator=rng) - 1)
+    return (images + 1) * gains.to(images)[:, :, None, None] - 1
 
 
 def half_resize(images: Tensor) -> Tensor:

@@ -6,7 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["code_loss", "discriminator_loss", "gradient_penalty", "l1g", "nonsaturating_loss"]
+__all__ = [
+    "code_loss",
+    "discriminator_loss",
+    "diversity",
+    "gradient_penalty",
+    "l1g",
+    "nonsaturating_loss",
+]
 
 
 def l1g(images: Tensor, targets: Tensor) -> Tensor:
@@ -43,6 +50,20 @@ def nonsaturating_loss(fake_logits: Tensor) -> Tensor:
 def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """The discriminator's side of the logistic GAN loss, a scalar."""
     return F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
+
+
+@torch.no_grad()
+def diversity(fakes: Tensor, real: Tensor) -> Tensor:
+    """How much images differ at 8x8 pixels, as a share of how much real ones do, a scalar.
+
+    Near 0 where a generator shows one image whatever its latent.
+
+    Args:
+        fakes: ``(N, 3, H, W)`` in [-1, 1], N >= 2.
+        real: ``(M, 3, H, W)`` in [-1, 1], M >= 2.
+    """
+    made, seen = (F.adaptive_avg_pool2d(x.float(), 8).std(0).mean() for x in (fakes, real))
+    return made / seen.clamp_min(1e-6)
 
 
 def gradient_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:

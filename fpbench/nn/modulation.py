@@ -7,12 +7,12 @@ For sample n with one factor ``s[n, i]`` per input channel the weights are
 
 A convolution is linear, so scaling the weights of input channel i is scaling the input channel, and
 dividing by the norm of an output channel is scaling the output. This module computes it in that
-form: one ordinary convolution for the whole batch instead of one group per sample (1.0 to 2.8 times
-faster on a CPU).
+form: one ordinary convolution for the whole batch instead of one group per sample, which
+`ModulatedConv.grouped` computes for comparison (`tests/bench/test_training_speed.py`).
 
-Weights start at their true scale, ``randn / sqrt(fan_in)``. The run-time constant of StyleGAN2
-("equalised learning rate") would make a weight move by about 0.3 % per Adam step at the usual
-rates, which is useless in budgets of a thousand steps.
+Weights start at their true scale, ``randn / sqrt(fan_in)``, or are *equalised*
+(`fpbench.nn.equalised`). A weight that is equalised moves by about 0.3 % per Adam step at the usual
+rates: steady in the millions of steps of the papers, and useless in budgets of a thousand.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from fpbench.nn.resampling import UpConv, convolve_up, smooth
 
 __all__ = [
     "Affine",
@@ -46,14 +48,26 @@ class Affine(nn.Linear):
         out_features: Number of input channels of the modulated layer.
         gain: Standard deviation of the styles for embeddings of unit variance per component.
         start: Bias at the start; 1 leaves a pre-trained layer as it is.
+        equalised: Keep the weights at unit scale.
     """
 
     def __init__(
-        self, in_features: int, out_features: int, *, gain: float = 1.0, start: float = 1.0
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        gain: float = 1.0,
+        start: float = 1.0,
+        equalised: bool = False,
     ) -> None:
         super().__init__(in_features, out_features)
-        nn.init.normal_(self.weight, std=gain / math.sqrt(in_features))
+        self.scale = 1 / math.sqrt(in_features) if equalised else 1.0
+        nn.init.normal_(self.weight, std=gain if equalised else gain / math.sqrt(in_features))
         nn.init.constant_(self.bias, start)
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """Styles ``(N, C)`` of embeddings ``(N, D)``."""
+        return F.linear(embedding, self.weight * self.scale, self.bias)
 
 
 class ModulatedConv(nn.Module):
@@ -64,10 +78,19 @@ class ModulatedConv(nn.Module):
         out_channels: Number of output channels, O.
         kernel: Odd side of the kernel; the output keeps the size of the input.
         demodulate: Whether each output channel of the scaled weights is brought to unit norm.
+        equalised: Keep the weights at unit scale; else at their true one.
+        up: Convolve at twice the side of the input (`fpbench.nn.resampling.convolve_up`); 3x3 only.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, *, kernel: int = 3, demodulate: bool = True
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        kernel: int = 3,
+        demodulate: bool = True,
+        equalised: bool = False,
+        up: bool = False,
     ) -> None:
         super().__init__()
         if kernel % 2 == 0:
@@ -78,19 +101,47 @@ class ModulatedConv(nn.Module):
         self.out_channels = out_channels
         self.kernel = kernel
         self.demodulate = demodulate
-        fan_in = in_channels * kernel * kernel
-        self.weight = nn.Parameter(
-            torch.randn(out_channels, in_channels, kernel, kernel) / math.sqrt(fan_in)
-        )
+        self.up = up
+        true_scale = 1 / math.sqrt(in_channels * kernel * kernel)
+        self.scale = true_scale if equalised else 1.0
+        drawn = torch.randn(out_channels, in_channels, kernel, kernel)
+        self.weight = nn.Parameter(drawn if equalised else drawn * true_scale)
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        """Features ``(N, O, H, W)`` from features ``(N, C, H, W)`` and styles ``(N, C)``."""
-        y = F.conv2d(x * style[:, :, None, None], self.weight, padding=self.kernel // 2)
+        """Features ``(N, O, H, W)`` from features ``(N, C, H, W)`` and styles ``(N, C)``.
+
+        With ``up`` the features have twice the side.
+        """
+        weight = self.weight * self.scale
+        bias = self.bias.to(x.dtype)[:, None, None]
+        scaled = x * style.to(x.dtype)[:, :, None, None]
+        if self.up:
+            y = convolve_up(scaled, weight)
+        else:
+            y = F.conv2d(scaled, weight, padding=self.kernel // 2)
         if not self.demodulate:
-            return y + self.bias[:, None, None]
-        norm = torch.rsqrt(style.square() @ self.weight.square().sum((2, 3)).T + _EPS)
-        return torch.addcmul(self.bias[:, None, None], y, norm[:, :, None, None])
+            return y + bias
+        norm = torch.rsqrt(style.square() @ weight.square().sum((2, 3)).T + _EPS)
+        return torch.addcmul(bias, y, norm.to(y.dtype)[:, :, None, None])
+
+    def grouped(self, x: Tensor, style: Tensor) -> Tensor:
+        """The same by the definition: weights of every sample, one group of the convolution each.
+
+        The form of the authors' training code, kept as what `forward` is compared with.
+        """
+        n, c, height, width = x.shape
+        weight = self.weight[None] * self.scale * style[:, None, :, None, None]
+        if self.demodulate:
+            weight = weight * torch.rsqrt(weight.square().sum((2, 3, 4), keepdim=True) + _EPS)
+        x = x.reshape(1, n * c, height, width)
+        if self.up:
+            weight = weight.transpose(1, 2).flip(3, 4).reshape(n * c, -1, 3, 3)
+            y = smooth(F.conv_transpose2d(x, weight, stride=2, groups=n), 1, 1, gain=2.0)
+        else:
+            weight = weight.reshape(-1, c, self.kernel, self.kernel)
+            y = F.conv2d(x, weight, padding=self.kernel // 2, groups=n)
+        return y.reshape(n, -1, *y.shape[2:]) + self.bias[:, None, None]
 
 
 def modulated_convs(module: nn.Module) -> dict[str, ModulatedConv]:
@@ -145,15 +196,13 @@ def fold_constant_style(conv: ModulatedConv, style: Tensor) -> nn.Conv2d:
     Folded in double precision, so that the copy differs from the modulated network by rounding in
     one place only.
     """
-    weight = fold_scale(conv.weight.double(), style.double())
+    weight = fold_scale(conv.weight.double() * conv.scale, style.double())
     if conv.demodulate:
         weight = weight * torch.rsqrt(weight.square().sum((1, 2, 3), keepdim=True) + _EPS)
-    plain = nn.Conv2d(
-        conv.in_channels,
-        conv.out_channels,
-        conv.kernel,
-        padding=conv.kernel // 2,
-        device=conv.weight.device,
-    )
+    kind = UpConv if conv.up else nn.Conv2d
+    # Its weights are replaced at once; drawing them first is what takes longest.
+    with torch.device("meta"):
+        plain = kind(conv.in_channels, conv.out_channels, conv.kernel, padding=conv.kernel // 2)
+    plain = plain.to_empty(device=conv.weight.device)
     plain.load_state_dict({"weight": weight.to(conv.weight.dtype), "bias": conv.bias.detach()})
     return plain

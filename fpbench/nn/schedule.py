@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-__all__ = ["adam", "descend", "set_rates", "warm_cosine"]
+__all__ = ["adam", "descend", "lazy_adam", "set_rates", "warm_cosine"]
 
 
 def warm_cosine(step: int, steps: int, *, low: float, warmup: int = 30) -> float:
@@ -33,6 +33,22 @@ def adam(
         betas=betas,
         fused=True,
     )
+
+
+def lazy_adam(
+    groups: Sequence[tuple[Iterable[nn.Parameter], float]],
+    *,
+    betas: tuple[float, float],
+    every: int,
+) -> Adam:
+    """`adam` for a loss with one further step of a regulariser every so many steps.
+
+    Rates and exponents are scaled by ``every / (every + 1)`` (Karras et al. 2020, app. B), so that
+    the moments reach as far back as without it.
+    """
+    factor = every / (every + 1)
+    scaled = [(params, peak * factor) for params, peak in groups]
+    return adam(scaled, betas=(betas[0] ** factor, betas[1] ** factor))
 
 
 def set_rates(optimiser: Optimizer, factor: float) -> None:

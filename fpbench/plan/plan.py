@@ -22,7 +22,9 @@ from fpbench.api import (
     Access,
     CoalitionAttack,
     ForgeryAttack,
+    Host,
     ImageAttack,
+    Method,
     Metric,
     PostHocMethod,
     Refusal,
@@ -39,6 +41,7 @@ KEY_VERSION = 1
 CHUNK = 64  # images generated and read at a time; part of the keys, since it may move a last digit
 TUNING_COPIES = 2
 NUMERICS = {"precision": "fp32", "tf32": False, "epoch": NUMERICS_EPOCH}
+"""Of all stages but trainings, whose precision is the suite's."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +180,10 @@ class Plan:
                 "seed": self.suite.header.seed,
             }
         )
+
+    def training_images_key(self, trained: str) -> str:
+        """Key of the samples that were kept while the stage of this key was trained."""
+        return digest({"version": KEY_VERSION, "kind": "training-images", "of": trained})
 
     def secrecy_key(self, fit: Fit) -> str:
         """Key of the secrecy detector's scores."""
@@ -354,7 +361,8 @@ def make_plan(
     """
     data = _data_identity(suite)
     common = {"version": KEY_VERSION, "numerics": NUMERICS, "seed": suite.header.seed}
-    host_key = digest({**common, "kind": "host", "host": identity(suite.host), "data": data})
+    training = common | {"numerics": {**NUMERICS, "precision": suite.training.precision}}
+    host_key = digest({**training, "kind": "host", "host": identity(suite.host), "data": data})
     reference_key = digest({**_reference_part(data), "proxy": proxy_digest()})
     fits = [
         Fit(
@@ -363,7 +371,7 @@ def make_plan(
             seed,
             digest(
                 {
-                    **common,
+                    **training,
                     "kind": "fit",
                     "method": identity(method.component),
                     "host": host_key,
@@ -472,6 +480,11 @@ def _data_identity(suite: Suite) -> dict[str, Any]:
         for split, number in wanted.items()
         if info.counts.get(split, 0) < number
     ]
+    trained: dict[str, Host[Any] | Method[Any]] = {f"host {suite.host.name}": suite.host}
+    trained |= {f"method {m.label}": m.component for m in suite.methods}
+    for who, component in trained.items():
+        if not problems and (objection := component.objection(info)):
+            problems.append(f"{who}: {objection}")
     if problems:
         raise SpecError(problems)
     return {

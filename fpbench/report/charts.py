@@ -175,6 +175,18 @@ def curve(
 
 
 @_styled
+def trace(text: Text, steps: Sequence[int], values: Sequence[float | None], index: int) -> str:
+    """One quantity over the steps of a training."""
+    figure, axes = _axes(2.4, 1.5, (0.2, 0.26))
+    axes.plot(steps, _floats(values), color=_colour(index), linewidth=1.5)
+    axes.set_xlabel(text.x)
+    axes.margins(y=0.1)
+    axes.locator_params(nbins=4)
+    axes.grid(visible=True, axis="y")
+    return _svg(figure, text, {index})
+
+
+@_styled
 def forest(text: Text, rows: Sequence[Estimate]) -> str:
     """Scores with intervals, best first."""
     labels = [textwrap.fill(f"{row.rank}  {row.label}", 20) for row in rows]

@@ -26,11 +26,13 @@ class MethodSamples:
         codes: one strip for each of the first users, all of the same latents.
         residual: ten times the difference to the host's strip; empty where the sample changes.
         points: point label -> strip of attacked images of user 0.
+        training: phase, as the metric `training` names it -> step -> strip of samples.
     """
 
     codes: tuple[str, ...] = ()
     residual: str = ""
     points: Mapping[str, str] = field(default_factory=dict)
+    training: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Samples:
         names = {self.host, self.real}
         for method in self.methods.values():
             names |= {*method.codes, method.residual, *method.points.values()}
+            names |= {file for steps in method.training.values() for file in steps.values()}
         return sorted(names - {""})
 
 
@@ -204,6 +207,10 @@ def _samples(folder: Path) -> Samples:
             codes=tuple(filter(None, map(name, strips.get("codes", [])))),
             residual=name(strips.get("residual", "")),
             points={str(k): name(v) for k, v in strips.get("points", {}).items() if name(v)},
+            training={
+                str(phase): {int(step): name(file) for step, file in steps.items() if name(file)}
+                for phase, steps in strips.get("training", {}).items()
+            },
         )
         for label, strips in data.get("methods", {}).items()
     }

@@ -13,6 +13,7 @@ WORDS = {
     "not-supported": "not supported",
     "unavailable": "unavailable",
     "failed": "failed",
+    "out-of-memory": "out of memory",
     "blocked": "blocked",
     "missing": "missing",
 }

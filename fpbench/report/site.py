@@ -9,7 +9,7 @@ from typing import Any
 
 import jinja2
 
-from fpbench.report import blame, details, overview
+from fpbench.report import blame, details, overview, training
 from fpbench.report.charts import COLOURS, MOST_BANDS, marker
 from fpbench.report.curves import Curves, attack_curves
 from fpbench.report.heat import heat_map
@@ -84,6 +84,7 @@ def _method(board: Board, method: MethodInfo, score: MethodScore) -> dict[str, A
         "unmarked": unmarked,
         "accusations": details.accusations_of(board, method),
         "costs": details.costs(board, method),
+        "phases": list(training.phases(board, method)),
     }
 
 

@@ -31,13 +31,16 @@ class Header(Params):
 
 
 class Training(Params):
-    """How often methods are trained.
+    """How methods are trained, and how often.
 
     Attributes:
         seeds: training-seed indices; each trains every method once more.
+        precision: of the products in trainings; "bf16" keeps weights and sums in float32. TF32 is
+            off in both. Everything else is computed in float32.
     """
 
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    precision: Literal["fp32", "bf16"] = "fp32"
 
 
 class Population(Params):

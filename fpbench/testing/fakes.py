@@ -190,10 +190,10 @@ class BrokenParams(FakeParams):
 
     Attributes:
         bits: K.
-        where: the fault.
+        where: the fault; "memory" does not fit in whatever pieces, "tight" fits in two.
     """
 
-    where: Literal["fit", "nan", "shape", "import", "constant"] = "fit"
+    where: Literal["fit", "nan", "shape", "import", "constant", "memory", "tight"] = "fit"
 
 
 class Broken(Method[BrokenParams]):
@@ -213,7 +213,10 @@ class Broken(Method[BrokenParams]):
         del host, images
         if self.params.where == "fit":
             raise RuntimeError("the fit broke, as it was told to")
-        if self.params.where == "import":
+        where = self.params.where
+        if where == "memory" or (where == "tight" and ctx.accumulation == 1):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB.")
+        if where == "import":
             raise ImportError("No module named 'no_such_package'")
         return {"nothing": torch.zeros(1, device=ctx.device)}
 

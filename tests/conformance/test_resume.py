@@ -1,7 +1,6 @@
 import pytest
 import torch
 
-import fpbench.execute.context as context_module
 from fpbench.api import TrainedHost
 from fpbench.builtin.toy_faces.dataset import ToyFaces
 from fpbench.execute.context import StageContext
@@ -11,6 +10,7 @@ from fpbench.store import Store
 
 KEY = "34" * 32
 HOST = {"channels": 16, "embedding_dim": 16, "batch": 8, "latent_dim": 16}
+FULL = {"architecture": "stylegan2", "channel_base": 256, "mapping_layers": 2, "path_weight": 2.0}
 STEPS = {
     "scalable-gan": {"channels": 16, "pair_steps": 3, "joint_steps": 3, "batch": 8},
     "weight-modulation": {"steps": 4, "batch": 8},
@@ -20,7 +20,7 @@ STEPS = {
 
 @pytest.fixture(autouse=True)
 def _checkpoint_every_step(monkeypatch):
-    monkeypatch.setattr(context_module, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(StageContext, "checkpoint_due", lambda self: True)
 
 
 @pytest.fixture
@@ -62,9 +62,35 @@ def same_after_a_stop(fit, tmp_path, bits):
             assert torch.equal(tensor, resumed[name]), name
 
 
-def test_the_host_resumes_bit_by_bit(images, tmp_path):
-    host = component("hosts", "stylegan2", **HOST, pair_steps=3, adversarial_steps=3)
+@pytest.mark.parametrize(
+    "params",
+    [{"pair_steps": 3}, {**FULL, "pair_steps": 0, "style_mixing": 0.9}],
+    ids=["compact", "stylegan2"],
+)
+def test_the_host_resumes_bit_by_bit(params, images, tmp_path):
+    host = component("hosts", "stylegan2", **HOST, **params, adversarial_steps=5)
     same_after_a_stop(lambda ctx: host.fit(images, ctx), tmp_path, 0)
+
+
+def test_scalable_gan_of_the_papers_shape_resumes_bit_by_bit(images, tmp_path):
+    host = component("hosts", "stylegan2", **HOST, **FULL, pair_steps=0, adversarial_steps=1)
+    ctx = context(Store(tmp_path / "host"))
+    state = host.fit(images, ctx)
+    trained = TrainedHost(host, state, host.assemble(state, ctx))
+    method = component(
+        "methods",
+        "scalable-gan",
+        bits=8,
+        **FULL,
+        channels=16,
+        embedding_dim=16,
+        pair_steps=0,
+        joint_steps=5,
+        batch=8,
+        immunise="combination",
+        immunise_from=0.0,
+    )
+    same_after_a_stop(lambda c: method.fit(trained, images, c), tmp_path, 8)
 
 
 @pytest.mark.parametrize("name", sorted(STEPS))

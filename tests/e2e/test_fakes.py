@@ -4,6 +4,7 @@ import pytest
 from rows import value
 
 from fpbench.api import Outcome
+from fpbench.store import Store
 
 
 @pytest.fixture
@@ -178,6 +179,30 @@ def test_a_broken_method_fails_alone(run_suite, suite_file, where, outcome, mess
     assert message in row["reason"]
     assert value(records, "perfect", "none", "bit-accuracy")["value"] == 1
     assert list((folder / "logs").iterdir())
+
+
+def test_a_training_that_does_not_fit_is_tried_in_halves(run_suite, suite_file):
+    text = 'use = "broken"\nwhere = "tight"'
+    summary, _, folder = run_suite(suite_file(('use = "blind"', text)))
+    # It trained; that its reader is constant is another fault.
+    assert "expected readings that depend on the image" in summary.problems[0][2]
+    store = Store(folder.parent / "store")
+    keys = [path.name for path in (folder.parent / "store" / "objects").glob("??/*")]
+    metas = [store.meta(key) for key in keys if store.has(key)]
+    assert {m["pieces"] for m in metas if "pieces" in m} == {1, 2}
+
+
+def test_a_training_that_fits_in_no_way_has_an_outcome_of_its_own(run_suite, suite_file):
+    text = 'use = "broken"\nwhere = "memory"'
+    summary, records, folder = run_suite(suite_file(('use = "blind"', text)))
+    row = value(records, "broken", "jpeg 50", "")
+    assert row["outcome"] == Outcome.OUT_OF_MEMORY
+    assert "half the batch at a time too (CUDA out of memory" in row["reason"]
+    assert summary.cells[Outcome.OUT_OF_MEMORY] == summary.cells[Outcome.DONE]
+    from fpbench.report.build import build_page
+
+    page = build_page(folder, folder / "page").read_text()
+    assert "out of memory" in page
 
 
 def test_a_broken_attack_fails_alone_and_is_tried_again(run_suite, suite_file, monkeypatch):

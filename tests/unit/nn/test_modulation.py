@@ -17,41 +17,74 @@ def _rng(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def _conv(*, demodulate=True, kernel=3):
+def _conv(*, demodulate=True, kernel=3, equalised=False, up=False):
     with torch.random.fork_rng():
         torch.default_generator.manual_seed(1)
-        conv = ModulatedConv(5, 7, kernel=kernel, demodulate=demodulate)
+        conv = ModulatedConv(5, 7, kernel=kernel, demodulate=demodulate, equalised=equalised, up=up)
         nn.init.normal_(conv.bias)
     return conv
 
 
-def _grouped(conv, x, style):
-    """The reference: weights of each sample written out, demodulated, one group per sample."""
-    n, c, height, width = x.shape
-    weights = conv.weight[None] * style[:, None, :, None, None]
-    if conv.demodulate:
-        weights = weights / (weights.square().sum((2, 3, 4), keepdim=True) + 1e-8).sqrt()
-    y = functional.conv2d(
-        x.reshape(1, n * c, height, width),
-        weights.reshape(-1, c, conv.kernel, conv.kernel),
-        padding=conv.kernel // 2,
-        groups=n,
-    )
-    return y.reshape(n, -1, height, width) + conv.bias[None, :, None, None]
+def _by_definition(conv, x, style):
+    """Sample by sample: write the weights out, demodulate them, insert zeros, filter, convolve."""
+    rows = []
+    for one, factors in zip(x, style, strict=True):
+        weight = conv.weight * conv.scale * factors[None, :, None, None]
+        if conv.demodulate:
+            weight = weight / (weight.square().sum((1, 2, 3), keepdim=True) + 1e-8).sqrt()
+        one = _filtered(one) if conv.up else one
+        rows.append(functional.conv2d(one[None], weight, conv.bias, padding=conv.kernel // 2)[0])
+    return torch.stack(rows)
 
 
-@pytest.mark.parametrize("demodulate", [True, False])
-@pytest.mark.parametrize("kernel", [1, 3])
-def test_scale_form_equals_explicit_weights_per_sample(demodulate, kernel):
-    conv = _conv(demodulate=demodulate, kernel=kernel)
+def _filtered(x):
+    """Zeros between pixels, then the binomial filter of gain 4, pixel by pixel as in the paper."""
+    channels, height, width = x.shape
+    wide = x.new_zeros(channels, 2 * height, 2 * width)
+    wide[:, ::2, ::2] = x
+    taps = x.new_tensor([1, 3, 3, 1]) / 4
+    kernel = torch.outer(taps, taps).expand(channels, 1, 4, 4)
+    return functional.conv2d(functional.pad(wide, (2, 1, 2, 1))[None], kernel, groups=channels)[0]
+
+
+FORMS = [(True, 3, False), (True, 3, True), (True, 1, False), (False, 3, False), (False, 1, False)]
+
+
+@pytest.mark.parametrize("equalised", [True, False])
+@pytest.mark.parametrize(("demodulate", "kernel", "up"), FORMS)
+def test_both_forms_equal_weights_written_out_per_sample(demodulate, kernel, up, equalised):
+    conv = _conv(demodulate=demodulate, kernel=kernel, equalised=equalised, up=up)
     x = torch.randn(4, 5, 6, 6, generator=_rng())
     style = torch.randn(4, 5, generator=_rng(1)) + 1
-    torch.testing.assert_close(conv(x, style), _grouped(conv, x, style), atol=1e-5, rtol=1e-5)
+    expected = _by_definition(conv, x, style)
+    # Zero padding lies before the filter here and behind it there, two pixels from the border.
+    inner = slice(2, -2) if up else slice(None)
+    for found in (conv(x, style), conv.grouped(x, style)):
+        assert found.shape == expected.shape
+        torch.testing.assert_close(
+            found[..., inner, inner], expected[..., inner, inner], atol=1e-5, rtol=1e-5
+        )
+    torch.testing.assert_close(conv(x, style), conv.grouped(x, style), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("demodulate", [True, False])
-def test_gradients_match_finite_differences(demodulate):
-    conv = _conv(demodulate=demodulate).double()
+def test_equalised_weights_start_at_unit_scale_and_act_at_their_true_one():
+    with torch.random.fork_rng():
+        torch.default_generator.manual_seed(3)
+        equal = ModulatedConv(64, 64, equalised=True)
+        torch.default_generator.manual_seed(3)
+        true = ModulatedConv(64, 64)
+    assert float(equal.weight.detach().std()) == pytest.approx(1, abs=0.02)
+    assert equal.scale == pytest.approx(1 / 24)  # sqrt(64 * 9)
+    torch.testing.assert_close(equal.weight * equal.scale, true.weight)
+    x, style = torch.randn(2, 64, 4, 4), torch.rand(2, 64) + 0.5
+    torch.testing.assert_close(equal(x, style), true(x, style), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("form", ["forward", "grouped"])
+@pytest.mark.parametrize(("demodulate", "up"), [(True, False), (False, False), (True, True)])
+def test_gradients_match_finite_differences(demodulate, up, form):
+    conv = _conv(demodulate=demodulate, equalised=True, up=up).double()
+    conv.forward = getattr(conv, form)
     x = torch.randn(2, 5, 4, 4, generator=_rng(), dtype=torch.float64, requires_grad=True)
     style = torch.randn(2, 5, generator=_rng(1), dtype=torch.float64, requires_grad=True)
 
@@ -61,13 +94,15 @@ def test_gradients_match_finite_differences(demodulate):
     assert torch.autograd.gradcheck(run, (x, style, conv.weight, conv.bias))
 
 
+@pytest.mark.parametrize("equalised", [True, False])
+@pytest.mark.parametrize("up", [True, False])
 @pytest.mark.parametrize("demodulate", [True, False])
-def test_constant_style_folds_into_an_ordinary_convolution(demodulate):
-    conv = _conv(demodulate=demodulate)
+def test_constant_style_folds_into_an_ordinary_convolution(demodulate, up, equalised):
+    conv = _conv(demodulate=demodulate, equalised=equalised, up=up)
     x = torch.randn(4, 5, 6, 6, generator=_rng())
     style = torch.randn(5, generator=_rng(1)) + 1
     plain = fold_constant_style(conv, style)
-    assert type(plain) is nn.Conv2d
+    assert isinstance(plain, nn.Conv2d)
     torch.testing.assert_close(plain(x), conv(x, style.expand(4, -1)), atol=1e-5, rtol=1e-5)
 
 

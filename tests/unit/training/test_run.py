@@ -1,7 +1,10 @@
+import time
+
 import pytest
 import torch
 
 from fpbench.api import TrainingFailed
+from fpbench.api.context import Peers
 from fpbench.execute.context import StageContext
 from fpbench.nn.ema import Average
 from fpbench.store import Store
@@ -70,3 +73,151 @@ def test_curves_are_kept(tmp_path):
     *_, curves = train(tmp_path, 30)
     assert [point["step"] for point in curves["toy"]] == [0, 25, 29]
     assert all(point["loss"] > 0 for point in curves["toy"])
+
+
+def context(tmp_path, **settings):
+    return StageContext(torch.device("cpu"), (0, "fit", 0), Store(tmp_path), key=KEY, **settings)
+
+
+def gradient(ctx, count=12):
+    """The gradient of one step, as the plugin would take it."""
+    with ctx.seeded("init"):
+        model = torch.nn.Linear(3, 1)
+    adam = torch.optim.SGD(model.parameters(), lr=1.0)
+    before = model.weight.detach().clone()
+    with TrainingRun(ctx, "toy", steps=1, modules={"m": model}, optimisers={"m": adam}) as run:
+        for _ in run:
+            x = torch.randn(count, 3, generator=run.rng("x"))
+            pieces = run.pieces(count)
+            for piece in pieces:
+                with run.autocast():
+                    loss = model(x[piece]).square().mean()
+                run.backward(loss, piece, count)
+            run.update(adam)
+            assert all(p.grad is None for p in model.parameters())
+    return before - model.weight.detach(), pieces
+
+
+@pytest.mark.parametrize("count", [12, 13, 2])
+def test_a_batch_in_pieces_has_the_gradient_of_the_whole(tmp_path, count):
+    whole, one = gradient(context(tmp_path / "whole"), count)
+    cut, five = gradient(context(tmp_path / "cut", accumulation=5), count)
+    assert one == [slice(0, count)]
+    assert len(five) == min(5, count)
+    assert sum(p.stop - p.start for p in five) == count
+    torch.testing.assert_close(cut, whole)
+
+
+class Pair(Peers):
+    """Two processes, one after the other: the first leaves its gradient for the second."""
+
+    count = 2
+
+    def __init__(self, rank, left):
+        self.rank = rank
+        self.left = left
+
+    def average(self, tensors):
+        if self.rank == 0:
+            self.left[:] = [t.clone() for t in tensors]
+        for mine, other in zip(tensors, self.left, strict=True):
+            mine.add_(other).div_(2)
+
+
+def test_processes_that_train_together_have_the_gradient_of_the_whole(tmp_path):
+    whole, _ = gradient(context(tmp_path / "whole"))
+    left = []
+    _, first = gradient(context(tmp_path / "a", peers=Pair(0, left)))
+    together, second = gradient(context(tmp_path / "b", peers=Pair(1, left)))
+    assert first + second == [slice(0, 6), slice(6, 12)]
+    torch.testing.assert_close(together, whole)
+
+
+def test_only_the_first_process_saves(tmp_path):
+    gradient(context(tmp_path, peers=Pair(1, [torch.zeros(1, 3), torch.zeros(1)])))
+    assert context(tmp_path).load_checkpoint("toy") is None
+
+
+@pytest.mark.parametrize(("precision", "exact", "dtype"), [
+    ("fp32", False, torch.float32),
+    ("bf16", False, torch.bfloat16),
+    ("bf16", True, torch.float32),
+])  # fmt: skip
+def test_products_are_computed_in_the_precision_that_was_asked_for(
+    tmp_path, precision, exact, dtype
+):
+    model = torch.nn.Linear(3, 1)
+    ctx = context(tmp_path, precision=precision)
+    with (
+        TrainingRun(ctx, "toy", steps=1, modules={"m": model}, optimisers={}) as run,
+        run.autocast(exact=exact),
+    ):
+        assert model(torch.ones(2, 3)).dtype == dtype
+    assert model.weight.dtype == torch.float32
+
+
+def plain_run(ctx, steps, each, modules=None, **more):
+    with TrainingRun(ctx, "toy", steps=steps, modules=modules or {}, optimisers={}, **more) as run:
+        for step in run:
+            each(run, step)
+
+
+def test_what_modules_draw_by_themselves_depends_on_the_step_alone(tmp_path):
+    drawn = []
+    for name in ("a", "b"):
+        plain_run(context(tmp_path / name), 3, lambda run, step: drawn.append(torch.randn(1)))
+    assert drawn[:3] == drawn[3:]
+    assert len({float(d) for d in drawn}) == 3
+
+
+def test_a_training_that_comes_to_nothing_is_stopped(tmp_path):
+    def each(run, step):
+        run.expect("accuracy", 0.5 if step < 900 else 0.9, 0.6, after=0.5)
+
+    with pytest.raises(TrainingFailed, match=r"accuracy of at least 0.6 from step 500 on, got 0.5"):
+        plain_run(context(tmp_path), 1000, each)
+
+
+def test_a_training_may_miss_an_expectation_now_and_then(tmp_path):
+    plain_run(
+        context(tmp_path),
+        1000,
+        lambda run, step: run.expect("accuracy", 0.5 if step % 100 else 0.9, 0.6, after=0.5),
+    )
+
+
+def test_broken_weights_are_never_saved(tmp_path):
+    model = torch.nn.Linear(2, 2)
+
+    def each(run, step):
+        if step == 4:
+            model.weight.data.fill_(float("inf"))
+
+    ctx = context(tmp_path)
+    with pytest.raises(TrainingFailed, match=r"m/weight before step 6.*checkpoint at step 3"):
+        plain_run(ctx, 9, each, modules={"m": model}, checkpoint_steps=3)
+    tensors, _ = ctx.load_checkpoint("toy")
+    assert torch.isfinite(tensors["module/m/weight"]).all()
+
+
+def test_samples_of_six_steps_are_kept_over_a_stop(tmp_path):
+    def each(run, step):
+        run.sheet(lambda: torch.full((1, 3, 2, 2), step, dtype=torch.uint8))
+        if step == stop_at:
+            raise KeyboardInterrupt
+
+    stop_at = 30
+    with pytest.raises(KeyboardInterrupt):
+        plain_run(context(tmp_path), 51, each, checkpoint_steps=5)
+    stop_at = None
+    ctx = context(tmp_path)
+    plain_run(ctx, 51, each, checkpoint_steps=5)
+    assert [int(key.split("/")[1]) for key in ctx.sheets] == [0, 10, 20, 30, 40, 50]
+    assert all((images == int(key.split("/")[1])).all() for key, images in ctx.sheets.items())
+
+
+def test_throughput_counts_images_and_seconds(tmp_path):
+    ctx = context(tmp_path)
+    plain_run(ctx, 4, lambda run, step: time.sleep(0.01), batch=16)
+    assert ctx.rates["toy"]["images"] == 64
+    assert 0.04 <= ctx.rates["toy"]["seconds"] < 2

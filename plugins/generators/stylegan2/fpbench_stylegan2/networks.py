@@ -1,4 +1,4 @@
-"""The host network: StyleGAN2's generator, small, with a skip connection to RGB at every stage."""
+"""The host networks: StyleGAN2's generator, at full size or small, and its discriminator."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fpbench.nn.stylegan2 import Mapping, StyleSynthesis
 from fpbench.nn.synthesis import ENTRY_SIZE, SkipSynthesis
 
-__all__ = ["HostGenerator"]
+__all__ = ["CompactGenerator", "StyleGAN2Generator"]
 
 _EMBEDDING_GAIN = 1.4
 
 
-class HostGenerator(nn.Module):
+class CompactGenerator(nn.Module):
     """Latent to image: a mapping network drives the styles, the synthesis starts at a constant.
 
     The latent is not normalised before the mapping: its radius is part of what the paired
@@ -46,10 +47,67 @@ class HostGenerator(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         """Images ``(N, 3, H, W)``, nominally in [-1, 1], from normal latents ``(N, Z)``."""
+        return self.images(self.styles(latents))
+
+    def styles(self, latents: Tensor) -> Tensor:
+        """Embeddings ``(N, D)`` of latents ``(N, Z)``."""
         w = latents
         for layer in self.mapping:
             w = functional.leaky_relu(layer(w), 0.2)
-        entry = self.constant.expand(len(w), -1, -1, -1)
-        entry = entry.contiguous(memory_format=torch.channels_last)
-        images: Tensor = self.synthesis(entry, w * _EMBEDDING_GAIN)
+        return w * _EMBEDDING_GAIN
+
+    def images(self, w: Tensor) -> Tensor:
+        """Images of embeddings ``(N, D)``."""
+        images: Tensor = self.synthesis(_repeated(self.constant, len(w)), w)
         return images
+
+
+class StyleGAN2Generator(nn.Module):
+    """StyleGAN2's generator (Karras et al., CVPR 2020), noise inputs included.
+
+    Args:
+        image_size: Side of the images, a power of two from 16.
+        latent_dim: Size of a latent, Z.
+        widths: Channels at every resolution.
+        embedding_dim: Size of the embedding, D.
+        mapping_layers: Depth of the mapping network.
+        normalise: Bring latents to unit mean square before they are mapped.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_size: int,
+        latent_dim: int,
+        widths: list[int],
+        embedding_dim: int,
+        mapping_layers: int,
+        normalise: bool,
+    ) -> None:
+        super().__init__()
+        self.mapping = Mapping(
+            latent_dim, embedding_dim, layers=mapping_layers, normalise=normalise
+        )
+        self.constant = nn.Parameter(torch.randn(widths[0], ENTRY_SIZE, ENTRY_SIZE))
+        self.synthesis = StyleSynthesis(
+            image_size=image_size, widths=widths, style_dim=embedding_dim
+        )
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Images ``(N, 3, H, W)``, nominally in [-1, 1], from normal latents ``(N, Z)``."""
+        return self.images(self.styles(latents))
+
+    def styles(self, latents: Tensor) -> Tensor:
+        """Embeddings ``(N, L, D)`` of latents ``(N, Z)``, the same for all L layers."""
+        w: Tensor = self.mapping(latents)
+        return w[:, None].expand(-1, self.synthesis.layers, -1)
+
+    def images(self, w: Tensor) -> Tensor:
+        """Images of embeddings ``(N, L, D)``."""
+        images: Tensor = self.synthesis(_repeated(self.constant, len(w)), w)
+        return images
+
+
+def _repeated(constant: Tensor, count: int) -> Tensor:
+    entry = constant.expand(count, -1, -1, -1)
+    return entry.contiguous(memory_format=torch.channels_last)

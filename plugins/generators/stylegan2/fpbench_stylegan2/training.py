@@ -1,52 +1,83 @@
 """How the host is trained, and how anyone may go on training it.
 
-This is not a GAN that learned from noise. Most of the training is a regression from whitened
-principal components of an image to that image; the components are near N(0, 1), so the generator
-can then be fed fresh normal latents, and a short adversarial phase on such latents sharpens what
-the regression never saw. The record of a run and the card say so.
+Two ways that share their steps. *From noise*: the logistic loss with R1, path lengths and style
+mixing (Karras et al., CVPR 2020). *Paired*: first a regression from whitened principal components
+of an image to that image; the components are near N(0, 1), so the generator can then be fed fresh
+normal latents, and an adversarial phase on such latents sharpens what the regression never saw.
+That is no GAN that learned from noise, and the record of a run and the card say so.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fpbench.api import Context, ImageStream, State
+from fpbench.api import Context, ContractError, ImageStream, State
 from fpbench.nn.discriminator import Discriminator
 from fpbench.nn.ema import Average, warmed_decay
-from fpbench.nn.images import to_float
-from fpbench.nn.losses import discriminator_loss, gradient_penalty, l1g, nonsaturating_loss
+from fpbench.nn.images import to_float, to_uint8
+from fpbench.nn.losses import (
+    discriminator_loss,
+    diversity,
+    gradient_penalty,
+    l1g,
+    nonsaturating_loss,
+)
 from fpbench.nn.pca import fit_pca, project
-from fpbench.nn.schedule import adam, descend, set_rates, warm_cosine
+from fpbench.nn.schedule import adam, descend, lazy_adam, set_rates, warm_cosine
 from fpbench.nn.state import part, placed, prefixed
+from fpbench.nn.stylegan2 import ResidualTrunk, path_lengths, stage_widths
 from fpbench.training import TrainingRun
-from fpbench_stylegan2.networks import HostGenerator
+from fpbench_stylegan2.networks import CompactGenerator, StyleGAN2Generator
 
 if TYPE_CHECKING:
     from fpbench_stylegan2.plugin import StyleGAN2Params
 
-__all__ = ["build", "encode", "finetune", "fit", "restore"]
+__all__ = ["build", "build_discriminator", "encode", "finetune", "fit", "restore"]
 
 _GRADIENT_PENALTY_EVERY = 16
+_PATH_EVERY = 4
+_PATH_DECAY = 0.01
 _PCA_IMAGES = 10_000
+_SHOWN = 32
+
+Host = CompactGenerator | StyleGAN2Generator
 
 
-def build(params: StyleGAN2Params, image_size: int) -> HostGenerator:
-    """The untrained network of a parameter set."""
-    return HostGenerator(
+def build(params: StyleGAN2Params, image_size: int) -> Host:
+    """The untrained generator of a parameter set."""
+    if params.architecture == "compact":
+        return CompactGenerator(
+            image_size=image_size,
+            latent_dim=params.latent_dim,
+            channels=params.channels,
+            embedding_dim=params.embedding_dim,
+        )
+    return StyleGAN2Generator(
         image_size=image_size,
         latent_dim=params.latent_dim,
-        channels=params.channels,
+        widths=stage_widths(image_size, base=params.channel_base, most=params.channels),
         embedding_dim=params.embedding_dim,
+        mapping_layers=params.mapping_layers,
+        # The radius of a paired latent says something of its image.
+        normalise=not params.pair_steps,
     )
 
 
-def restore(state: State, params: StyleGAN2Params, device: torch.device) -> HostGenerator:
+def build_discriminator(params: StyleGAN2Params, image_size: int) -> nn.Module:
+    """The untrained discriminator: images in [-1, 1] to one logit each."""
+    if params.architecture == "compact":
+        return Discriminator(image_size=image_size)
+    widths = stage_widths(image_size, base=params.channel_base, most=params.channels)
+    return ResidualTrunk(image_size=image_size, widths=widths, outputs=1, group=4)
+
+
+def restore(state: State, params: StyleGAN2Params, device: torch.device) -> Host:
     """The trained network of a state, ready to sample."""
     network = build(params, int(state["image_size"]))
     network.load_state_dict(part(state, "generator"))
@@ -54,21 +85,42 @@ def restore(state: State, params: StyleGAN2Params, device: torch.device) -> Host
 
 
 def fit(images: ImageStream, params: StyleGAN2Params, ctx: Context) -> State:
-    """The trained generator and the basis of its latents, as one state.
+    """The trained generator, as one state.
 
-    Keys: ``generator.*`` (averaged weights), ``pca.mean``, ``pca.basis``, ``image_size``. The
-    discriminator is not kept: no method builds on it.
+    Keys: ``generator.*`` (averaged weights), ``image_size``; of a paired training also ``pca.mean``
+    and ``pca.basis``, of one from noise ``discriminator.*``, with which anyone may go on.
     """
-    count = len(images)
-    head = torch.cat([images.read(part) for part in _parts(min(count, _PCA_IMAGES))])
-    mean, basis = fit_pca(head, params.latent_dim)
     with ctx.seeded("init"):
-        generator = build(params, images.size)
-        discriminator = Discriminator(image_size=images.size)
-    generator = placed(generator, ctx.device)
-    discriminator = placed(discriminator, ctx.device)
-
+        generator = placed(build(params, images.size), ctx.device)
+        discriminator = placed(build_discriminator(params, images.size), ctx.device)
     average = Average(generator)
+    state: State = {"image_size": torch.tensor(images.size)}
+    encode: Callable[[Tensor], Tensor] | None = None
+    if params.pair_steps:
+        count = min(len(images), _PCA_IMAGES)
+        head = torch.cat([images.read(chunk) for chunk in _chunks(count)])
+        mean, basis = fit_pca(head, params.latent_dim)
+        state |= {"pca.mean": mean, "pca.basis": basis}
+
+        def encode(some: Tensor) -> Tensor:
+            return project(some, mean, basis)
+
+        _fit_pairs(generator, average, images, encode, params, ctx)
+    _fit_adversarial(generator, discriminator, average, images, encode, params, ctx)
+    state |= prefixed({"generator": average.module})
+    if encode is None:
+        state |= prefixed({"discriminator": discriminator})
+    return state
+
+
+def _fit_pairs(
+    generator: Host,
+    average: Average[Host],
+    images: ImageStream,
+    encode: Callable[[Tensor], Tensor],
+    params: StyleGAN2Params,
+    ctx: Context,
+) -> None:
     optimiser = adam([(generator.parameters(), params.learning_rate)], betas=(0.9, 0.99))
     with TrainingRun(
         ctx,
@@ -77,71 +129,174 @@ def fit(images: ImageStream, params: StyleGAN2Params, ctx: Context) -> State:
         modules={"generator": generator},
         optimisers={"generator": optimiser},
         averages={"generator": average},
+        batch=params.batch,
     ) as run:
         for step in run:
             set_rates(optimiser, warm_cosine(step, params.pair_steps, low=0.15))
-            real = images.read(_draw(count, params.batch, run.rng("images")))
-            loss = l1g(generator(project(real, mean, basis)), to_float(real))
-            descend(loss, optimiser)
+            real = images.read(_draw(len(images), params.batch, run.rng("images")))
+            latents = encode(real)
+            for piece in run.pieces(params.batch):
+                with run.autocast():
+                    loss = l1g(generator(latents[piece]), to_float(real[piece]))
+                run.backward(loss, piece, params.batch)
+                run.log(pairs=loss.detach())
+            run.update(optimiser)
             average.update(warmed_decay(0.99, step))
-            run.log(pairs=loss.detach())
 
-    generator_optimiser = adam(
-        [(generator.parameters(), params.adversarial_learning_rate)], betas=(0.0, 0.99)
-    )
-    discriminator_optimiser = adam([(discriminator.parameters(), 1e-3)], betas=(0.5, 0.99))
-    half = params.batch // 2
+
+def _fit_adversarial(
+    generator: Host,
+    discriminator: nn.Module,
+    average: Average[Host],
+    images: ImageStream,
+    encode: Callable[[Tensor], Tensor] | None,
+    params: StyleGAN2Params,
+    ctx: Context,
+) -> None:
+    optimiser, judge = _optimisers(generator, discriminator, params)
+    batch = params.batch
+    # One half keeps what the regression learned, the other meets fresh latents.
+    paired = 0 if encode is None else batch // 2
+    shown = torch.randn(_SHOWN, params.latent_dim, generator=ctx.rng("shown")).to(ctx.device)
     with TrainingRun(
         ctx,
         "adversarial",
         steps=params.adversarial_steps,
         modules={"generator": generator, "discriminator": discriminator},
-        optimisers={"generator": generator_optimiser, "discriminator": discriminator_optimiser},
+        optimisers={"generator": optimiser, "discriminator": judge},
         averages={"generator": average},
+        batch=batch,
     ) as run:
         for step in run:
-            set_rates(
-                generator_optimiser,
-                warm_cosine(step, params.adversarial_steps, low=1.0, warmup=100),
-            )
-            rng = run.rng("images")
-            real = images.read(_draw(count, params.batch, rng))
-            latents = torch.randn(half, params.latent_dim, generator=run.rng("latents")).to(
-                ctx.device
-            )
-            # One half keeps what the regression learned, the other meets fresh latents.
-            latents = torch.cat([project(real[:half], mean, basis), latents])
-            fakes = generator(latents)
+            warmth = warm_cosine(step, params.adversarial_steps, low=1.0, warmup=100)
+            set_rates(optimiser, warmth)
+            real = images.read(_draw(len(images), batch, run.rng("images")))
+            rng = run.rng("latents")
+            latents = torch.randn(batch - paired, params.latent_dim, generator=rng).to(ctx.device)
+            if encode is not None:
+                latents = torch.cat([encode(real[:paired]), latents])
+            styles = _Mixed(generator, latents, params.style_mixing, rng)
 
+            made = []
             discriminator.requires_grad_(False)
-            pairs = l1g(fakes[:half], to_float(real[:half]))
-            adversarial = nonsaturating_loss(discriminator(fakes))
-            descend(pairs + params.adversarial_weight * adversarial, generator_optimiser)
+            for piece in run.pieces(batch):
+                with run.autocast():
+                    fakes = generator.images(styles(piece))
+                    made.append(fakes.detach())
+                    adversarial = nonsaturating_loss(discriminator(fakes))
+                    loss = params.adversarial_weight * adversarial
+                    mine = slice(piece.start, max(piece.start, min(piece.stop, paired)))
+                    if own := mine.stop - mine.start:
+                        share = own / paired * batch / len(fakes)
+                        pairs = l1g(fakes[:own], to_float(real[mine]))
+                        loss = share * pairs + loss
+                        run.log(pairs=pairs.detach())
+                run.backward(loss, piece, batch)
+                run.log(adversarial=adversarial.detach())
+            run.update(optimiser)
+
+            if params.path_weight and step % _PATH_EVERY == 0:
+                fresh = torch.randn(batch // 2, params.latent_dim, generator=run.rng("paths"))
+                _penalise_paths(run, generator, fresh.to(ctx.device), params.path_weight)
+                run.update(optimiser)
 
             discriminator.requires_grad_(True)
-            judged = discriminator_loss(
-                discriminator(to_float(real)), discriminator(fakes.detach())
-            )
-            loss = judged
-            if step % _GRADIENT_PENALTY_EVERY == 0:
-                penalty = gradient_penalty(discriminator, to_float(real[:half]))
-                loss = judged + params.penalty_weight * _GRADIENT_PENALTY_EVERY * penalty
-            descend(loss, discriminator_optimiser)
+            penalised = step % _GRADIENT_PENALTY_EVERY == 0
+            for piece, fakes in zip(run.pieces(batch), made, strict=True):
+                with run.autocast():
+                    judged = discriminator_loss(
+                        discriminator(to_float(real[piece])), discriminator(fakes)
+                    )
+                run.backward(judged, piece, batch)
+                run.log(discriminator=judged.detach())
+                if penalised:
+                    # Half the batch is enough for what is a mean over many steps.
+                    some = to_float(real[piece])[: (piece.stop - piece.start + 1) // 2]
+                    penalty = gradient_penalty(discriminator, some)
+                    weight = params.penalty_weight * _GRADIENT_PENALTY_EVERY
+                    run.backward(weight * penalty, piece, batch)
+            run.update(judge)
 
-            average.update(0.98)
-            run.log(
-                pairs=pairs.detach(),
-                adversarial=adversarial.detach(),
-                discriminator=judged.detach(),
-            )
+            average.update(params.average_decay)
+            spread = diversity(made[0], to_float(real))
+            run.expect("the diversity of samples over that of images", spread, 0.1, after=0.25)
+            run.sheet(lambda: to_uint8(average.module(shown)))
+            run.log(diversity=spread)
 
-    state = prefixed({"generator": average.module})
-    state |= {"pca.mean": mean, "pca.basis": basis, "image_size": torch.tensor(images.size)}
-    return state
+
+class _Mixed:
+    """Embeddings of parts of a batch, some with those of a second latent from some layer on.
+
+    Args:
+        generator: whose embeddings.
+        latents: ``(N, Z)``.
+        share: of images that are mixed (Karras et al., CVPR 2019, sec. 3.1); 0 for none.
+        rng: on the CPU.
+    """
+
+    def __init__(
+        self, generator: Host, latents: Tensor, share: float, rng: torch.Generator
+    ) -> None:
+        self._generator = generator
+        self._latents = latents
+        self._others: Tensor | None = None
+        if share and isinstance(generator, StyleGAN2Generator):
+            count, layers = len(latents), generator.synthesis.layers
+            self._others = torch.randn(latents.shape, generator=rng).to(latents.device)
+            cuts = torch.randint(1, layers, (count,), generator=rng)
+            mixed = torch.rand(count, generator=rng) < share
+            cuts = torch.where(mixed, cuts, layers).to(latents.device)
+            self._from = torch.arange(layers, device=latents.device)[None] >= cuts[:, None]
+
+    def __call__(self, piece: slice) -> Tensor:
+        w = self._generator.styles(self._latents[piece])
+        if self._others is None:
+            return w
+        other = self._generator.styles(self._others[piece])
+        return torch.where(self._from[piece][..., None], other, w)
+
+
+def _penalise_paths(run: TrainingRun, generator: Host, latents: Tensor, weight: float) -> None:
+    """Path-length regularisation (Karras et al. 2020, eq. 4) of one step in four."""
+    count = len(latents)
+    mean = run.memory.get("path_length", 0.0)
+    seen = []
+    for piece in run.pieces(count):
+        with run.autocast(exact=True):
+            w = generator.styles(latents[piece])
+            fakes = generator.images(w)
+            lengths = path_lengths(fakes, w, torch.randn_like(fakes))
+            loss = weight * _PATH_EVERY * (lengths - mean).square().mean()
+        seen.append(lengths.detach())
+        run.backward(loss, piece, count)
+    run.memory["path_length"] = mean + _PATH_DECAY * (float(torch.cat(seen).mean()) - mean)
+
+
+def _optimisers(
+    generator: nn.Module, discriminator: nn.Module, params: StyleGAN2Params
+) -> tuple[torch.optim.Adam, torch.optim.Adam]:
+    generators = [(generator.parameters(), params.adversarial_learning_rate)]
+    judges = [(discriminator.parameters(), params.discriminator_learning_rate)]
+    if params.architecture == "compact":
+        return adam(generators, betas=(0.0, 0.99)), adam(judges, betas=(0.5, 0.99))
+    if params.path_weight:
+        first = lazy_adam(generators, betas=(0.0, 0.99), every=_PATH_EVERY)
+    else:
+        first = adam(generators, betas=(0.0, 0.99))
+    return first, lazy_adam(judges, betas=(0.0, 0.99), every=_GRADIENT_PENALTY_EVERY)
 
 
 def encode(state: State, images: Tensor) -> Tensor:
-    """Latents ``(N, Z)`` of uint8 images ``(N, 3, H, W)``: their whitened principal components."""
+    """Latents ``(N, Z)`` of uint8 images ``(N, 3, H, W)``: their whitened principal components.
+
+    Raises:
+        ContractError: the host learned from noise and has no latent for an image.
+    """
+    if "pca.mean" not in state:
+        raise ContractError(
+            "host stylegan2: expected a host with pair_steps > 0 to find latents of images, got "
+            "one that learned from noise; set pair_steps of the host, or of the method to 0"
+        )
     return project(
         images, state["pca.mean"].to(images.device), state["pca.basis"].to(images.device)
     )
@@ -151,22 +306,24 @@ def finetune(
     step: nn.Module,
     state: State,
     images: Tensor,
+    params: StyleGAN2Params,
     learning_rate: float,
     marks: Sequence[int],
     ctx: Context,
     *,
     batch: int = 32,
 ) -> Iterator[tuple[int, nn.Module]]:
-    """Go on with the paired objective, without an adversary, on clean images.
+    """Go on with the host's public objective on clean images.
 
-    The loss is the one most of the host's training used: ``l1g`` between the step's output for the
-    code of an image and that image. It needs no discriminator, which a leaked copy does not
-    contain.
+    Of a paired host: ``l1g`` between the step's output for the code of an image and that image,
+    without an adversary. Of one from noise: the logistic loss against the public discriminator,
+    which goes on learning too.
 
     Args:
         step: Any module from latents ``(N, Z)`` to float images; it is copied, not changed.
-        state: The public host's, for the basis of the latents.
+        state: The public host's.
         images: ``(M, 3, H, W)`` uint8.
+        params: The public host's.
         learning_rate: Adam's, constant.
         marks: Rising step counts.
         ctx: Seeds and device.
@@ -176,19 +333,55 @@ def finetune(
         ``(mark, a copy of the module after that many steps)``.
     """
     tuned = copy.deepcopy(step).train().requires_grad_(True)
-    optimiser = adam([(tuned.parameters(), learning_rate)], betas=(0.9, 0.99))
-    latents = encode(state, images)
+    objective = _paired if "pca.mean" in state else _adversarial
+    advance = objective(tuned, state, images, params, learning_rate)
     for index in range(max(marks, default=0)):
-        chosen = torch.from_numpy(_draw(len(images), batch, ctx.rng("finetune", index))).to(
-            images.device
-        )
-        loss = l1g(tuned(latents[chosen]), to_float(images[chosen]))
-        descend(loss, optimiser)
+        rng = ctx.rng("finetune", index)
+        chosen = torch.from_numpy(_draw(len(images), batch, rng)).to(images.device)
+        # Noise inputs, where there are any, are drawn by the modules.
+        with ctx.seeded("finetune", index):
+            advance(chosen, rng)
         if index + 1 in marks:
             yield index + 1, copy.deepcopy(tuned).eval().requires_grad_(False)
 
 
-def _parts(count: int) -> list[np.ndarray]:
+Advance = Callable[[Tensor, torch.Generator], None]
+"""One step on the images of these indices."""
+
+
+def _paired(
+    tuned: nn.Module, state: State, images: Tensor, params: StyleGAN2Params, learning_rate: float
+) -> Advance:
+    del params
+    optimiser = adam([(tuned.parameters(), learning_rate)], betas=(0.9, 0.99))
+    latents = encode(state, images)
+
+    def advance(chosen: Tensor, rng: torch.Generator) -> None:
+        del rng
+        descend(l1g(tuned(latents[chosen]), to_float(images[chosen])), optimiser)
+
+    return advance
+
+
+def _adversarial(
+    tuned: nn.Module, state: State, images: Tensor, params: StyleGAN2Params, learning_rate: float
+) -> Advance:
+    discriminator = placed(build_discriminator(params, images.shape[-1]), images.device)
+    discriminator.load_state_dict(part(state, "discriminator"))
+    optimiser = adam([(tuned.parameters(), learning_rate)], betas=(0.0, 0.99))
+    judge = adam([(discriminator.parameters(), learning_rate)], betas=(0.0, 0.99))
+
+    def advance(chosen: Tensor, rng: torch.Generator) -> None:
+        latents = torch.randn(len(chosen), params.latent_dim, generator=rng).to(images.device)
+        fakes = tuned(latents)
+        descend(nonsaturating_loss(discriminator(fakes)), optimiser)
+        real = discriminator(to_float(images[chosen]))
+        descend(discriminator_loss(real, discriminator(fakes.detach())), judge)
+
+    return advance
+
+
+def _chunks(count: int) -> list[np.ndarray]:
     return np.array_split(np.arange(count), -(-count // 1024))
 
 

@@ -10,6 +10,7 @@ from fpbench.api import (
     Card,
     Context,
     Evidence,
+    ImageInfo,
     ImageStream,
     Method,
     Needs,
@@ -19,6 +20,7 @@ from fpbench.api import (
     TrainedHost,
     hookimpl,
 )
+from fpbench.nn import limits
 
 if TYPE_CHECKING:
     from torch import Generator as RandomGenerator
@@ -57,7 +59,7 @@ class Hidden(PostHocMethod[HiddenParams]):
     """An embedder marks finished images, an extractor reads them."""
 
     name = "hidden"
-    version = "1"
+    version = "2"
     Params = HiddenParams
     gate = 0.95
     card = Card(
@@ -72,6 +74,10 @@ class Hidden(PostHocMethod[HiddenParams]):
         "of averaging over them; no adversary; group instead of batch normalisation; crops are "
         "brought back to full size.",
     )
+
+    def objection(self, images: ImageInfo) -> str:
+        """Sides must be powers of two, and a batch must be there to draw."""
+        return limits.objection(images, self.params.batch)
 
     def needs(self) -> Needs:
         """Room for one training."""

@@ -13,7 +13,7 @@ from fpbench.nn.ema import Average, warmed_decay
 from fpbench.nn.images import quantise, to_float
 from fpbench.nn.losses import code_loss
 from fpbench.nn.reader import Reader
-from fpbench.nn.schedule import adam, descend, set_rates, warm_cosine
+from fpbench.nn.schedule import adam, set_rates, warm_cosine
 from fpbench.nn.state import part, placed, prefixed
 from fpbench.training import TrainingRun
 from fpbench_hidden.networks import Embedder
@@ -71,6 +71,7 @@ def fit(
         modules=modules,
         optimisers={"all": optimiser},
         averages=averages,
+        batch=2 * half,
     ) as run:
         for step in run:
             set_rates(optimiser, warm_cosine(step, params.steps, low=0.05))
@@ -80,22 +81,28 @@ def fit(
             covers = to_float(torch.stack(kinds, 1).flatten(0, 1))
             codes = ctx.training_codes(2 * half, run.rng("codes"))
 
-            marked = embedder(covers, codes)
-            seen = distort(quantise(marked), covers, run.rng("distortion"))
-            logits = reader(seen)
-            reading = code_loss(logits, codes)
-            likeness = (marked - covers).square().mean()
-            accuracy = float(((logits > 0) == codes).float().mean())
-            accuracy = 0.95 * run.memory.get("accuracy", 0.5) + 0.05 * accuracy
-            run.memory["accuracy"] = accuracy
             # First the code must be readable at all; then likeness is asked for, ever more firmly.
-            firmness = min(1.0, max(0.02, (accuracy - 0.8) / 0.15))
-            loss = reading + params.likeness_weight * firmness * likeness
-            descend(loss, optimiser)
-
+            known = run.memory.get("accuracy", 0.5)
+            firmness = min(1.0, max(0.02, (known - 0.8) / 0.15))
+            right = []
+            for piece in run.pieces(2 * half):
+                with run.autocast():
+                    marked = embedder(covers[piece], codes[piece])
+                    rng = run.rng(f"distortion {piece.start}")
+                    logits = reader(distort(quantise(marked), covers[piece], rng))
+                    reading = code_loss(logits, codes[piece])
+                    likeness = (marked - covers[piece]).square().mean()
+                    loss = reading + params.likeness_weight * firmness * likeness
+                run.backward(loss, piece, 2 * half)
+                right.append(((logits > 0) == codes[piece]).float().mean())
+                run.log(reading=reading.detach(), likeness=likeness.detach())
+            run.update(optimiser)
+            accuracy = 0.95 * known + 0.05 * float(torch.stack(right).mean())
+            run.memory["accuracy"] = accuracy
             for average in averages.values():
                 average.update(warmed_decay(0.98, step))
-            run.log(reading=reading.detach(), likeness=likeness.detach(), accuracy=accuracy)
+            run.expect("the training codes' bit accuracy", accuracy, 0.6, after=0.5)
+            run.log(accuracy=accuracy)
 
     return prefixed({name: average.module for name, average in averages.items()})
 

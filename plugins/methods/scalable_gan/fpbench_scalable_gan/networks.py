@@ -3,6 +3,8 @@
 The roles are swapped against StyleGAN2: the *code* goes through the mapping network and becomes the
 style of every convolution, the *latent* takes the place of the learned constant. One user's style
 is then a constant, and can be folded into ordinary weights.
+
+Each part comes in two sizes: as in the paper, and compact, for minutes on a CPU.
 """
 
 from __future__ import annotations
@@ -11,16 +13,27 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from fpbench.nn.equalised import EqualLinear, activate
 from fpbench.nn.modulation import modulated_convs
+from fpbench.nn.reader import Reader
+from fpbench.nn.stylegan2 import Mapping, ResidualTrunk, StyleSynthesis
 from fpbench.nn.synthesis import ENTRY_SIZE, SkipSynthesis
 
-__all__ = ["FingerprintGenerator", "UserGenerator"]
+__all__ = [
+    "CodeMapping",
+    "CompactEmbedding",
+    "CompactEntry",
+    "CompactReader",
+    "DenseEntry",
+    "FingerprintGenerator",
+    "TrunkReader",
+    "UserGenerator",
+]
 
 
-class LatentEntry(nn.Module):
-    """Latents to the 4x4 features that synthesis starts with.
+class CompactEntry(nn.Module):
+    """Latents to the 4x4 features that synthesis starts with, over one hidden layer.
 
     Args:
         latent_dim: Size of a latent, Z.
@@ -30,7 +43,6 @@ class LatentEntry(nn.Module):
 
     def __init__(self, *, latent_dim: int, hidden_dim: int, channels: int) -> None:
         super().__init__()
-        self.channels = channels
         self.hidden = nn.Linear(latent_dim, hidden_dim)
         self.out = nn.Linear(hidden_dim, channels * ENTRY_SIZE**2)
         for layer in (self.hidden, self.out):
@@ -39,45 +51,76 @@ class LatentEntry(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         """Features ``(N, C, 4, 4)`` from latents ``(N, Z)``."""
-        x = functional.leaky_relu(self.hidden(latents), 0.2) * math.sqrt(2)
-        x = functional.leaky_relu(self.out(x), 0.2) * math.sqrt(2)
-        x = x.view(-1, self.channels, ENTRY_SIZE, ENTRY_SIZE)
-        return x.contiguous(memory_format=torch.channels_last)
+        return _square(activate(self.out(activate(self.hidden(latents)))))
+
+
+class DenseEntry(nn.Module):
+    """The paper's: one dense layer and an activation.
+
+    Args:
+        latent_dim: Size of a latent, Z.
+        channels: Channels of the features.
+    """
+
+    def __init__(self, *, latent_dim: int, channels: int) -> None:
+        super().__init__()
+        self.dense = EqualLinear(latent_dim, channels * ENTRY_SIZE**2)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Features ``(N, C, 4, 4)`` from latents ``(N, Z)``."""
+        return _square(activate(self.dense(latents)))
+
+
+class CompactEmbedding(nn.Module):
+    """Codes to embeddings: one linear map of bits as +-1.
+
+    Args:
+        bits: Length of a code, K.
+        width: Size of an embedding, D.
+    """
+
+    def __init__(self, bits: int, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(bits, width)
+        nn.init.normal_(self.linear.weight, std=1 / math.sqrt(bits))
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Embeddings ``(N, D)`` of codes ``(N, K)`` bool."""
+        embedding: Tensor = self.linear(codes.to(self.linear.weight.dtype) * 2 - 1)
+        return embedding
+
+
+class CodeMapping(Mapping):
+    """The paper's: eight layers on bits as 0 and 1, not normalised."""
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Embeddings ``(N, D)`` of codes ``(N, K)`` bool."""
+        return super().forward(codes.float())
 
 
 class FingerprintGenerator(nn.Module):
     """Latent and code to image: what the owner trains and keeps.
 
     Args:
-        image_size: Side of the images, a power of two from 16.
-        latent_dim: Size of a latent, Z.
-        hidden_dim: Hidden layer between the latent and the first features.
-        bits: Length of a code, K.
-        embedding_dim: Size of the code's embedding.
-        channels: Channels of every stage.
-        code_gain: Standard deviation of the styles that codes make at the start. Small, so that the
-            code starts as a change to a generator that works and not as its main input.
+        entry: Latents ``(N, Z)`` to features ``(N, C, 4, 4)``.
+        embed: Codes ``(N, K)`` bool to embeddings ``(N, D)``.
+        synthesis: Features and embeddings to images; can be folded.
+        embedding_dim: D.
     """
 
     def __init__(
         self,
-        *,
-        image_size: int,
-        latent_dim: int,
-        hidden_dim: int,
-        bits: int,
+        entry: nn.Module,
+        embed: nn.Module,
+        synthesis: SkipSynthesis | StyleSynthesis,
         embedding_dim: int,
-        channels: int,
-        code_gain: float,
     ) -> None:
         super().__init__()
-        self.entry = LatentEntry(latent_dim=latent_dim, hidden_dim=hidden_dim, channels=channels)
-        self.embed = nn.Linear(bits, embedding_dim)
-        nn.init.normal_(self.embed.weight, std=1 / math.sqrt(bits))
-        nn.init.zeros_(self.embed.bias)
-        self.synthesis = SkipSynthesis(
-            image_size=image_size, channels=channels, style_dim=embedding_dim, style_gain=code_gain
-        )
+        self.entry = entry
+        self.embed = embed
+        self.synthesis = synthesis
+        self.embedding_dim = embedding_dim
 
     def forward(self, latents: Tensor, codes: Tensor) -> Tensor:
         """Images ``(N, 3, H, W)``, nominally in [-1, 1].
@@ -86,19 +129,16 @@ class FingerprintGenerator(nn.Module):
             latents: ``(N, Z)``, drawn from N(0, 1).
             codes: ``(N, K)`` bool.
         """
-        images: Tensor = self.synthesis(self.entry(latents), self.embedding(codes))
+        return self.styled(latents, self.embed(codes))
+
+    def styled(self, latents: Tensor, w: Tensor) -> Tensor:
+        """Images of latents ``(N, Z)`` under embeddings ``(N, D)``, or one per layer (N, L, D)."""
+        images: Tensor = self.synthesis(self.entry(latents), w)
         return images
 
     def without_code(self, latents: Tensor) -> Tensor:
         """Images under the mean style, as if there were no code: for the training before codes."""
-        none = self.embed.weight.new_zeros(len(latents), self.embed.out_features)
-        images: Tensor = self.synthesis(self.entry(latents), none)
-        return images
-
-    def embedding(self, codes: Tensor) -> Tensor:
-        """Embeddings ``(N, D)`` of codes ``(N, K)`` bool."""
-        embedding: Tensor = self.embed(codes.to(self.embed.weight.dtype) * 2 - 1)
-        return embedding
+        return self.styled(latents, latents.new_zeros(len(latents), self.embedding_dim))
 
     def code_parameters(self) -> list[nn.Parameter]:
         """The parameters that turn a code into styles: the embedding and every affine map."""
@@ -111,7 +151,7 @@ class FingerprintGenerator(nn.Module):
     def folded(self, code: Tensor) -> UserGenerator:
         """The generator of the user with this ``(K,)`` code: ordinary layers only."""
         with torch.no_grad():
-            synthesis = self.synthesis.folded(self.embedding(code[None])[0])
+            synthesis = self.synthesis.folded(self.embed(code[None])[0])
         assert not modulated_convs(synthesis)
         return UserGenerator(self.entry, synthesis)
 
@@ -122,7 +162,7 @@ class FingerprintGenerator(nn.Module):
 class UserGenerator(nn.Module):
     """One user's copy: latent to image, with no trace of a mapping network or a code input."""
 
-    def __init__(self, entry: LatentEntry, synthesis: SkipSynthesis) -> None:
+    def __init__(self, entry: nn.Module, synthesis: nn.Module) -> None:
         super().__init__()
         self.entry = entry
         self.synthesis = synthesis
@@ -131,3 +171,61 @@ class UserGenerator(nn.Module):
         """Images ``(N, 3, H, W)``, nominally in [-1, 1], from latents ``(N, Z)``."""
         images: Tensor = self.synthesis(self.entry(latents))
         return images
+
+
+class CompactReader(nn.Module):
+    """Two small networks side by side, for the latent and for the code.
+
+    Args:
+        image_size: Side of the images.
+        latent_dim: Z.
+        bits: K.
+        channels: Of the first convolution.
+    """
+
+    def __init__(self, *, image_size: int, latent_dim: int, bits: int, channels: int) -> None:
+        super().__init__()
+        self.code = Reader(image_size=image_size, outputs=bits, channels=channels)
+        self.latent = Reader(image_size=image_size, outputs=latent_dim, channels=channels)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents ``(N, Z)`` and logits ``(N, K)`` of images ``(N, 3, H, W)`` in [-1, 1]."""
+        return self.latent(images), self.code(images)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """The logits alone."""
+        logits: Tensor = self.code(images)
+        return logits
+
+
+class TrunkReader(nn.Module):
+    """The paper's: one residual trunk without a view of the batch, Z + K outputs.
+
+    Args:
+        image_size: Side of the images.
+        latent_dim: Z.
+        bits: K.
+        widths: Channels at every resolution.
+    """
+
+    def __init__(self, *, image_size: int, latent_dim: int, bits: int, widths: list[int]) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        self.trunk = ResidualTrunk(
+            image_size=image_size, widths=widths, outputs=latent_dim + bits, group=0
+        )
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents ``(N, Z)`` and logits ``(N, K)`` of images ``(N, 3, H, W)`` in [-1, 1]."""
+        outputs = self.trunk(images)
+        return outputs[:, : self.latent_dim], outputs[:, self.latent_dim :]
+
+    def logits(self, images: Tensor) -> Tensor:
+        """The logits alone."""
+        logits: Tensor = self(images)[1]
+        return logits
+
+
+def _square(x: Tensor) -> Tensor:
+    x = x.view(len(x), -1, ENTRY_SIZE, ENTRY_SIZE)
+    return x.contiguous(memory_format=torch.channels_last)

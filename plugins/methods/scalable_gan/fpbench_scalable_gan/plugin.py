@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fpbench.api import (
     Card,
     Context,
     Evidence,
     Generator,
+    ImageInfo,
     ImageStream,
     Method,
     Needs,
@@ -20,6 +21,7 @@ from fpbench.api import (
     TrainedHost,
     hookimpl,
 )
+from fpbench.nn import limits
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,27 +36,45 @@ class ScalableGANParams(Params):
 
     Attributes:
         bits: length of a code, K.
-        channels: channels of every stage.
-        hidden_dim: hidden layer between the latent and the first features.
+        architecture: "stylegan2" as in the paper, or "compact": true-scale weights, convolutions
+            up to half the image size, no noise inputs, two small readers.
+        channels: channels of every stage; in "stylegan2" the most that a stage has.
+        channel_base: in "stylegan2", channels times side in pixels of the later stages.
+        mapping_layers: depth of the code's mapping network in "stylegan2".
+        hidden_dim: in "compact", hidden layer between the latent and the first features.
         embedding_dim: size of the code's embedding.
-        code_gain: spread of the styles about 1 at the start of joint training.
-        reader_channels: channels of the readers' first convolution.
+        code_gain: in "compact", spread of the styles about 1 at the start of joint training.
+        reader_channels: in "compact", channels of the readers' first convolution.
         batch: images per step; in joint training half as many latents, two codes each.
-        pair_steps: steps of regression from a latent to its image, the code switched off.
+        pair_steps: steps of regression from a latent to its image, the code switched off; 0 learns
+            from noise.
         pair_learning_rate: Adam's, in these steps.
         joint_steps: steps of joint training with all losses.
         image_learning_rate: Adam's, for the image path in joint training.
         code_learning_rate: Adam's, for the code path and the readers.
         discriminator_learning_rate: Adam's, for the discriminator.
-        latent_weight: of the latent's reconstruction; the code's reconstruction has weight 1.
+        rate_floor: the generator's and the readers' rates fall to this share on a cosine; 1 keeps
+            them.
+        code_weight: of the code's reconstruction.
+        latent_weight: of the latent's reconstruction.
         adversarial_weight: of the non-saturating logistic loss.
         consistency_weight: of the squared difference under two codes, once codes can be read.
-        pair_weight: of the paired image loss, once codes can be read.
+        pair_weight: of the paired image loss of a paired training, once codes can be read.
+        least_firmness: factor of the last two until codes can be read; 1 as in the paper.
         penalty_weight: of R1.
+        path_weight: of path-length regularisation along the code's embedding; "stylegan2" only.
+        average_decay: of the running averages of the weights, per joint step.
+        average_reader: read with averaged weights; the paper reads with the last ones.
+        immunise: family of perturbations between generator and reader; none if empty.
+        immunise_from: bit accuracy in training from which on they are applied.
+        code_pool: train on so many codes again and again, as an ablation; 0 draws fresh ones.
     """
 
-    bits: Annotated[int, Field(ge=1, le=256)] = 32
+    bits: Annotated[int, Field(ge=1, le=512)] = 32
+    architecture: Literal["compact", "stylegan2"] = "compact"
     channels: Annotated[int, Field(ge=8)] = 64
+    channel_base: Annotated[int, Field(ge=64)] = 16384
+    mapping_layers: Count = 8
     hidden_dim: Count = 256
     embedding_dim: Count = 64
     code_gain: Rate = 0.3
@@ -66,18 +86,33 @@ class ScalableGANParams(Params):
     image_learning_rate: Rate = 5e-4
     code_learning_rate: Rate = 2e-3
     discriminator_learning_rate: Rate = 2e-4
+    rate_floor: Annotated[float, Field(gt=0, le=1)] = 0.1
+    code_weight: Weight = 1.0
     latent_weight: Weight = 0.1
     adversarial_weight: Weight = 0.03
     consistency_weight: Weight = 14.0
     pair_weight: Weight = 4.0
+    least_firmness: Annotated[float, Field(ge=0, le=1)] = 0.2
     penalty_weight: Weight = 0.05
+    path_weight: Weight = 0.0
+    average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.98
+    average_reader: bool = True
+    immunise: Literal["", "crop", "noise", "blur", "jpeg", "relight", "combination"] = ""
+    immunise_from: Annotated[float, Field(ge=0, le=1)] = 0.95
+    code_pool: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _only_where_it_acts(self) -> Self:
+        if self.architecture == "compact" and self.path_weight:
+            raise ValueError('path_weight needs architecture = "stylegan2"')
+        return self
 
 
 class ScalableGAN(Method[ScalableGANParams]):
     """The code drives the modulation of a generator trained together with its reader."""
 
     name = "scalable-gan"
-    version = "1"
+    version = "2"
     Params = ScalableGANParams
     placement = Placement.IN_MODEL
     keeps_sample = False
@@ -90,11 +125,17 @@ class ScalableGAN(Method[ScalableGANParams]):
         "A generator of its own: the code drives the style of every convolution, the latent enters "
         "at 4x4 pixels; a user's styles are folded into plain weights, so that a copy costs "
         "milliseconds.",
-        "Trained first on paired latents of images with the code switched off, then jointly with "
-        "all four losses of the paper plus the paired one; small networks; the mapping is one "
-        "linear layer; the weights of the losses are fpbench's own; no path-length loss, no noise "
-        "inputs.",
+        "Samples with constant noise inputs; the discriminator's fakes are the generator's of the "
+        "same step; both images of a latent are read. With pair_steps: trained first on paired "
+        "latents of images with the code switched off, then jointly with all four losses of the "
+        "paper plus the paired one. The default architecture, compact: small networks; the mapping "
+        "is one linear layer; the weights of the losses are fpbench's own; no path-length loss, no "
+        "noise inputs.",
     )
+
+    def objection(self, images: ImageInfo) -> str:
+        """Sides must be powers of two, and a batch must be there to draw."""
+        return limits.objection(images, self.params.batch)
 
     def needs(self) -> Needs:
         """Room for one training."""

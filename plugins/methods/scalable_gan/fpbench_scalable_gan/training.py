@@ -1,4 +1,9 @@
-"""How the generator learns to make images and, in the same weights, to carry a code."""
+"""How the generator learns to make images and, in the same weights, to carry a code.
+
+All four losses of Yu et al. (ICLR 2022): adversarial, reconstruction of the latent, reconstruction
+of the code, and consistency of the images of one latent under two codes. A paired start, where it
+is asked for, teaches images first, with the code switched off, as the host learned them.
+"""
 
 from __future__ import annotations
 
@@ -7,50 +12,100 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from fpbench.api import Context, ImageStream, State
 from fpbench.nn.discriminator import Discriminator
 from fpbench.nn.ema import Average, warmed_decay
-from fpbench.nn.images import to_float
+from fpbench.nn.images import to_float, to_uint8
 from fpbench.nn.losses import (
     code_loss,
     discriminator_loss,
+    diversity,
     gradient_penalty,
     l1g,
     nonsaturating_loss,
 )
-from fpbench.nn.reader import Reader
-from fpbench.nn.schedule import adam, descend, set_rates, warm_cosine
+from fpbench.nn.schedule import adam, lazy_adam, set_rates, warm_cosine
 from fpbench.nn.state import part, placed, prefixed
+from fpbench.nn.stylegan2 import ResidualTrunk, StyleSynthesis, path_lengths, stage_widths
+from fpbench.nn.synthesis import SkipSynthesis
 from fpbench.training import TrainingRun
-from fpbench_scalable_gan.networks import FingerprintGenerator
+from fpbench_scalable_gan.immunising import perturbed
+from fpbench_scalable_gan.networks import (
+    CodeMapping,
+    CompactEmbedding,
+    CompactEntry,
+    CompactReader,
+    DenseEntry,
+    FingerprintGenerator,
+    TrunkReader,
+)
 
 if TYPE_CHECKING:
     from fpbench_scalable_gan.plugin import ScalableGANParams
 
-__all__ = ["build", "build_reader", "consistency_loss", "extract", "fit", "restore"]
+__all__ = ["build", "build_reader", "consistency_loss", "extract", "fit", "path_penalty", "restore"]
 
 _GRADIENT_PENALTY_EVERY = 16
+_PATH_EVERY = 4
+_PATH_DECAY = 0.01
+_SHOWN = 16
+
+CodeReader = CompactReader | TrunkReader
 
 
 def build(image_size: int, latent_dim: int, params: ScalableGANParams) -> FingerprintGenerator:
     """The untrained generator."""
+    width = params.embedding_dim
+    if params.architecture == "compact":
+        return FingerprintGenerator(
+            CompactEntry(
+                latent_dim=latent_dim, hidden_dim=params.hidden_dim, channels=params.channels
+            ),
+            CompactEmbedding(params.bits, width),
+            SkipSynthesis(
+                image_size=image_size,
+                channels=params.channels,
+                style_dim=width,
+                style_gain=params.code_gain,
+            ),
+            width,
+        )
+    widths = _widths(image_size, params)
     return FingerprintGenerator(
-        image_size=image_size,
-        latent_dim=latent_dim,
-        hidden_dim=params.hidden_dim,
-        bits=params.bits,
-        embedding_dim=params.embedding_dim,
-        channels=params.channels,
-        code_gain=params.code_gain,
+        DenseEntry(latent_dim=latent_dim, channels=widths[0]),
+        CodeMapping(params.bits, width, layers=params.mapping_layers),
+        StyleSynthesis(image_size=image_size, widths=widths, style_dim=width),
+        width,
     )
 
 
-def build_reader(image_size: int, params: ScalableGANParams) -> Reader:
-    """The untrained reader of codes."""
-    return Reader(image_size=image_size, outputs=params.bits, channels=params.reader_channels)
+def build_reader(image_size: int, latent_dim: int, params: ScalableGANParams) -> CodeReader:
+    """The untrained reader of latents and codes."""
+    if params.architecture == "compact":
+        return CompactReader(
+            image_size=image_size,
+            latent_dim=latent_dim,
+            bits=params.bits,
+            channels=params.reader_channels,
+        )
+    return TrunkReader(
+        image_size=image_size,
+        latent_dim=latent_dim,
+        bits=params.bits,
+        widths=_widths(image_size, params),
+    )
+
+
+def build_discriminator(image_size: int, params: ScalableGANParams) -> nn.Module:
+    """The untrained discriminator: images in [-1, 1] to one logit each."""
+    if params.architecture == "compact":
+        return Discriminator(image_size=image_size)
+    return ResidualTrunk(
+        image_size=image_size, widths=_widths(image_size, params), outputs=1, group=4
+    )
 
 
 def consistency_loss(images: Tensor, others: Tensor) -> Tensor:
@@ -72,31 +127,45 @@ def fit(
     params: ScalableGANParams,
     ctx: Context,
 ) -> State:
-    """Trains first the images, with the code switched off, then images and code together.
+    """Trains images and code together; with ``pair_steps`` first images, the code switched off.
 
     Args:
         images: The training split.
-        encode: Uint8 images to latents ``(N, Z)`` near N(0, 1), to pair images with latents.
+        encode: Uint8 images to latents ``(N, Z)`` near N(0, 1), to pair images with latents; not
+            called unless pairs are asked for.
         latent_dim: Z.
         params: Settings.
         ctx: Seeds, device and codes.
 
     Returns:
-        Averaged weights ``generator.*`` and ``reader.*``, and the sizes needed to build them again.
+        Weights ``generator.*`` and ``reader.*``, and the sizes needed to build them again.
     """
     with ctx.seeded("init"):
         generator = build(images.size, latent_dim, params)
-        discriminator = Discriminator(image_size=images.size)
-        reader = build_reader(images.size, params)
-        latent_reader = Reader(
-            image_size=images.size, outputs=latent_dim, channels=params.reader_channels
-        )
+        discriminator = build_discriminator(images.size, params)
+        reader = build_reader(images.size, latent_dim, params)
     generator = placed(generator, ctx.device)
     discriminator = placed(discriminator, ctx.device)
     reader = placed(reader, ctx.device)
-    latent_reader = placed(latent_reader, ctx.device)
     average = Average(generator)
+    if params.pair_steps:
+        _fit_pairs(generator, average, images, encode, params, ctx)
+    reader = _fit_jointly(
+        generator, discriminator, reader, average, images, encode, latent_dim, params, ctx
+    )
+    state = prefixed({"generator": average.module, "reader": reader})
+    state |= {"image_size": torch.tensor(images.size), "latent_dim": torch.tensor(latent_dim)}
+    return state
 
+
+def _fit_pairs(
+    generator: FingerprintGenerator,
+    average: Average[FingerprintGenerator],
+    images: ImageStream,
+    encode: Callable[[Tensor], Tensor],
+    params: ScalableGANParams,
+    ctx: Context,
+) -> None:
     optimiser = adam([(generator.parameters(), params.pair_learning_rate)], betas=(0.9, 0.99))
     with TrainingRun(
         ctx,
@@ -105,101 +174,204 @@ def fit(
         modules={"generator": generator},
         optimisers={"generator": optimiser},
         averages={"generator": average},
+        batch=params.batch,
     ) as run:
         for step in run:
             set_rates(optimiser, warm_cosine(step, params.pair_steps, low=0.15))
             real = images.read(_draw(len(images), params.batch, run.rng("images")))
-            loss = l1g(generator.without_code(encode(real)), to_float(real))
-            descend(loss, optimiser)
+            latents = encode(real)
+            for piece in run.pieces(params.batch):
+                with run.autocast():
+                    made = generator.without_code(latents[piece])
+                    loss = l1g(made, to_float(real[piece]))
+                run.backward(loss, piece, params.batch)
+                run.log(pairs=loss.detach())
+            run.update(optimiser)
             average.update(warmed_decay(0.99, step))
-            run.log(pairs=loss.detach())
 
-    readers = [*reader.parameters(), *latent_reader.parameters()]
-    optimiser = adam(
-        [
-            (generator.image_parameters(), params.image_learning_rate),
-            ([*generator.code_parameters(), *readers], params.code_learning_rate),
-        ],
-        betas=(0.5, 0.99),
-    )
-    discriminator_optimiser = adam(
-        [(discriminator.parameters(), params.discriminator_learning_rate)], betas=(0.0, 0.99)
-    )
+
+def _fit_jointly(
+    generator: FingerprintGenerator,
+    discriminator: nn.Module,
+    reader: CodeReader,
+    average: Average[FingerprintGenerator],
+    images: ImageStream,
+    encode: Callable[[Tensor], Tensor],
+    latent_dim: int,
+    params: ScalableGANParams,
+    ctx: Context,
+) -> CodeReader:
+    """The joint training; returns the reader to keep."""
+    optimiser, judge = _optimisers(generator, discriminator, reader, params)
     reader_average = Average(reader)
-    # Every latent appears twice, under two codes. Three latents of four belong to real images:
-    # they hold the generator to what it has learnt while the code finds its place.
+    # Every latent appears twice, under two codes. Of a paired training three latents of four belong
+    # to real images: they hold the generator to what it has learnt while the code finds its place.
     count = params.batch // 2
-    paired = 3 * count // 4
+    paired = 3 * count // 4 if params.pair_steps else 0
+    shown = torch.randn(_SHOWN, latent_dim, generator=ctx.rng("shown")).to(ctx.device)
+    shown_codes = ctx.training_codes(_SHOWN, ctx.rng("shown codes"))
+    codes_of = _Codes(ctx, params.code_pool)
     with TrainingRun(
         ctx,
         "joint",
         steps=params.joint_steps,
-        modules={
-            "generator": generator,
-            "discriminator": discriminator,
-            "reader": reader,
-            "latent_reader": latent_reader,
-        },
-        optimisers={"generator": optimiser, "discriminator": discriminator_optimiser},
+        modules={"generator": generator, "discriminator": discriminator, "reader": reader},
+        optimisers={"generator": optimiser, "discriminator": judge},
         averages={"generator": average, "reader": reader_average},
+        batch=params.batch,
     ) as run:
         for step in run:
-            set_rates(optimiser, warm_cosine(step, params.joint_steps, low=0.1))
+            set_rates(optimiser, warm_cosine(step, params.joint_steps, low=params.rate_floor))
             real = images.read(_draw(len(images), count, run.rng("images")))
             fresh = torch.randn(count - paired, latent_dim, generator=run.rng("latents"))
-            latents = torch.cat([encode(real[:paired]), fresh.to(ctx.device)])
-            codes = ctx.training_codes(2 * count, run.rng("codes"))
-            fakes = generator(latents.repeat(2, 1), codes)
-            first, second = fakes.chunk(2)
-
-            discriminator.requires_grad_(False)
-            seen = fakes.clamp(-1, 1)
-            logits = reader(seen)
-            reading = code_loss(logits, codes)
-            latent = functional.mse_loss(latent_reader(seen), latents.repeat(2, 1))
-            consistency = consistency_loss(first, second)
-            adversarial = nonsaturating_loss(discriminator(first))
-            target = to_float(real[:paired])
-            pairs = (l1g(first[:paired], target) + l1g(second[:paired], target)) / 2
+            latents = fresh.to(ctx.device)
+            if paired:
+                latents = torch.cat([encode(real[:paired]), latents])
+            codes = codes_of(2 * count, run.rng("codes"))
             # First the code must be readable at all; then likeness is asked for, ever more firmly.
-            accuracy = float(((logits > 0) == codes).float().mean())
-            accuracy = 0.9 * run.memory.get("accuracy", 0.5) + 0.1 * accuracy
+            known = run.memory.get("accuracy", 0.5)
+            least = params.least_firmness
+            firmness = min(1.0, max(least, least + (1 - least) * (known - 0.85) / 0.13))
+            if known >= params.immunise_from:
+                run.memory["immune"] = 1.0
+            family = params.immunise if run.memory.get("immune") else ""
+
+            made, right = [], []
+            discriminator.requires_grad_(False)
+            for piece in run.pieces(count):
+                mine = torch.cat([codes[:count][piece], codes[count:][piece]])
+                size = len(mine) // 2
+                with run.autocast():
+                    fakes = generator(latents[piece].repeat(2, 1), mine)
+                    first, second = fakes.chunk(2)
+                    made.append(first.detach())
+                    # What a reader of files could see of it.
+                    seen = fakes.clamp(-1, 1)
+                    if family:
+                        seen = perturbed(seen, family, run.rng(f"perturbation {piece.start}"))
+                    latent, logits = reader(seen)
+                    parts = {
+                        "reading": params.code_weight * code_loss(logits, mine),
+                        "latent": params.latent_weight
+                        * functional.mse_loss(latent, latents[piece].repeat(2, 1)),
+                        "adversarial": params.adversarial_weight
+                        * nonsaturating_loss(discriminator(first)),
+                        "consistency": firmness
+                        * params.consistency_weight
+                        * consistency_loss(first, second),
+                    }
+                    held = slice(piece.start, max(piece.start, min(piece.stop, paired)))
+                    if own := held.stop - held.start:
+                        target = to_float(real[held])
+                        pairs = (l1g(first[:own], target) + l1g(second[:own], target)) / 2
+                        share = own / paired * count / size
+                        parts["pairs"] = share * firmness * params.pair_weight * pairs
+                    loss = torch.stack(list(parts.values())).sum()
+                run.backward(loss, piece, count)
+                right.append(((logits > 0) == mine).float().mean())
+                run.log(**{name: value.detach() for name, value in parts.items()})
+            run.update(optimiser)
+            accuracy = 0.9 * known + 0.1 * float(torch.stack(right).mean())
             run.memory["accuracy"] = accuracy
-            firmness = min(1.0, max(0.2, 0.2 + 0.8 * (accuracy - 0.85) / 0.13))
-            loss = (
-                reading
-                + params.latent_weight * latent
-                + params.adversarial_weight * adversarial
-                + firmness * params.consistency_weight * consistency
-                + firmness * params.pair_weight * pairs
-            )
-            descend(loss, optimiser)
+
+            if params.path_weight and step % _PATH_EVERY == 0:
+                half = max(1, count // 2)
+                some = torch.randn(half, latent_dim, generator=run.rng("path latents"))
+                some_codes = codes_of(half, run.rng("path codes"))
+                path_penalty(run, generator, some.to(ctx.device), some_codes, params.path_weight)
+                run.update(optimiser)
 
             discriminator.requires_grad_(True)
-            judged = discriminator_loss(
-                discriminator(to_float(real)), discriminator(first.detach())
-            )
-            total = judged
-            if step % _GRADIENT_PENALTY_EVERY == 0:
-                penalty = gradient_penalty(discriminator, to_float(real))
-                total = judged + params.penalty_weight * _GRADIENT_PENALTY_EVERY * penalty
-            descend(total, discriminator_optimiser)
+            penalised = step % _GRADIENT_PENALTY_EVERY == 0
+            for piece, fakes in zip(run.pieces(count), made, strict=True):
+                with run.autocast():
+                    judged = discriminator_loss(
+                        discriminator(to_float(real[piece])), discriminator(fakes)
+                    )
+                run.backward(judged, piece, count)
+                run.log(discriminator=judged.detach())
+                if penalised:
+                    penalty = gradient_penalty(discriminator, to_float(real[piece]))
+                    weight = params.penalty_weight * _GRADIENT_PENALTY_EVERY
+                    run.backward(weight * penalty, piece, count)
+            run.update(judge)
 
-            average.update(0.98)
-            reader_average.update(warmed_decay(0.98, step))
-            run.log(
-                reading=reading.detach(),
-                consistency=consistency.detach(),
-                latent=latent.detach(),
-                adversarial=adversarial.detach(),
-                pairs=pairs.detach(),
-                discriminator=judged.detach(),
-                accuracy=accuracy,
-            )
+            average.update(params.average_decay)
+            reader_average.update(warmed_decay(params.average_decay, step))
+            spread = diversity(made[0], to_float(real))
+            run.expect("the training codes' bit accuracy", accuracy, 0.6, after=0.5)
+            run.expect("the diversity of samples over that of images", spread, 0.1, after=0.25)
+            run.sheet(lambda: to_uint8(average.module(shown, shown_codes)))
+            run.log(accuracy=accuracy, diversity=spread)
+    return reader_average.module if params.average_reader else reader
 
-    state = prefixed({"generator": average.module, "reader": reader_average.module})
-    state |= {"image_size": torch.tensor(images.size), "latent_dim": torch.tensor(latent_dim)}
-    return state
+
+class _Codes:
+    """Codes for a training: fresh ones, or always the same few, which is the paper's ablation."""
+
+    def __init__(self, ctx: Context, pool: int) -> None:
+        self._ctx = ctx
+        self._pool = ctx.training_codes(pool, ctx.rng("code pool")) if pool else None
+
+    def __call__(self, count: int, rng: torch.Generator) -> Tensor:
+        if self._pool is None:
+            return self._ctx.training_codes(count, rng)
+        chosen = torch.randint(len(self._pool), (count,), generator=rng)
+        return self._pool[chosen.to(self._pool.device)]
+
+
+def path_penalty(
+    run: TrainingRun,
+    generator: FingerprintGenerator,
+    latents: Tensor,
+    codes: Tensor,
+    weight: float,
+) -> None:
+    """Adds the gradient of path-length regularisation along the *fingerprint embedding*.
+
+    StyleGAN2's penalty (Karras et al. 2020, eq. 4), but of the code's way into the image: the
+    latent stands where StyleGAN2 has a constant.
+
+    Args:
+        run: The training, at one of the steps that regularise.
+        generator: Of full size.
+        latents: ``(N, Z)``.
+        codes: ``(N, K)`` bool.
+        weight: Of the penalty.
+    """
+    assert isinstance(generator.synthesis, StyleSynthesis)
+    layers = generator.synthesis.layers
+    mean, seen = run.memory.get("path_length", 0.0), []
+    for piece in run.pieces(len(latents)):
+        with run.autocast(exact=True):
+            w = generator.embed(codes[piece])[:, None].expand(-1, layers, -1)
+            fakes = generator.styled(latents[piece], w)
+            lengths = path_lengths(fakes, w, torch.randn_like(fakes))
+            loss = weight * _PATH_EVERY * (lengths - mean).square().mean()
+        seen.append(lengths.detach())
+        run.backward(loss, piece, len(latents))
+    run.memory["path_length"] = mean + _PATH_DECAY * (float(torch.cat(seen).mean()) - mean)
+
+
+def _optimisers(
+    generator: FingerprintGenerator,
+    discriminator: nn.Module,
+    reader: nn.Module,
+    params: ScalableGANParams,
+) -> tuple[torch.optim.Adam, torch.optim.Adam]:
+    readers = list(reader.parameters())
+    groups = [
+        (generator.image_parameters(), params.image_learning_rate),
+        ([*generator.code_parameters(), *readers], params.code_learning_rate),
+    ]
+    judges = [(discriminator.parameters(), params.discriminator_learning_rate)]
+    if params.architecture == "compact":
+        return adam(groups, betas=(0.5, 0.99)), adam(judges, betas=(0.0, 0.99))
+    if params.path_weight:
+        first = lazy_adam(groups, betas=(0.0, 0.99), every=_PATH_EVERY)
+    else:
+        first = adam(groups, betas=(0.0, 0.99))
+    return first, lazy_adam(judges, betas=(0.0, 0.99), every=_GRADIENT_PENALTY_EVERY)
 
 
 def restore(state: State, params: ScalableGANParams, device: torch.device) -> FingerprintGenerator:
@@ -211,12 +383,15 @@ def restore(state: State, params: ScalableGANParams, device: torch.device) -> Fi
 
 def extract(state: State, images: Tensor, params: ScalableGANParams) -> Tensor:
     """Logits ``(N, K)`` of uint8 images ``(N, 3, H, W)``; each image is read by itself."""
-    reader = build_reader(images.shape[-1], params)
+    reader = build_reader(images.shape[-1], int(state["latent_dim"]), params)
     reader.load_state_dict(part(state, "reader"))
     reader = placed(reader, images.device).eval()
     with torch.no_grad():
-        logits: Tensor = reader(to_float(images))
-    return logits
+        return reader.logits(to_float(images))
+
+
+def _widths(image_size: int, params: ScalableGANParams) -> list[int]:
+    return stage_widths(image_size, base=params.channel_base, most=params.channels)
 
 
 def _draw(count: int, size: int, rng: torch.Generator) -> np.ndarray:

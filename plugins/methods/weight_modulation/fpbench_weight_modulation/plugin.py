@@ -12,6 +12,7 @@ from fpbench.api import (
     ContractError,
     Evidence,
     Generator,
+    ImageInfo,
     ImageStream,
     Method,
     Needs,
@@ -21,6 +22,7 @@ from fpbench.api import (
     TrainedHost,
     hookimpl,
 )
+from fpbench.nn import limits
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,7 +65,7 @@ class WeightModulation(Method[WeightModulationParams]):
     """A code scales the input channels of every modulated convolution of a trained host."""
 
     name = "weight-modulation"
-    version = "1"
+    version = "2"
     Params = WeightModulationParams
     placement = Placement.IN_MODEL
     keeps_sample = True
@@ -79,6 +81,10 @@ class WeightModulation(Method[WeightModulationParams]):
         "the image loss is the squared difference to the host's image instead of LPIPS to a "
         "photograph; the reader is a small network trained from scratch instead of a ResNet-50.",
     )
+
+    def objection(self, images: ImageInfo) -> str:
+        """Sides must be powers of two, and a batch must be there to draw."""
+        return limits.objection(images, self.params.batch)
 
     def needs(self) -> Needs:
         """Room for one training."""

@@ -16,7 +16,7 @@ from fpbench.nn.images import quantise, to_float
 from fpbench.nn.losses import code_loss
 from fpbench.nn.modulation import modulated_convs, scaled_styles
 from fpbench.nn.reader import Reader
-from fpbench.nn.schedule import adam, descend, set_rates, warm_cosine
+from fpbench.nn.schedule import adam, set_rates, warm_cosine
 from fpbench.nn.state import part, placed, prefixed
 from fpbench.training import TrainingRun
 from fpbench_weight_modulation.networks import CodeModulation, fold
@@ -70,7 +70,8 @@ def fit(
         Averaged weights: ``network.*``, ``code.*``, ``reader.*``.
     """
     target = copy.deepcopy(host).eval().requires_grad_(False)
-    network = copy.deepcopy(host).train().requires_grad_(False)
+    # In eval mode noise inputs, where there are any, are those that the copies will have.
+    network = copy.deepcopy(host).eval().requires_grad_(False)
     with ctx.seeded("init"):
         code = build(network, params)
         reader = build_reader(image_size, params)
@@ -95,6 +96,7 @@ def fit(
         modules=modules,
         optimisers={"all": optimiser},
         averages=averages,
+        batch=params.batch,
     ) as run:
         for step in run:
             set_rates(optimiser, warm_cosine(step, params.steps, low=0.1))
@@ -102,27 +104,33 @@ def fit(
                 ctx.device
             )
             codes = ctx.training_codes(params.batch, run.rng("codes"))
-            with torch.no_grad():
-                host_images = target(latents)
-            with scaled_styles(convs, code(codes)):
-                images = network(latents)
-
-            seen = quantise(images)
-            if params.hardened:
-                seen = soften(seen, run.rng("distortion"))
-            logits = reader(seen)
-            reading = code_loss(logits, codes)
-            likeness = (images - host_images).square().mean()
             # First the code must be readable at all; then likeness is asked for, ever more firmly.
-            accuracy = 0.9 * run.memory.get("accuracy", 0.5) + 0.1 * _accuracy(logits, codes)
+            known = run.memory.get("accuracy", 0.5)
+            firmness = min(1.0, max(0.05, 0.05 + 0.95 * (known - 0.85) / 0.13))
+            right = []
+            for piece in run.pieces(params.batch):
+                with run.autocast():
+                    with torch.no_grad():
+                        host_images = target(latents[piece])
+                    with scaled_styles(convs, code(codes[piece])):
+                        images = network(latents[piece])
+                    seen = quantise(images)
+                    if params.hardened:
+                        seen = soften(seen, run.rng(f"distortion {piece.start}"))
+                    logits = reader(seen)
+                    reading = code_loss(logits, codes[piece])
+                    likeness = (images - host_images).square().mean()
+                    loss = reading + params.likeness_weight * firmness * likeness
+                run.backward(loss, piece, params.batch)
+                right.append(((logits > 0) == codes[piece]).float().mean())
+                run.log(reading=reading.detach(), likeness=likeness.detach())
+            run.update(optimiser)
+            accuracy = 0.9 * known + 0.1 * float(torch.stack(right).mean())
             run.memory["accuracy"] = accuracy
-            firmness = min(1.0, max(0.05, 0.05 + 0.95 * (accuracy - 0.85) / 0.13))
-            loss = reading + params.likeness_weight * firmness * likeness
-            descend(loss, optimiser)
-
             for average in averages.values():
                 average.update(warmed_decay(0.98, step))
-            run.log(reading=reading.detach(), likeness=likeness.detach(), accuracy=accuracy)
+            run.expect("the training codes' bit accuracy", accuracy, 0.6, after=0.5)
+            run.log(accuracy=accuracy)
 
     return prefixed({name: average.module for name, average in averages.items()})
 
@@ -161,7 +169,3 @@ def _image_weights(network: nn.Module) -> list[nn.Parameter]:
     for parameter in chosen:
         parameter.requires_grad_(True)
     return list(chosen)
-
-
-def _accuracy(logits: Tensor, codes: Tensor) -> float:
-    return float(((logits > 0) == codes).float().mean())

@@ -1,0 +1,1 @@
+"""Published data sets, prepared once from torchvision's own classes."""

@@ -1,0 +1,79 @@
+"""One training over two processes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fpbench.execute.jobs import JobRunner
+from fpbench.execute.request import Request
+from fpbench.store import Store
+
+SUITE = """
+[suite]
+name = "together"
+[dataset]
+use = "toy-faces"
+train = 64
+test = 64
+reference = 64
+[host]
+use = "stylegan2"
+channels = 16
+embedding_dim = 16
+latent_dim = 8
+batch = 16
+pair_steps = 6
+adversarial_steps = {steps}
+[population]
+copies = 2
+images = 2
+[negatives]
+real = 20
+host = 20
+attacked_host = 10
+[[methods]]
+use = "hidden"
+bits = 8
+channels = 8
+steps = 3
+batch = 12
+[score]
+registered = 2
+"""
+
+
+def run(folder, devices, *, job="host", steps=0, store="store"):
+    folder.mkdir(exist_ok=True)
+    suite = folder / "suite.toml"
+    suite.write_text(SUITE.format(steps=steps))
+    request = Request(
+        str(suite), store=str(folder / store), device="cpu", threads=2, devices=devices
+    )
+    plan, _ = request.plan()
+    place = Store(Path(request.store))
+    problems = JobRunner(plan, request, place).run(job)
+    return problems, plan, place
+
+
+@pytest.mark.timeout(180)
+def test_two_processes_learn_what_one_learns(tmp_path):
+    found = []
+    for devices in (1, 2):
+        problems, plan, store = run(tmp_path / str(devices), devices)
+        assert problems == []
+        found.append(store.get(plan.host_key).arrays)
+    alone, together = found
+    assert alone.keys() == together.keys()
+    for name, array in alone.items():
+        # Sums over a batch in another order.
+        np.testing.assert_allclose(together[name], array, atol=2e-3, err_msg=name)
+    moved = alone["generator.synthesis.convs.0.0.conv.weight"]
+    assert np.abs(moved - together["generator.synthesis.convs.0.0.conv.weight"]).max() < 1e-3
+
+
+@pytest.mark.timeout(180)
+def test_what_breaks_in_a_group_is_one_problem_and_ends_the_helpers(tmp_path):
+    # There is no host to train the method on.
+    (problem,), _, _ = run(tmp_path, 2, job="fit:0")
+    assert "expected a manifest" in problem.reason
