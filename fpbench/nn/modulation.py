@@ -193,16 +193,25 @@ def fold_scale(weight: Tensor, scale: Tensor) -> Tensor:
 def fold_constant_style(conv: ModulatedConv, style: Tensor) -> nn.Conv2d:
     """An ordinary convolution equal to ``conv`` under one constant style ``(C,)``.
 
-    Folded in double precision, so that the copy differs from the modulated network by rounding in
-    one place only.
+    Norms are summed in double precision; the weights are read twice and written once, since this is
+    what one more user costs.
     """
-    weight = fold_scale(conv.weight.double() * conv.scale, style.double())
+    scale = style.double() * conv.scale
     if conv.demodulate:
-        weight = weight * torch.rsqrt(weight.square().sum((1, 2, 3), keepdim=True) + _EPS)
+        squares = conv.weight.square().sum((2, 3)).double()
+        norm = torch.rsqrt(squares @ scale.square() + _EPS)
+        factor = norm[:, None] * scale[None]
+    else:
+        factor = scale[None].expand(conv.out_channels, -1)
+    weight = conv.weight * factor.to(conv.weight.dtype)[:, :, None, None]
     kind = UpConv if conv.up else nn.Conv2d
-    # Its weights are replaced at once; drawing them first is what takes longest.
-    with torch.device("meta"):
-        plain = kind(conv.in_channels, conv.out_channels, conv.kernel, padding=conv.kernel // 2)
-    plain = plain.to_empty(device=conv.weight.device)
-    plain.load_state_dict({"weight": weight.to(conv.weight.dtype), "bias": conv.bias.detach()})
+    plain = kind(
+        conv.in_channels,
+        conv.out_channels,
+        conv.kernel,
+        padding=conv.kernel // 2,
+        device="meta",  # weights of its own would be drawn for nothing
+    )
+    plain.weight = nn.Parameter(weight)
+    plain.bias = nn.Parameter(conv.bias.detach().clone())
     return plain

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fpbench.api import State
 
-__all__ = ["part", "placed", "prefixed"]
+__all__ = ["filled", "part", "placed", "prefixed"]
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -28,6 +28,19 @@ def part(state: State, name: str) -> dict[str, Tensor]:
     """What one module put into a state, for its ``load_state_dict``."""
     prefix = f"{name}."
     return {key.removeprefix(prefix): t for key, t in state.items() if key.startswith(prefix)}
+
+
+def filled(build: Callable[[], M], tensors: Mapping[str, Tensor]) -> M:
+    """A module that holds given tensors, without drawing weights that they replace.
+
+    Args:
+        build: makes the module.
+        tensors: all of its state; shared, not copied.
+    """
+    with torch.device("meta"):
+        module = build()
+    module.load_state_dict(tensors, assign=True)
+    return module.eval().requires_grad_(False)
 
 
 def placed(module: M, device: torch.device) -> M:

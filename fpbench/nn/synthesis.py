@@ -8,7 +8,6 @@ cost four times as much and a cartoon face of 32 pixels gains little by them.
 
 from __future__ import annotations
 
-import copy
 import math
 
 import torch
@@ -48,6 +47,11 @@ class StyledLayer(nn.Module):
         """Features ``(N, O, H, W)`` from features ``(N, C, H, W)`` and embeddings ``(N, D)``."""
         y = self.conv(x, self.affine(w))
         return y if self.rgb else _activate(y)
+
+    def folded(self, w: Tensor) -> PlainLayer:
+        """What it is for one constant embedding ``(D,)``."""
+        conv = fold_constant_style(self.conv, self.affine(w[None])[0])
+        return PlainLayer(conv, rgb=self.rgb)
 
 
 class PlainLayer(nn.Module):
@@ -118,15 +122,15 @@ class SkipSynthesis(nn.Module):
     @torch.no_grad()
     def folded(self, w: Tensor) -> SkipSynthesis:
         """A copy for one constant embedding ``(D,)``: ordinary convolutions, no style maps."""
-        plain = copy.deepcopy(self)
-        for mine, theirs in zip([*self.convs, self.rgbs], [*plain.convs, plain.rgbs], strict=True):
-            assert isinstance(mine, nn.ModuleList)
-            assert isinstance(theirs, nn.ModuleList)
-            for index, layer in enumerate(mine):
-                assert isinstance(layer, StyledLayer)
-                conv = fold_constant_style(layer.conv, layer.affine(w[None])[0])
-                theirs[index] = PlainLayer(conv, rgb=layer.rgb)
-        return plain
+
+        def fold(layers: nn.Module) -> nn.ModuleList:
+            return nn.ModuleList(layer.folded(w) for layer in _styled(layers))
+
+        plain = SkipSynthesis.__new__(SkipSynthesis)
+        nn.Module.__init__(plain)
+        plain.convs = nn.ModuleList(fold(layers) for layers in self.convs)
+        plain.rgbs = fold(self.rgbs)
+        return plain.train(self.training)
 
 
 def _activate(x: Tensor) -> Tensor:
@@ -135,3 +139,7 @@ def _activate(x: Tensor) -> Tensor:
 
 def _double(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def _styled(layers: nn.Module) -> list[StyledLayer]:
+    return [layer for layer in layers.children() if isinstance(layer, StyledLayer)]

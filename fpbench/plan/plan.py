@@ -482,9 +482,11 @@ def _data_identity(suite: Suite) -> dict[str, Any]:
     ]
     trained: dict[str, Host[Any] | Method[Any]] = {f"host {suite.host.name}": suite.host}
     trained |= {f"method {m.label}": m.component for m in suite.methods}
-    for who, component in trained.items():
-        if not problems and (objection := component.objection(info)):
-            problems.append(f"{who}: {objection}")
+    problems = problems or [
+        f"{who}: {objection}"
+        for who, component in trained.items()
+        if (objection := component.objection(info))
+    ]
     if problems:
         raise SpecError(problems)
     return {

@@ -34,7 +34,7 @@ def component(kind, name, **params):
     return cls(cls.Params(**params))
 
 
-def context(store, stop_after=None, bits=0):
+def context(store, stop_after=None, bits=0, precision="fp32"):
     calls = iter(range(10**6))
 
     def progress(done, total, text):
@@ -42,7 +42,13 @@ def context(store, stop_after=None, bits=0):
             raise KeyboardInterrupt
 
     return StageContext(
-        torch.device("cpu"), (0, "fit", 0), store, key=KEY, bits=bits, on_progress=progress
+        torch.device("cpu"),
+        (0, "fit", 0),
+        store,
+        key=KEY,
+        bits=bits,
+        on_progress=progress,
+        precision=precision,
     )
 
 
@@ -101,3 +107,21 @@ def test_methods_resume_bit_by_bit(name, images, tmp_path):
     trained = TrainedHost(host, state, host.assemble(state, ctx))
     method = component("methods", name, bits=8, **STEPS[name])
     same_after_a_stop(lambda c: method.fit(trained, images, c), tmp_path, 8)
+
+
+@pytest.mark.parametrize("name", sorted(STEPS))
+def test_methods_train_in_16_bits_and_keep_their_weights_in_32(name, images, tmp_path):
+    host = component("hosts", "stylegan2", **HOST, pair_steps=2, adversarial_steps=1)
+    ctx = context(Store(tmp_path), precision="bf16")
+    state = host.fit(images, ctx)
+    trained = TrainedHost(host, state, host.assemble(state, ctx))
+    method = component("methods", name, bits=8, **STEPS[name])
+    fitted = {}
+    for precision in ("fp32", "bf16"):
+        place = Store(tmp_path / precision)
+        fitted[precision] = method.fit(trained, images, context(place, bits=8, precision=precision))
+    pairs = [(fitted["fp32"][key], fitted["bf16"][key]) for key in fitted["fp32"]]
+    floats = [(a, b) for a, b in pairs if a.is_floating_point()]
+    assert {b.dtype for _, b in floats} == {torch.float32}
+    assert any(not torch.equal(a, b) for a, b in floats)
+    assert all(torch.allclose(a, b, atol=0.05) for a, b in floats)

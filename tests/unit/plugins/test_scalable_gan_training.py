@@ -127,7 +127,7 @@ def test_few_codes_in_training_give_chance_on_new_codes_and_fresh_ones_do_not(tm
 def accuracies(state, params, ctx):
     from fpbench_scalable_gan.training import extract
 
-    generator = restore(state, params, torch.device("cpu"))
+    generator = restore(state, params)
     rng = torch.Generator().manual_seed(9)
     pool = params.code_pool and ctx.training_codes(params.code_pool, ctx.rng("code pool"))
     codes = {"new": torch.rand(256, params.bits, generator=rng) < 0.5}

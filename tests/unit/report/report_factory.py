@@ -175,6 +175,7 @@ class FakeRun:
             rows.append({"metric": "imperceptibility", "variant": "psnr", **REFUSED})
             cost = {"fit_s": 12.5, "issue_s": 0.01, "extract_s_per_image": 0.0004}
             rows.append({"metric": "cost", "variant": "", "cost": cost})
+            rows += [training("host pairs", pieces=1), training("method joint", pieces=2)]
         else:
             rows.append(number("damage", "psnr", 30.0, low=29.0, high=31.0))
         times = self.ratio(method, seed, name) if point["model"] else None
@@ -228,6 +229,18 @@ def number(metric: str, variant: str, value: float, **more: Any) -> dict[str, An
     low, high = max(value - 0.05, 0.0), min(value + 0.05, 1.0)
     base = {"metric": metric, "variant": variant, "value": value, "low": low, "high": high}
     return {**base, "n": 60, "clusters": 6, **more}
+
+
+def training(variant: str, *, pieces: int) -> dict[str, Any]:
+    detail = {
+        "precision": "bf16",
+        "pieces": pieces,
+        "device": "cuda:0",
+        "seconds": 10.0,
+        "step": [0, 25, 49],
+        "curve": {"loss": [2.5, 1.25, None], "<b>accuracy</b>": [0.5, 0.75, 0.9876]},
+    }
+    return {"metric": "training", "variant": variant, "value": 160.0, "n": 1600, "detail": detail}
 
 
 def component(name: str) -> dict[str, Any]:

@@ -160,6 +160,20 @@ def test_reasons_stand_on_the_page_and_outcomes_have_words(pages):
         assert words in text, words
 
 
+def test_method_page_shows_how_it_was_trained(tmp_path):
+    run = FakeRun(methods=("plain",), attacks=(JPEG,)).write(tmp_path / "run")
+    build_page(run, tmp_path / "page")
+    (path,) = (tmp_path / "page" / "methods").glob("*.html")
+    text = path.read_text()
+    assert "160 images/s, 1,600 images, bf16, on cuda:0." in text
+    assert "each batch in 2 pieces, since it did not fit as a whole" in text
+    assert "&lt;b&gt;accuracy&lt;/b&gt;" in text
+    assert "<b>accuracy" not in text
+    for shown in ("2.5", "0.9876", "–"):
+        assert f'<td class="number">{shown}</td>' in text
+    assert text.count("training-method-joint-loss-title") == 2  # its own and the reference to it
+
+
 def test_not_removed_and_over_budget_are_marked(tmp_path):
     index = index_of(render(FakeRun(["alpha"], [NOISE], ratio=lambda *_: 2.0), tmp_path))
     assert "not removed within the budget" in index.text

@@ -154,11 +154,13 @@ class ScalableGAN(Method[ScalableGANParams]):
     def assemble(self, state: State, host: TrainedHost, issued: State, ctx: Context) -> Generator:
         """One step, "generator": the user's styles folded into ordinary convolutions."""
         from fpbench.nn.generator import ChainGenerator
+        from fpbench.nn.state import placed
         from fpbench_scalable_gan import training
 
         del host
-        network = training.restore(state, self.params, ctx.device)
-        user = network.folded(issued["code"].to(ctx.device))
+        network = training.restore(state, self.params)
+        user = network.folded(issued["code"].to(ctx.device)).eval().requires_grad_(False)
+        user = placed(user, ctx.device)
         return ChainGenerator({"generator": user}, int(state["latent_dim"]), ctx.device)
 
     def extract(self, state: State, host: TrainedHost, evidence: Evidence, ctx: Context) -> Tensor:

@@ -28,7 +28,7 @@ from fpbench.nn.losses import (
     nonsaturating_loss,
 )
 from fpbench.nn.schedule import adam, lazy_adam, set_rates, warm_cosine
-from fpbench.nn.state import part, placed, prefixed
+from fpbench.nn.state import filled, part, placed, prefixed
 from fpbench.nn.stylegan2 import ResidualTrunk, StyleSynthesis, path_lengths, stage_widths
 from fpbench.nn.synthesis import SkipSynthesis
 from fpbench.training import TrainingRun
@@ -52,6 +52,8 @@ _GRADIENT_PENALTY_EVERY = 16
 _PATH_EVERY = 4
 _PATH_DECAY = 0.01
 _SHOWN = 16
+
+_RESTORED: dict[str, tuple[State, FingerprintGenerator]] = {}
 
 CodeReader = CompactReader | TrunkReader
 
@@ -374,18 +376,26 @@ def _optimisers(
     return first, lazy_adam(judges, betas=(0.0, 0.99), every=_GRADIENT_PENALTY_EVERY)
 
 
-def restore(state: State, params: ScalableGANParams, device: torch.device) -> FingerprintGenerator:
-    """The trained generator of a state."""
-    network = build(int(state["image_size"]), int(state["latent_dim"]), params)
-    network.load_state_dict(part(state, "generator"))
-    return placed(network, device).eval().requires_grad_(False)
+def restore(state: State, params: ScalableGANParams) -> FingerprintGenerator:
+    """The trained generator of a state, sharing its tensors.
+
+    The last one is remembered: of one more user's copy, making the layers anew would cost the most.
+    """
+    known, network = _RESTORED.get("last", (None, None))
+    if network is None or known is not state:
+        size, latent_dim = int(state["image_size"]), int(state["latent_dim"])
+        network = filled(lambda: build(size, latent_dim, params), part(state, "generator"))
+        # In the layout of images, which folding keeps.
+        network = placed(network, state["image_size"].device)
+        _RESTORED["last"] = state, network
+    return network
 
 
 def extract(state: State, images: Tensor, params: ScalableGANParams) -> Tensor:
     """Logits ``(N, K)`` of uint8 images ``(N, 3, H, W)``; each image is read by itself."""
-    reader = build_reader(images.shape[-1], int(state["latent_dim"]), params)
-    reader.load_state_dict(part(state, "reader"))
-    reader = placed(reader, images.device).eval()
+    size, latent_dim = images.shape[-1], int(state["latent_dim"])
+    reader = filled(lambda: build_reader(size, latent_dim, params), part(state, "reader"))
+    reader = placed(reader, images.device)
     with torch.no_grad():
         return reader.logits(to_float(images))
 
