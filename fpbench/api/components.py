@@ -261,6 +261,13 @@ class Dataset(Component[P]):
     def read(self, split: str, indices: np.ndarray) -> np.ndarray:
         """(N, H, W, 3) uint8 images of a split."""
 
+    def verify(self) -> None:
+        """Read all that `digest` only took a look at; called before anything is trained.
+
+        Raises:
+            MissingResource: it is not what it was.
+        """
+
     def prepare(self) -> str:
         """Fetch what is not there yet; what `fpbench prepare` calls. A note for the user.
 

@@ -122,7 +122,7 @@ class JobRunner:
         import torch
 
         place = self._slot * self._request.devices + rank
-        return torch.device(resolve_device(self._request.device, place))
+        return torch.device(resolve_device(self._request.device, place, self._request.devices))
 
     def train(self, job: str, device: torch.device, peers: Peers) -> None:
         """Help with a training that another process leads."""
@@ -141,8 +141,10 @@ class JobRunner:
             return
         with group_of(self._request, job, self._slot, session.device) as peers:
             session.peers = peers
-            self._fit(session, job)
-        session.peers = Peers()
+            try:
+                self._fit(session, job)
+            finally:
+                session.peers = Peers()
 
     def _stored(self, job: str) -> bool:
         kind, _, index = job.partition(":")
@@ -200,15 +202,28 @@ class JobRunner:
         return self._loaded
 
 
-def resolve_device(wanted: str, slot: int = 0) -> str:
+def resolve_device(wanted: str, slot: int = 0, devices: int = 1) -> str:
     """The torch device that "auto" stands for; several slots share the GPUs in turn.
 
+    Args:
+        wanted: as the user says it.
+        slot: number of this process.
+        devices: how many GPUs one training takes.
+
     Raises:
-        MissingResource: a GPU is asked for and there is none.
+        MissingResource: a GPU is asked for and there is none, or not enough of them.
     """
     import torch
 
     count = torch.cuda.device_count()
+    on_gpus = wanted.startswith("cuda") or (wanted == "auto" and count)
+    if devices > 1 and on_gpus and (count < devices or ":" in wanted):
+        raise MissingResource(
+            f"device: expected {devices} GPUs for one training and no number of one, got {count} "
+            f"and --device {wanted}; use fewer --devices, and --device cuda"
+        )
+    if devices > 1 and wanted == "cuda":
+        return f"cuda:{slot % count}"
     if wanted == "auto":
         return f"cuda:{slot % count}" if count else "cpu"
     if wanted.startswith("cuda") and not count:

@@ -268,7 +268,7 @@ class Measurer:
 def _phases(meta: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Each phase of a training: its curve, images and seconds, and how it was computed."""
     rates = meta.get("rates", {})
-    shared = {key: meta[key] for key in ("precision", "pieces", "device") if key in meta}
+    shared = {key: meta[key] for key in ("precision", "pieces", "devices", "device") if key in meta}
     return {
         phase: {"curve": curve, **rates.get(phase, {}), **shared}
         for phase, curve in meta.get("curves", {}).items()

@@ -6,6 +6,7 @@ body first looks for its artefact, so that calling it again is free.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -62,6 +63,7 @@ class Session:
     ) -> None:
         # As the keys say. Of matrix products torch's default is exact, of convolutions it is not.
         torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.deterministic = True
         self.plan = plan
         self.suite = plan.suite
         self.store = store
@@ -79,6 +81,8 @@ class Session:
         """Train the host, unless the store has it."""
         key = self.plan.host_key
         host = self.suite.host
+        if not self.store.has(key):
+            self.suite.dataset.verify()
         self._train(
             key,
             f"host {host.name}: fit",
@@ -112,15 +116,18 @@ class Session:
         if cuda:
             torch.cuda.reset_peak_memory_stats(self.device)
         with resources.Peak() as peak:
-            ctx = context(1)
+            ctx, fitted = context(1), None
             try:
-                state = check_state(who, body(ctx))
+                fitted = body(ctx)
             except (MemoryError, RuntimeError) as error:
                 # The other processes of a group are in the middle of a step.
                 if not _out_of_memory(error) or self.peers.count > 1:
                     raise
+            # Behind the handler: an error in hand keeps alive all that filled the memory.
+            if fitted is None:
                 ctx = context(2)
-                state = self._train_in_halves(who, ctx, body)
+                fitted = self._train_in_halves(who, ctx, body)
+            state = check_state(who, fitted)
         if self.peers.rank:
             return
         cost: dict[str, float] = {"wall_s": ctx.elapsed_s, "peak_memory_bytes": peak.bytes}
@@ -132,6 +139,7 @@ class Session:
             "rates": ctx.rates,
             "precision": ctx.precision,
             "pieces": ctx.accumulation,
+            "devices": self.peers.count,
             "device": str(self.device),
         }
         self.store.put(self.plan.training_images_key(key), ctx.sheets, {})
@@ -140,11 +148,12 @@ class Session:
 
     def _train_in_halves(
         self, who: str, ctx: StageContext, body: Callable[[StageContext], object]
-    ) -> dict[str, Tensor]:
+    ) -> object:
+        gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         try:
-            return check_state(who, body(ctx))
+            return body(ctx)
         except (MemoryError, RuntimeError) as error:
             if not _out_of_memory(error):
                 raise

@@ -8,12 +8,15 @@ gradients together, so that weights stay equal everywhere. Only the first proces
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -63,14 +66,15 @@ def group_of(request: Request, job: str, slot: int, device: torch.device) -> Ite
         return
     with tempfile.TemporaryDirectory() as folder:
         task = {"job": job, "slot": slot, "count": count, "meeting": f"{folder}/meeting"}
-        helpers = [_start(request, task | {"rank": rank}) for rank in range(1, count)]
+        helpers: list[subprocess.Popen[str]] = []
         try:
+            helpers += (_start(request, task | {"rank": rank}) for rank in range(1, count))
             with _joined(0, count, f"{folder}/meeting", device) as peers:
                 yield peers
         finally:
             for helper in helpers:
                 helper.kill()
-                helper.wait()
+                helper.communicate()
 
 
 def _start(request: Request, task: dict[str, object]) -> subprocess.Popen[str]:
@@ -84,7 +88,7 @@ def _start(request: Request, task: dict[str, object]) -> subprocess.Popen[str]:
     )
     assert helper.stdin is not None
     helper.stdin.write(json.dumps({"request": request.to_json(), **task}) + "\n")
-    helper.stdin.close()
+    helper.stdin.flush()  # left open: its end tells the helper that nobody leads any more
     return helper
 
 
@@ -93,8 +97,15 @@ def _joined(rank: int, count: int, meeting: str, device: torch.device) -> Iterat
     backend = "nccl" if device.type == "cuda" else "gloo"
     if device.type == "cuda":
         torch.cuda.set_device(device)
+    # One machine: nothing of it needs to be seen outside.
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
     distributed.init_process_group(
-        backend, init_method=f"file://{meeting}", rank=rank, world_size=count
+        backend,
+        init_method=f"file://{meeting}",
+        rank=rank,
+        world_size=count,
+        timeout=timedelta(minutes=5),  # one that died must not be waited for much longer
     )
     try:
         yield Group(rank, count)
@@ -102,11 +113,17 @@ def _joined(rank: int, count: int, meeting: str, device: torch.device) -> Iterat
         distributed.destroy_process_group()
 
 
+def _end_with_the_leader() -> None:
+    sys.stdin.read()
+    os._exit(1)
+
+
 def main() -> None:
     """A helper: run one training of a request, and store nothing."""
     from fpbench.execute.jobs import JobRunner
 
     task = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_the_leader, daemon=True).start()
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     request = Request.from_json(task["request"])
     plan, _ = request.plan()

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fpbench.nn.equalised import activate
+
 __all__ = ["Discriminator", "minibatch_deviation"]
 
 
@@ -44,12 +46,12 @@ class Discriminator(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``(N,)`` for images ``(N, 3, H, W)`` in [-1, 1]."""
-        x = _activate(self.entry(F.pixel_unshuffle(images, 2)))
+        x = activate(self.entry(F.pixel_unshuffle(images, 2)))
         for block in self.blocks:
             x = block(x)
         x = torch.cat([x, minibatch_deviation(x, self.group)], 1)
-        x = _activate(self.conv(x))
-        x = _activate(self.hidden(x.flatten(1)))
+        x = activate(self.conv(x))
+        x = activate(self.hidden(x.flatten(1)))
         logits: Tensor = self.out(x)[:, 0]
         return logits
 
@@ -64,15 +66,18 @@ class _Residual(nn.Module):
             _true_scale(layer)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = _activate(self.second(F.avg_pool2d(_activate(self.first(x)), 2)))
+        y = activate(self.second(F.avg_pool2d(activate(self.first(x)), 2)))
         z: Tensor = y + self.skip(F.avg_pool2d(x, 2))
         return z / math.sqrt(2)
 
 
 def minibatch_deviation(x: Tensor, group: int) -> Tensor:
-    """Mean deviation of features within each group of images, as one channel ``(N, 1, H, W)``."""
+    """Mean deviation of features within each group of images, as one channel ``(N, 1, H, W)``.
+
+    Groups are as large as N can be cut into, up to ``group`` images.
+    """
     n, _, height, width = x.shape
-    group = min(group, n)
+    group = next(size for size in range(min(group, n), 0, -1) if n % size == 0)
     parts = x.reshape(group, n // group, -1)
     deviation = (parts.var(0, unbiased=False) + 1e-8).sqrt().mean(1)
     return deviation.repeat(group)[:, None, None, None].expand(n, 1, height, width)
@@ -82,7 +87,3 @@ def _true_scale(layer: nn.Conv2d | nn.Linear) -> None:
     nn.init.normal_(layer.weight, std=1 / math.sqrt(layer.weight[0].numel()))
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
-
-
-def _activate(x: Tensor) -> Tensor:
-    return F.leaky_relu(x, 0.2) * math.sqrt(2)

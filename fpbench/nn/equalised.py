@@ -14,7 +14,17 @@ from torch import Tensor, nn
 
 from fpbench.nn.resampling import convolve_down
 
-__all__ = ["EqualConv", "EqualLinear", "activate"]
+__all__ = ["EqualConv", "EqualLinear", "activate", "in_full", "lifted"]
+
+
+def in_full(x: Tensor) -> torch.autocast:
+    """While open, products are computed in the precision of their factors."""
+    return torch.autocast(x.device.type, enabled=False)
+
+
+def lifted(x: Tensor) -> Tensor:
+    """Numbers of 16 bits as float32; others as they are."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def activate(x: Tensor) -> Tensor:

@@ -59,9 +59,14 @@ def diversity(fakes: Tensor, real: Tensor) -> Tensor:
     Near 0 where a generator shows one image whatever its latent.
 
     Args:
-        fakes: ``(N, 3, H, W)`` in [-1, 1], N >= 2.
-        real: ``(M, 3, H, W)`` in [-1, 1], M >= 2.
+        fakes: ``(N, 3, H, W)`` in [-1, 1].
+        real: ``(M, 3, H, W)`` in [-1, 1].
+
+    Returns:
+        1 where there are not two of each.
     """
+    if min(len(fakes), len(real)) < 2:
+        return real.new_ones(())
     made, seen = (F.adaptive_avg_pool2d(x.float(), 8).std(0).mean() for x in (fakes, real))
     return made / seen.clamp_min(1e-6)
 

@@ -11,7 +11,7 @@ form: one ordinary convolution for the whole batch instead of one group per samp
 `ModulatedConv.grouped` computes for comparison (`tests/bench/test_training_speed.py`).
 
 Weights start at their true scale, ``randn / sqrt(fan_in)``, or are *equalised*
-(`fpbench.nn.equalised`). A weight that is equalised moves by about 0.3 % per Adam step at the usual
+(`fpbench.nn.equalised`). A weight that is equalised moves by about 0.2 % per Adam step at the usual
 rates: steady in the millions of steps of the papers, and useless in budgets of a thousand.
 """
 
@@ -26,6 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fpbench.nn.equalised import in_full, lifted
 from fpbench.nn.resampling import UpConv, convolve_up, smooth
 
 __all__ = [
@@ -66,8 +67,9 @@ class Affine(nn.Linear):
         nn.init.constant_(self.bias, start)
 
     def forward(self, embedding: Tensor) -> Tensor:
-        """Styles ``(N, C)`` of embeddings ``(N, D)``."""
-        return F.linear(embedding, self.weight * self.scale, self.bias)
+        """Styles ``(N, C)`` of embeddings ``(N, D)``, never in 16 bits: they carry the code."""
+        with in_full(embedding):
+            return F.linear(lifted(embedding), self.weight * self.scale, self.bias)
 
 
 class ModulatedConv(nn.Module):
@@ -114,15 +116,16 @@ class ModulatedConv(nn.Module):
         With ``up`` the features have twice the side.
         """
         weight = self.weight * self.scale
-        bias = self.bias.to(x.dtype)[:, None, None]
         scaled = x * style.to(x.dtype)[:, :, None, None]
         if self.up:
             y = convolve_up(scaled, weight)
         else:
             y = F.conv2d(scaled, weight, padding=self.kernel // 2)
+        bias = self.bias.to(y.dtype)[:, None, None]
         if not self.demodulate:
             return y + bias
-        norm = torch.rsqrt(style.square() @ weight.square().sum((2, 3)).T + _EPS)
+        with in_full(style):
+            norm = torch.rsqrt(lifted(style).square() @ weight.square().sum((2, 3)).T + _EPS)
         return torch.addcmul(bias, y, norm.to(y.dtype)[:, :, None, None])
 
     def grouped(self, x: Tensor, style: Tensor) -> Tensor:

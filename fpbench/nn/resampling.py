@@ -7,6 +7,9 @@ products. The filter is separable, one axis after the other.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -25,10 +28,16 @@ def smooth(x: Tensor, before: int, after: int, *, gain: float = 1.0) -> Tensor:
         gain: Factor along each axis.
     """
     channels = x.shape[1]
-    taps = x.new_tensor([gain * tap for tap in _TAPS])
+    taps = _taps(gain, x.dtype, x.device)
     x = F.pad(x, (before, after, before, after))
     x = F.conv2d(x, taps.view(1, 1, 1, 4).expand(channels, 1, 1, 4), groups=channels)
     return F.conv2d(x, taps.view(1, 1, 4, 1).expand(channels, 1, 4, 1), groups=channels)
+
+
+@lru_cache(maxsize=32)
+def _taps(gain: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    # Made once: a copy to a GPU in every layer of every step would wait for it.
+    return torch.tensor([gain * tap for tap in _TAPS], dtype=dtype, device=device)
 
 
 def upsample(x: Tensor) -> Tensor:

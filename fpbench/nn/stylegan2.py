@@ -12,21 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from fpbench.nn.discriminator import minibatch_deviation
-from fpbench.nn.equalised import EqualConv, EqualLinear, activate
+from fpbench.nn.equalised import EqualConv, EqualLinear, activate, in_full, lifted
 from fpbench.nn.modulation import Affine, ModulatedConv, fold_constant_style
 from fpbench.nn.resampling import upsample
+from fpbench.nn.synthesis import ENTRY_SIZE
 
 __all__ = [
-    "ENTRY_SIZE",
     "Mapping",
     "ResidualTrunk",
     "StyleSynthesis",
     "path_lengths",
     "stage_widths",
 ]
-
-ENTRY_SIZE = 4
-"""Height and width of the features that enter the first stage."""
 
 
 def stage_widths(image_size: int, *, base: int = 16384, most: int = 512) -> list[int]:
@@ -64,11 +61,12 @@ class Mapping(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Embeddings ``(N, width)`` of ``(N, in_features)``."""
-        if self.normalise:
-            x = x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)
-        for layer in self.layers:
-            x = activate(layer(x))
+        """Embeddings ``(N, width)`` of ``(N, in_features)``, never in 16 bits."""
+        with in_full(x):
+            if self.normalise:
+                x = x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)
+            for layer in self.layers:
+                x = activate(layer(x))
         return x
 
 
@@ -131,7 +129,7 @@ class ToRGB(nn.Module):
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """Images ``(N, 3, H, W)``; in 16 bits, their sum over resolutions would lose levels."""
         image: Tensor = self.conv(x, self.affine(w))
-        return _lifted(image)
+        return lifted(image)
 
 
 class PlainRGB(nn.Module):
@@ -241,12 +239,12 @@ class ResidualTrunk(nn.Module):
             x = block(x)
         if self.group:
             # Squares of small differences need more digits than 16-bit numbers have.
-            deviation = minibatch_deviation(_lifted(x), self.group)
+            deviation = minibatch_deviation(lifted(x), self.group)
             x = torch.cat([x, deviation.to(x.dtype)], 1)
         x = activate(self.conv(x))
         x = activate(self.hidden(x.flatten(1)))
         outputs: Tensor = self.out(x)
-        return _lifted(outputs)
+        return lifted(outputs)
 
 
 class _Residual(nn.Module):
@@ -260,10 +258,6 @@ class _Residual(nn.Module):
         y = activate(self.second(activate(self.first(x))))
         z: Tensor = (y + self.skip(x)) * math.sqrt(0.5)
         return z
-
-
-def _lifted(x: Tensor) -> Tensor:
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def path_lengths(images: Tensor, embeddings: Tensor, draws: Tensor) -> Tensor:

@@ -14,7 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fpbench.nn.equalised import activate, lifted
 from fpbench.nn.modulation import Affine, ModulatedConv, fold_constant_style
+from fpbench.nn.resampling import upsample
 
 __all__ = ["ENTRY_SIZE", "PlainLayer", "SkipSynthesis", "StyledLayer"]
 
@@ -46,7 +48,7 @@ class StyledLayer(nn.Module):
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """Features ``(N, O, H, W)`` from features ``(N, C, H, W)`` and embeddings ``(N, D)``."""
         y = self.conv(x, self.affine(w))
-        return y if self.rgb else _activate(y)
+        return lifted(y) if self.rgb else activate(y)
 
     def folded(self, w: Tensor) -> PlainLayer:
         """What it is for one constant embedding ``(D,)``."""
@@ -65,7 +67,7 @@ class PlainLayer(nn.Module):
     def forward(self, x: Tensor, w: Tensor | None = None) -> Tensor:
         """Features ``(N, O, H, W)`` from features ``(N, C, H, W)``; the embedding is not used."""
         y: Tensor = self.conv(x)
-        return y if self.rgb else _activate(y)
+        return lifted(y) if self.rgb else activate(y)
 
 
 class SkipSynthesis(nn.Module):
@@ -107,14 +109,14 @@ class SkipSynthesis(nn.Module):
         image: Tensor | None = None
         for layers, to_rgb in zip(self.convs, self.rgbs, strict=True):
             if image is not None:
-                x, image = _double(x), _double(image)
+                x, image = upsample(x), upsample(image)
             assert isinstance(layers, nn.ModuleList)
             for layer in layers:
                 x = layer(x, w)
             rgb = to_rgb(x, w)
             if rgb.shape[1] != 3:
                 rgb = F.pixel_shuffle(rgb, 2)
-                image = None if image is None else _double(image)
+                image = None if image is None else upsample(image)
             image = rgb if image is None else image + rgb
         assert image is not None
         return image
@@ -131,14 +133,6 @@ class SkipSynthesis(nn.Module):
         plain.convs = nn.ModuleList(fold(layers) for layers in self.convs)
         plain.rgbs = fold(self.rgbs)
         return plain.train(self.training)
-
-
-def _activate(x: Tensor) -> Tensor:
-    return F.leaky_relu(x, 0.2) * math.sqrt(2)
-
-
-def _double(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 def _styled(layers: nn.Module) -> list[StyledLayer]:

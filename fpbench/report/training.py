@@ -68,6 +68,7 @@ def _facts(number: Number) -> str:
         f"{number.n:,} images" if number.n else "",
         f"{detail['precision']}" if "precision" in detail else "",
         f"on {detail['device']}" if "device" in detail else "",
+        f"and {detail['devices'] - 1} more" if detail.get("devices", 1) > 1 else "",
     ]
     if detail.get("pieces", 1) > 1:
         parts.append(f"each batch in {detail['pieces']} pieces, since it did not fit as a whole")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -90,6 +90,7 @@ class TrainingRun:
         self._curve: list[tuple[int, dict[str, float]]] = []
         self._sheets: dict[int, Tensor] = {}
         self._missed: dict[str, int] = {}
+        self._logged: dict[str, list[float]] = {}
         self._seconds = 0.0
         self._saved = 0
         self._next = 0
@@ -120,7 +121,9 @@ class TrainingRun:
         while self._next < self._steps:
             started = time.monotonic()
             # What modules draw by themselves, such as noise inputs, is a function of the step too.
-            with self._ctx.seeded(f"{self._name}/step", self._next):
+            rank = self._ctx.peers.rank
+            own = (self._next, rank) if rank else (self._next,)
+            with self._ctx.seeded(f"{self._name}/step", *own):
                 yield self._next
             self._seconds += time.monotonic() - started
             self._next += 1
@@ -141,12 +144,21 @@ class TrainingRun:
 
         A batch is cut into what one device can hold, and dealt out to the devices that train
         together. However it is cut, `backward` and `update` make the gradient that of the whole
-        batch, but for terms that look at several images at once.
+        batch, but for terms that look at several images at once and for what is drawn within a
+        piece.
 
         Args:
             count: images of the batch, over all devices.
+
+        Raises:
+            TrainingFailed: there are more devices than images.
         """
         peers = self._ctx.peers
+        if count < peers.count:
+            raise TrainingFailed(
+                f"{self._name}: expected at least one image of a batch for each of {peers.count} "
+                f"devices, got a batch of {count}; use fewer --devices or a larger batch"
+            )
         pieces = min(count, self._ctx.accumulation * peers.count)
         edges = [count * i // pieces for i in range(pieces + 1)]
         return [slice(a, b) for a, b in itertools.pairwise(edges)][peers.rank :: peers.count]
@@ -167,6 +179,12 @@ class TrainingRun:
         self._ctx.peers.average([p.grad for p in parameters if p.grad is not None])
         optimiser.step()
         optimiser.zero_grad()
+
+    def mean(self, values: Sequence[Tensor]) -> float:
+        """Mean of one scalar for each piece, over all devices: what a schedule may depend on."""
+        whole = torch.stack([value.detach().float() for value in values]).mean()
+        self._ctx.peers.average([whole])
+        return float(whole)
 
     def autocast(self, *, exact: bool = False) -> torch.autocast:
         """While open, products are computed in the training's precision."""
@@ -212,7 +230,7 @@ class TrainingRun:
     def log(self, **values: Tensor | float) -> None:
         """Keep a point of the curve every 25 steps and at the ends; check that all is finite.
 
-        Several calls within a step make one point.
+        Several calls within a step make one point, of their means.
         """
         if self._next % _LOG_EVERY and self._next + 1 < self._steps:
             return
@@ -224,10 +242,13 @@ class TrainingRun:
                     f"{self._next} of {self._steps} (last good checkpoint at step {self._saved}); "
                     "lower the learning rate or look at the curve on the method's page"
                 )
-        if self._curve and self._curve[-1][0] == self._next:
-            self._curve[-1][1].update(numbers)
-        else:
-            self._curve.append((self._next, numbers))
+        if not (self._curve and self._curve[-1][0] == self._next):
+            self._curve.append((self._next, {}))
+            self._logged = {}
+        for key, number in numbers.items():
+            found = self._logged.setdefault(key, [])
+            found.append(number)
+            self._curve[-1][1][key] = sum(found) / len(found)
 
     def _text(self) -> str:
         last = self._curve[-1][1] if self._curve else {}
@@ -254,6 +275,7 @@ class TrainingRun:
             "next": self._next,
             "memory": self.memory,
             "curve": [[step, values] for step, values in self._curve],
+            "missed": self._missed,
             "seconds": self._seconds,
         }
         self._ctx.save_checkpoint(self._name, tensors, meta)
@@ -274,6 +296,7 @@ class TrainingRun:
         self._next = self._saved = int(meta["next"])
         self.memory = dict(meta["memory"])
         self._curve = [(step, dict(values)) for step, values in meta["curve"]]
+        self._missed = dict(meta["missed"])
         self._seconds = float(meta["seconds"])
         self._sheets = {
             int(key.removeprefix("sheet/")): images.cpu()

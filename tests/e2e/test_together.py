@@ -23,7 +23,8 @@ channels = 16
 embedding_dim = 16
 latent_dim = 8
 batch = 16
-pair_steps = 6
+pair_steps = {pairs}
+learning_rate = 0.02
 adversarial_steps = {steps}
 [population]
 copies = 2
@@ -43,12 +44,12 @@ registered = 2
 """
 
 
-def run(folder, devices, *, job="host", steps=0, store="store"):
+def run(folder, devices, *, job="host", steps=0, pairs=40):
     folder.mkdir(exist_ok=True)
     suite = folder / "suite.toml"
-    suite.write_text(SUITE.format(steps=steps))
+    suite.write_text(SUITE.format(steps=steps, pairs=pairs))
     request = Request(
-        str(suite), store=str(folder / store), device="cpu", threads=2, devices=devices
+        str(suite), store=str(folder / "store"), device="cpu", threads=2, devices=devices
     )
     plan, _ = request.plan()
     place = Store(Path(request.store))
@@ -65,11 +66,24 @@ def test_two_processes_learn_what_one_learns(tmp_path):
         found.append(store.get(plan.host_key).arrays)
     alone, together = found
     assert alone.keys() == together.keys()
+    untrained, plan, store = run(tmp_path / "untrained", 1, pairs=1)
+    assert untrained == []
+    start = store.get(plan.host_key).arrays
     for name, array in alone.items():
-        # Sums over a batch in another order.
-        np.testing.assert_allclose(together[name], array, atol=2e-3, err_msg=name)
-    moved = alone["generator.synthesis.convs.0.0.conv.weight"]
-    assert np.abs(moved - together["generator.synthesis.convs.0.0.conv.weight"]).max() < 1e-3
+        if name.startswith("generator"):
+            # Sums over a batch come in another order; that moves little of what training moved.
+            apart = np.abs(together[name] - array).max()
+            assert apart <= 0.05 * np.abs(start[name] - array).max() + 1e-6, name
+
+
+@pytest.mark.timeout(180)
+def test_samples_of_all_phases_of_a_group_are_finite(tmp_path):
+    problems, plan, store = run(tmp_path, 2, steps=20, pairs=2)
+    assert problems == []
+    meta, arrays = store.meta(plan.host_key), store.get(plan.host_key).arrays
+    assert meta["devices"] == 2
+    assert len(meta["curves"]["adversarial"]) == 2
+    assert all(np.isfinite(array).all() for array in arrays.values())
 
 
 @pytest.mark.timeout(180)

@@ -8,6 +8,7 @@ from typing import Any
 from fpbench.api import Card, CellEvidence, Metric, NoParams, Outcome, Row
 
 _POINTS = 60
+_SETTING = ("precision", "pieces", "devices", "device")
 
 
 class Cost(Metric[NoParams]):
@@ -70,7 +71,7 @@ class Training(Metric[NoParams]):
             reason="" if seconds else "its throughput was not measured",
             n=int(kept.get("images", 0)),
             detail={
-                **{key: kept[key] for key in ("precision", "pieces", "device") if key in kept},
+                **{key: kept[key] for key in _SETTING if key in kept},
                 "seconds": seconds,
                 "step": [int(point["step"]) for point in shown],
                 "curve": {name: [_rounded(point.get(name)) for point in shown] for name in names},

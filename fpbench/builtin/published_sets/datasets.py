@@ -73,18 +73,35 @@ class Published(Dataset[PublishedParams]):
         """(N, H, W, 3) uint8."""
         return self._array[indices + self._ranges[split][0]]
 
+    def verify(self) -> None:
+        """Read the whole prepared file and compare its digest."""
+        prepared.verify(self._found)
+
     def prepare(self) -> str:
         """Download, crop, resize and store; nothing if it is there."""
-        import numpy as np
-
         args = (self.name, self.size, self._count, self.version)
         try:
             found = prepared.find(*args)
         except MissingResource:
-            images = (np.asarray(self._square(image.convert("RGB"))) for image in self._images())
-            found = prepared.store(*args, images)
+            found = prepared.store(*args, self._squares())
         path = prepared.place(*args[:3])
         return f"{path} ({found.bytes / 2**20:,.0f} MiB, SHA-256 {found.sha256})"
+
+    def _squares(self) -> Iterator[NDArray[np.uint8]]:
+        import numpy as np
+
+        try:
+            for image in self._images():
+                yield np.asarray(self._square(image.convert("RGB")))
+        except MissingResource:
+            raise
+        except Exception as error:  # a library, a server or a file may fail in any way
+            text = (str(error) or type(error).__name__).splitlines()[0]
+            raise MissingResource(
+                f"data set {self.name}: expected its images below "
+                f"{prepared.data_folder() / 'downloads'}, got {type(error).__name__}: {text}; "
+                f"{self.get_by_hand}"
+            ) from error
 
     @cached_property
     def _ranges(self) -> dict[str, tuple[int, int]]:
@@ -106,22 +123,12 @@ class Published(Dataset[PublishedParams]):
         return prepared.open_array(self.name, self.size, self._count)
 
     def _torchvision(self, name: str, **options: Any) -> Any:
-        """One of torchvision's data sets.
+        """One of torchvision's data sets."""
+        from torchvision import datasets
 
-        Raises:
-            MissingResource: it cannot be had on this machine.
-        """
         folder = prepared.data_folder() / "downloads"
         folder.mkdir(parents=True, exist_ok=True)
-        try:
-            from torchvision import datasets
-
-            return getattr(datasets, name)(root=str(folder), **options)
-        except (ImportError, OSError, RuntimeError) as error:
-            raise MissingResource(
-                f"data set {self.name}: expected torchvision's {name} in {folder}, got "
-                f"{type(error).__name__}: {str(error).splitlines()[0]}; {self.get_by_hand}"
-            ) from None
+        return getattr(datasets, name)(root=str(folder), **options)
 
 
 class Cifar10(Published):
@@ -152,7 +159,10 @@ class Cifar10(Published):
 
 
 class CelebA(Published):
-    """128 x 128 pixels around (89, 121) of the aligned images, not resized, as Yu et al. 2022."""
+    """128 x 128 pixels around (89, 121) of the aligned images, not resized, as Yu et al. 2022.
+
+    They cut them from the PNG version of the data set, torchvision gives the JPEG one.
+    """
 
     name = "celeba"
     version = "1"
@@ -166,7 +176,7 @@ class CelebA(Published):
         "Liu, Luo, Wang, Tang, ICCV 2015, https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
         "non-commercial research only; not to be redistributed",
         "Photographs of celebrities' faces, aligned; the first of the list, 128 by 128 pixels "
-        "around (89, 121).",
+        "around (89, 121). From the JPEG version; Yu et al. 2022 took the PNG one.",
     )
 
     def _images(self) -> Iterator[Image]:
@@ -192,21 +202,16 @@ class _Lsun(Published):
     )
 
     def _images(self) -> Iterator[Image]:
+        import lmdb
         from PIL import Image as pillow  # noqa: N813
 
         folder = prepared.data_folder() / "downloads" / self.category
-        try:
-            import lmdb
-
-            if not (folder / "data.mdb").is_file():
-                raise FileNotFoundError("no data.mdb there")
-            database = lmdb.open(str(folder), readonly=True, lock=False)
-        except (ImportError, OSError) as error:
-            raise MissingResource(
-                f"data set {self.name}: expected LSUN's database in {folder}, got "
-                f"{type(error).__name__}: {error}; {self.get_by_hand}"
-            ) from None
-        with database, database.begin() as transaction:
+        if not (folder / "data.mdb").is_file():
+            raise FileNotFoundError(f"no data.mdb in {folder.name}")
+        with (
+            lmdb.open(str(folder), readonly=True, lock=False) as database,
+            database.begin() as transaction,
+        ):
             for _, data in transaction.cursor():
                 yield pillow.open(io.BytesIO(data))
 

@@ -85,6 +85,15 @@ def find(name: str, size: int, count: int, made: str) -> Prepared:
     return found
 
 
+def verify(found: Prepared) -> None:
+    """Read the whole file.
+
+    Raises:
+        MissingResource: its bytes are other ones.
+    """
+    _verified(place(found.name, found.size, found.count), found, "prepare it")
+
+
 def _verified(path: Path, said: Prepared, how: str) -> Prepared:
     now = sha256_of(path)
     if now != said.sha256:

@@ -42,12 +42,9 @@ def test_path_length_is_taken_on_the_embedding_of_the_code(tmp_path):
     codes = ctx.training_codes(4, ctx.rng("codes"))
     run = TrainingRun(ctx, "toy", steps=1, modules={}, optimisers={"all": sgd})
     path_penalty(run, generator, latents, codes, 2.0)
-    # A penalty along the embedding does not see how the embedding was made, and moves the styles.
     assert run.memory["path_length"] > 0
     affine = generator.synthesis.convs[0].affine.weight.grad
     assert affine.abs().sum() > 0
-    whole = generator.embed.layers[-1].weight.grad
-    assert whole is None or torch.isfinite(whole).all()
 
 
 def test_path_length_equals_the_slope_along_the_embedding_and_not_along_the_latent(tmp_path):
@@ -70,9 +67,16 @@ def test_path_length_equals_the_slope_along_the_embedding_and_not_along_the_late
     lengths = []
     for n in range(2):
         w = generator.embed(codes[n : n + 1])[:, None].expand(-1, layers, -1)
-        jacobian = torch.autograd.functional.jacobian(lambda w, n=n: directed(w, n), w)
+        (jacobian,) = torch.autograd.grad(directed(w, n), w, create_graph=True)
         lengths.append(jacobian.square().sum(2).mean().sqrt())
-    assert run.memory["path_length"] == pytest.approx(0.01 * float(sum(lengths)) / 2, rel=1e-4)
+    found = torch.stack(lengths)
+    mean = 0.01 * found.mean()
+    assert run.memory["path_length"] == pytest.approx(mean.item(), rel=1e-4)
+    # What is learnt from: weight 2, times 4 since only one step in four regularises.
+    weight = generator.synthesis.convs[0].conv.weight
+    penalty = 2.0 * 4 * (found - mean).square().mean()
+    (wanted,) = torch.autograd.grad(penalty, weight)
+    torch.testing.assert_close(weight.grad, wanted, rtol=1e-3, atol=1e-7)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -98,36 +102,45 @@ def test_combination_leaves_some_images_of_each_family_out():
     assert 0 < untouched < 0.12  # (1/2)^5 = 0.03
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1200)
-def test_few_codes_in_training_give_chance_on_new_codes_and_fresh_ones_do_not(tmp_path):
-    """The paper's ablation, on a generator of minutes: 8 bits, images of 16 pixels."""
+@pytest.mark.timeout(300)
+def test_few_codes_in_training_give_little_on_new_codes_and_fresh_ones_do(tmp_path):
+    """The paper's ablation, on a generator of seconds: 48 bits, images of 16 pixels.
+
+    What sixteen codes teach is to tell sixteen codes apart. The few tenths of a bit above chance
+    that remain are what they say of single bits; 64 bits leave 0.57.
+    """
     faces = SplitStream(ToyFaces(ToyFaces.Params(train=512)), "train", torch.device("cpu"))
     halved = functional.avg_pool2d(to_float(faces.read(range(512))), 2)
     faces = HeldImages(to_uint8(halved))
+    basis = torch.randn(768, 16, generator=torch.Generator().manual_seed(0)) / 28
+
+    def encode(images):
+        return to_float(images).flatten(1) @ basis
+
     found = {}
     for pool in (16, 0):
-        ctx = context(tmp_path / str(pool), bits=32)
+        ctx = context(tmp_path / str(pool), bits=48)
         params = ScalableGANParams(
-            bits=32, channels=32, pair_steps=150, joint_steps=400, batch=32, code_pool=pool,
-            consistency_weight=2.0, pair_weight=1.0,
-        )  # fmt: skip
-        basis = torch.randn(768, 16, generator=torch.Generator().manual_seed(0)) / 28
-
-        def encode(images, basis=basis):
-            return to_float(images).flatten(1) @ basis
-
-        state = fit(faces, encode, 16, params, ctx)
-        found[pool] = accuracies(state, params, ctx)
-    assert found[16]["known"] > 0.9
-    assert found[16]["new"] < 0.75
-    assert found[0]["new"] > 0.9
+            bits=48,
+            channels=24,
+            pair_steps=40,
+            joint_steps=220,
+            batch=32,
+            code_pool=pool,
+            consistency_weight=1.0,
+            pair_weight=0.5,
+            adversarial_weight=0.0,
+        )
+        found[pool] = accuracies(fit(faces, encode, 16, params, ctx), params, ctx)
+    assert found[16]["known"] > 0.97
+    assert found[16]["new"] < 0.66
+    assert found[0]["new"] > 0.8
 
 
 def accuracies(state, params, ctx):
     from fpbench_scalable_gan.training import extract
 
-    generator = restore(state, params)
+    generator = restore(state, params, torch.device("cpu"))
     rng = torch.Generator().manual_seed(9)
     pool = params.code_pool and ctx.training_codes(params.code_pool, ctx.rng("code pool"))
     codes = {"new": torch.rand(256, params.bits, generator=rng) < 0.5}

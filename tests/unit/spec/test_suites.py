@@ -29,8 +29,26 @@ def test_a_shipped_suite_reads_and_is_described(name):
 def test_the_papers_settings(name):
     """Yu et al. 2022 and their code, as far as they are known."""
     suite = read_suite(name, load())
-    host, method = suite.host.params, suite.methods[0].component.params
+    host = suite.host.params
+    for method in (m.component.params for m in suite.methods):
+        check(method, host)
+    population = suite.population
+    assert population.copies * population.images == (50_000 if "cat" in name else 30_000)
+
+
+def check(method, host):
     assert method.bits == 128
+    for params in (method, host):
+        assert params.architecture == "stylegan2"
+        assert (params.channels, params.channel_base, params.embedding_dim) == (512, 16384, 512)
+        assert params.mapping_layers == 8
+        assert params.penalty_weight == 100.0
+        assert params.discriminator_learning_rate == 2e-3
+    assert host.latent_dim == 512
+    assert (host.batch, host.adversarial_weight) == (16, 1.0)
+    assert host.adversarial_learning_rate == 2e-3
+    assert method.rate_floor == 1.0
+    assert method.code_pool == 0
     assert (method.code_weight, method.latent_weight) == (2.0, 1.0)
     assert (method.adversarial_weight, method.consistency_weight) == (1.0, 2.0)
     assert method.least_firmness == 1.0  # no curriculum
@@ -40,6 +58,16 @@ def test_the_papers_settings(name):
     assert {method.image_learning_rate, method.code_learning_rate} == {2e-3}
     assert method.average_decay == pytest.approx(0.5 ** (16 / 10_000), abs=1e-6)
     assert not method.average_reader
-    population = suite.population
-    assert population.copies * population.images == (50_000 if "cat" in name else 30_000)
-    assert suite.dataset.info  # reading the suite looked for no data
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"), [("celeba-128-lengths", "bits"), ("celeba-128-pools", "code_pool")]
+)
+def test_an_ablation_changes_one_thing(name, changed):
+    whole, ablation = (read_suite(each, load()) for each in ("celeba-128", name))
+    assert ablation.host.params == whole.host.params
+    (first, *_) = whole.methods
+    for method in ablation.methods:
+        params = method.component.params.model_dump()
+        base = first.component.params.model_dump()
+        assert {k for k in base if base[k] != params[k]} <= {changed}

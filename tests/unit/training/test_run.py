@@ -186,6 +186,38 @@ def test_a_training_may_miss_an_expectation_now_and_then(tmp_path):
     )
 
 
+def test_what_was_missed_is_known_after_a_stop(tmp_path):
+    def each(run, step):
+        run.expect("accuracy", 0.5, 0.6, after=0.0)
+        if step == stop_at:
+            raise KeyboardInterrupt
+
+    stop_at = 60
+    with pytest.raises(KeyboardInterrupt):
+        plain_run(context(tmp_path), 1000, each, checkpoint_steps=10)
+    stop_at = None
+    with pytest.raises(TrainingFailed, match="at step 75 of"):
+        plain_run(context(tmp_path), 1000, each, checkpoint_steps=10)
+
+
+def test_more_devices_than_images_are_refused(tmp_path):
+    run = TrainingRun(
+        context(tmp_path, peers=Pair(0, [])), "toy", steps=1, modules={}, optimisers={}
+    )
+    with pytest.raises(TrainingFailed, match="each of 2 devices, got a batch of 1"):
+        run.pieces(1)
+
+
+def test_the_curve_has_the_mean_over_pieces(tmp_path):
+    def each(run, step):
+        for value in (1.0, 2.0, 6.0):
+            run.log(loss=value)
+
+    ctx = context(tmp_path)
+    plain_run(ctx, 2, each)
+    assert [point["loss"] for point in ctx.curves["toy"]] == [3.0, 3.0]
+
+
 def test_broken_weights_are_never_saved(tmp_path):
     model = torch.nn.Linear(2, 2)
 

@@ -82,7 +82,7 @@ class StyleGAN2(Host[StyleGAN2Params]):
     """A skip generator with modulated convolutions, small or at the paper's size."""
 
     name = "stylegan2"
-    version = "2"
+    version = "3"
     Params = StyleGAN2Params
     card = Card(
         "StyleGAN2",

@@ -24,15 +24,15 @@ from fpbench.nn.images import to_float, to_uint8
 from fpbench.nn.losses import (
     discriminator_loss,
     diversity,
-    gradient_penalty,
     l1g,
     nonsaturating_loss,
 )
 from fpbench.nn.pca import fit_pca, project
 from fpbench.nn.schedule import adam, descend, lazy_adam, set_rates, warm_cosine
 from fpbench.nn.state import part, placed, prefixed
-from fpbench.nn.stylegan2 import ResidualTrunk, path_lengths, stage_widths
+from fpbench.nn.stylegan2 import ResidualTrunk, stage_widths
 from fpbench.training import TrainingRun
+from fpbench.training.gan import PATH_EVERY, PENALTY_EVERY, penalise_paths, teach_discriminator
 from fpbench_stylegan2.networks import CompactGenerator, StyleGAN2Generator
 
 if TYPE_CHECKING:
@@ -40,11 +40,8 @@ if TYPE_CHECKING:
 
 __all__ = ["build", "build_discriminator", "encode", "finetune", "fit", "restore"]
 
-_GRADIENT_PENALTY_EVERY = 16
-_PATH_EVERY = 4
-_PATH_DECAY = 0.01
 _PCA_IMAGES = 10_000
-_SHOWN = 32
+_SHOWN = 8
 
 Host = CompactGenerator | StyleGAN2Generator
 
@@ -168,8 +165,9 @@ def _fit_adversarial(
         batch=batch,
     ) as run:
         for step in run:
-            warmth = warm_cosine(step, params.adversarial_steps, low=1.0, warmup=100)
-            set_rates(optimiser, warmth)
+            if params.pair_steps:  # new moments on weights that work already
+                warmth = warm_cosine(step, params.adversarial_steps, low=1.0, warmup=100)
+                set_rates(optimiser, warmth)
             real = images.read(_draw(len(images), batch, run.rng("images")))
             rng = run.rng("latents")
             latents = torch.randn(batch - paired, params.latent_dim, generator=rng).to(ctx.device)
@@ -195,30 +193,23 @@ def _fit_adversarial(
                 run.log(adversarial=adversarial.detach())
             run.update(optimiser)
 
-            if params.path_weight and step % _PATH_EVERY == 0:
-                fresh = torch.randn(batch // 2, params.latent_dim, generator=run.rng("paths"))
-                _penalise_paths(run, generator, fresh.to(ctx.device), params.path_weight)
+            if params.path_weight and step % PATH_EVERY == 0:
+                shape = (batch // 2, params.latent_dim)
+                fresh = torch.randn(shape, generator=run.rng("paths")).to(ctx.device)
+                _regularise(run, generator, fresh, params.path_weight)
                 run.update(optimiser)
 
-            discriminator.requires_grad_(True)
-            penalised = step % _GRADIENT_PENALTY_EVERY == 0
-            for piece, fakes in zip(run.pieces(batch), made, strict=True):
-                with run.autocast():
-                    judged = discriminator_loss(
-                        discriminator(to_float(real[piece])), discriminator(fakes)
-                    )
-                run.backward(judged, piece, batch)
-                run.log(discriminator=judged.detach())
-                if penalised:
-                    # Half the batch is enough for what is a mean over many steps.
-                    some = to_float(real[piece])[: (piece.stop - piece.start + 1) // 2]
-                    penalty = gradient_penalty(discriminator, some)
-                    weight = params.penalty_weight * _GRADIENT_PENALTY_EVERY
-                    run.backward(weight * penalty, piece, batch)
-            run.update(judge)
-
+            teach_discriminator(
+                run,
+                discriminator,
+                judge,
+                real,
+                made,
+                step=step,
+                penalty_weight=params.penalty_weight,
+            )
             average.update(params.average_decay)
-            spread = diversity(made[0], to_float(real))
+            spread = run.mean([diversity(fakes, to_float(real)) for fakes in made])
             run.expect("the diversity of samples over that of images", spread, 0.1, after=0.25)
             run.sheet(lambda: to_uint8(average.module(shown)))
             run.log(diversity=spread)
@@ -256,20 +247,14 @@ class _Mixed:
         return torch.where(self._from[piece][..., None], other, w)
 
 
-def _penalise_paths(run: TrainingRun, generator: Host, latents: Tensor, weight: float) -> None:
-    """Path-length regularisation (Karras et al. 2020, eq. 4) of one step in four."""
-    count = len(latents)
-    mean = run.memory.get("path_length", 0.0)
-    seen = []
-    for piece in run.pieces(count):
-        with run.autocast(exact=True):
-            w = generator.styles(latents[piece])
-            fakes = generator.images(w)
-            lengths = path_lengths(fakes, w, torch.randn_like(fakes))
-            loss = weight * _PATH_EVERY * (lengths - mean).square().mean()
-        seen.append(lengths.detach())
-        run.backward(loss, piece, count)
-    run.memory["path_length"] = mean + _PATH_DECAY * (float(torch.cat(seen).mean()) - mean)
+def _regularise(run: TrainingRun, generator: Host, latents: Tensor, weight: float) -> None:
+    penalise_paths(
+        run,
+        lambda piece: generator.styles(latents[piece]),
+        lambda _, w: generator.images(w),
+        len(latents),
+        weight,
+    )
 
 
 def _optimisers(
@@ -280,10 +265,10 @@ def _optimisers(
     if params.architecture == "compact":
         return adam(generators, betas=(0.0, 0.99)), adam(judges, betas=(0.5, 0.99))
     if params.path_weight:
-        first = lazy_adam(generators, betas=(0.0, 0.99), every=_PATH_EVERY)
+        first = lazy_adam(generators, betas=(0.0, 0.99), every=PATH_EVERY)
     else:
         first = adam(generators, betas=(0.0, 0.99))
-    return first, lazy_adam(judges, betas=(0.0, 0.99), every=_GRADIENT_PENALTY_EVERY)
+    return first, lazy_adam(judges, betas=(0.0, 0.99), every=PENALTY_EVERY)
 
 
 def encode(state: State, images: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from fpbench.api import Context, ImageStream, State
 from fpbench.nn.distortions import blur, crop_resize, jpeg, paste, uniform
 from fpbench.nn.ema import Average, warmed_decay
+from fpbench.nn.equalised import lifted
 from fpbench.nn.images import quantise, to_float
 from fpbench.nn.losses import code_loss
 from fpbench.nn.reader import Reader
@@ -87,9 +88,11 @@ def fit(
             right = []
             for piece in run.pieces(2 * half):
                 with run.autocast():
-                    marked = embedder(covers[piece], codes[piece])
-                    rng = run.rng(f"distortion {piece.start}")
-                    logits = reader(distort(quantise(marked), covers[piece], rng))
+                    marked = lifted(embedder(covers[piece], codes[piece]))
+                    with run.autocast(exact=True):
+                        rng = run.rng(f"distortion {piece.start}")
+                        seen = distort(quantise(marked), covers[piece], rng)
+                    logits = reader(seen)
                     reading = code_loss(logits, codes[piece])
                     likeness = (marked - covers[piece]).square().mean()
                     loss = reading + params.likeness_weight * firmness * likeness
@@ -97,7 +100,7 @@ def fit(
                 right.append(((logits > 0) == codes[piece]).float().mean())
                 run.log(reading=reading.detach(), likeness=likeness.detach())
             run.update(optimiser)
-            accuracy = 0.95 * known + 0.05 * float(torch.stack(right).mean())
+            accuracy = 0.95 * known + 0.05 * run.mean(right)
             run.memory["accuracy"] = accuracy
             for average in averages.values():
                 average.update(warmed_decay(0.98, step))

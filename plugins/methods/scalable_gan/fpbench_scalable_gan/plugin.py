@@ -66,7 +66,8 @@ class ScalableGANParams(Params):
         average_decay: of the running averages of the weights, per joint step.
         average_reader: read with averaged weights; the paper reads with the last ones.
         immunise: family of perturbations between generator and reader; none if empty.
-        immunise_from: bit accuracy in training from which on they are applied.
+        immunise_from: bit accuracy in training from which on they are applied; from half of the
+            steps on in any case.
         code_pool: train on so many codes again and again, as an ablation; 0 draws fresh ones.
     """
 
@@ -112,7 +113,7 @@ class ScalableGAN(Method[ScalableGANParams]):
     """The code drives the modulation of a generator trained together with its reader."""
 
     name = "scalable-gan"
-    version = "2"
+    version = "3"
     Params = ScalableGANParams
     placement = Placement.IN_MODEL
     keeps_sample = False
@@ -126,11 +127,11 @@ class ScalableGAN(Method[ScalableGANParams]):
         "at 4x4 pixels; a user's styles are folded into plain weights, so that a copy costs "
         "milliseconds.",
         "Samples with constant noise inputs; the discriminator's fakes are the generator's of the "
-        "same step; both images of a latent are read. With pair_steps: trained first on paired "
-        "latents of images with the code switched off, then jointly with all four losses of the "
-        "paper plus the paired one. The default architecture, compact: small networks; the mapping "
-        "is one linear layer; the weights of the losses are fpbench's own; no path-length loss, no "
-        "noise inputs.",
+        "same step; both images of a latent are read, rounded to 8 bits. With pair_steps: trained "
+        "first on paired latents of images with the code switched off, then jointly with all four "
+        "losses of the paper plus the paired one. The default architecture, compact: small "
+        "networks; the mapping is one linear layer; the weights of the losses are fpbench's own; "
+        "no path-length loss, no noise inputs.",
     )
 
     def objection(self, images: ImageInfo) -> str:
@@ -158,7 +159,7 @@ class ScalableGAN(Method[ScalableGANParams]):
         from fpbench_scalable_gan import training
 
         del host
-        network = training.restore(state, self.params)
+        network = training.restore(state, self.params, ctx.device)
         user = network.folded(issued["code"].to(ctx.device)).eval().requires_grad_(False)
         user = placed(user, ctx.device)
         return ChainGenerator({"generator": user}, int(state["latent_dim"]), ctx.device)

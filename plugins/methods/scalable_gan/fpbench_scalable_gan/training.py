@@ -18,20 +18,19 @@ from torch.nn import functional
 from fpbench.api import Context, ImageStream, State
 from fpbench.nn.discriminator import Discriminator
 from fpbench.nn.ema import Average, warmed_decay
-from fpbench.nn.images import to_float, to_uint8
+from fpbench.nn.images import quantise, to_float, to_uint8
 from fpbench.nn.losses import (
     code_loss,
-    discriminator_loss,
     diversity,
-    gradient_penalty,
     l1g,
     nonsaturating_loss,
 )
 from fpbench.nn.schedule import adam, lazy_adam, set_rates, warm_cosine
 from fpbench.nn.state import filled, part, placed, prefixed
-from fpbench.nn.stylegan2 import ResidualTrunk, StyleSynthesis, path_lengths, stage_widths
+from fpbench.nn.stylegan2 import ResidualTrunk, StyleSynthesis, stage_widths
 from fpbench.nn.synthesis import SkipSynthesis
 from fpbench.training import TrainingRun
+from fpbench.training.gan import PATH_EVERY, PENALTY_EVERY, penalise_paths, teach_discriminator
 from fpbench_scalable_gan.immunising import perturbed
 from fpbench_scalable_gan.networks import (
     CodeMapping,
@@ -48,12 +47,9 @@ if TYPE_CHECKING:
 
 __all__ = ["build", "build_reader", "consistency_loss", "extract", "fit", "path_penalty", "restore"]
 
-_GRADIENT_PENALTY_EVERY = 16
-_PATH_EVERY = 4
-_PATH_DECAY = 0.01
-_SHOWN = 16
+_SHOWN = 8
 
-_RESTORED: dict[str, tuple[State, FingerprintGenerator]] = {}
+_RESTORED: dict[str, tuple[State, ScalableGANParams, torch.device, FingerprintGenerator]] = {}
 
 CodeReader = CompactReader | TrunkReader
 
@@ -223,18 +219,16 @@ def _fit_jointly(
         batch=params.batch,
     ) as run:
         for step in run:
-            set_rates(optimiser, warm_cosine(step, params.joint_steps, low=params.rate_floor))
+            _set_rates(optimiser, params, step)
             real = images.read(_draw(len(images), count, run.rng("images")))
             fresh = torch.randn(count - paired, latent_dim, generator=run.rng("latents"))
             latents = fresh.to(ctx.device)
             if paired:
                 latents = torch.cat([encode(real[:paired]), latents])
             codes = codes_of(2 * count, run.rng("codes"))
-            # First the code must be readable at all; then likeness is asked for, ever more firmly.
             known = run.memory.get("accuracy", 0.5)
-            least = params.least_firmness
-            firmness = min(1.0, max(least, least + (1 - least) * (known - 0.85) / 0.13))
-            if known >= params.immunise_from:
+            firmness = _firmness(known, params.least_firmness)
+            if known >= params.immunise_from or 2 * step >= params.joint_steps:
                 run.memory["immune"] = 1.0
             family = params.immunise if run.memory.get("immune") else ""
 
@@ -242,15 +236,15 @@ def _fit_jointly(
             discriminator.requires_grad_(False)
             for piece in run.pieces(count):
                 mine = torch.cat([codes[:count][piece], codes[count:][piece]])
-                size = len(mine) // 2
                 with run.autocast():
                     fakes = generator(latents[piece].repeat(2, 1), mine)
                     first, second = fakes.chunk(2)
                     made.append(first.detach())
-                    # What a reader of files could see of it.
-                    seen = fakes.clamp(-1, 1)
-                    if family:
-                        seen = perturbed(seen, family, run.rng(f"perturbation {piece.start}"))
+                    with run.autocast(exact=True):
+                        seen = quantise(fakes)  # what a file could carry
+                        if family:
+                            rng = run.rng(f"perturbation {piece.start}")
+                            seen = perturbed(seen, family, rng)
                     latent, logits = reader(seen)
                     parts = {
                         "reading": params.code_weight * code_loss(logits, mine),
@@ -266,46 +260,61 @@ def _fit_jointly(
                     if own := held.stop - held.start:
                         target = to_float(real[held])
                         pairs = (l1g(first[:own], target) + l1g(second[:own], target)) / 2
-                        share = own / paired * count / size
+                        share = own / paired * count / len(first)
                         parts["pairs"] = share * firmness * params.pair_weight * pairs
                     loss = torch.stack(list(parts.values())).sum()
                 run.backward(loss, piece, count)
                 right.append(((logits > 0) == mine).float().mean())
                 run.log(**{name: value.detach() for name, value in parts.items()})
             run.update(optimiser)
-            accuracy = 0.9 * known + 0.1 * float(torch.stack(right).mean())
+            accuracy = 0.9 * known + 0.1 * run.mean(right)
             run.memory["accuracy"] = accuracy
 
-            if params.path_weight and step % _PATH_EVERY == 0:
-                half = max(1, count // 2)
-                some = torch.randn(half, latent_dim, generator=run.rng("path latents"))
-                some_codes = codes_of(half, run.rng("path codes"))
-                path_penalty(run, generator, some.to(ctx.device), some_codes, params.path_weight)
+            if params.path_weight and step % PATH_EVERY == 0:
+                _regularise(run, generator, codes_of, (count // 2, latent_dim), params)
                 run.update(optimiser)
 
-            discriminator.requires_grad_(True)
-            penalised = step % _GRADIENT_PENALTY_EVERY == 0
-            for piece, fakes in zip(run.pieces(count), made, strict=True):
-                with run.autocast():
-                    judged = discriminator_loss(
-                        discriminator(to_float(real[piece])), discriminator(fakes)
-                    )
-                run.backward(judged, piece, count)
-                run.log(discriminator=judged.detach())
-                if penalised:
-                    penalty = gradient_penalty(discriminator, to_float(real[piece]))
-                    weight = params.penalty_weight * _GRADIENT_PENALTY_EVERY
-                    run.backward(weight * penalty, piece, count)
-            run.update(judge)
-
+            teach_discriminator(
+                run,
+                discriminator,
+                judge,
+                real,
+                made,
+                step=step,
+                penalty_weight=params.penalty_weight,
+            )
             average.update(params.average_decay)
             reader_average.update(warmed_decay(params.average_decay, step))
-            spread = diversity(made[0], to_float(real))
+            spread = run.mean([diversity(fakes, to_float(real)) for fakes in made])
             run.expect("the training codes' bit accuracy", accuracy, 0.6, after=0.5)
             run.expect("the diversity of samples over that of images", spread, 0.1, after=0.25)
             run.sheet(lambda: to_uint8(average.module(shown, shown_codes)))
-            run.log(accuracy=accuracy, diversity=spread)
+            run.log(accuracy=accuracy, diversity=spread, immunised=float(bool(family)))
     return reader_average.module if params.average_reader else reader
+
+
+def _set_rates(optimiser: torch.optim.Adam, params: ScalableGANParams, step: int) -> None:
+    # Moments begin anew on weights that work already, or with weights that do not matter yet.
+    warmup = 30 if params.pair_steps else 1
+    factor = warm_cosine(step, params.joint_steps, low=params.rate_floor, warmup=warmup)
+    set_rates(optimiser, factor)
+
+
+def _firmness(accuracy: float, least: float) -> float:
+    """First the code must be readable at all; then likeness is asked for, ever more firmly."""
+    return min(1.0, max(least, least + (1 - least) * (accuracy - 0.85) / 0.13))
+
+
+def _regularise(
+    run: TrainingRun,
+    generator: FingerprintGenerator,
+    codes_of: _Codes,
+    shape: tuple[int, int],
+    params: ScalableGANParams,
+) -> None:
+    codes = codes_of(shape[0], run.rng("path codes"))
+    latents = torch.randn(shape, generator=run.rng("path latents")).to(codes.device)
+    path_penalty(run, generator, latents, codes, params.path_weight)
 
 
 class _Codes:
@@ -343,16 +352,13 @@ def path_penalty(
     """
     assert isinstance(generator.synthesis, StyleSynthesis)
     layers = generator.synthesis.layers
-    mean, seen = run.memory.get("path_length", 0.0), []
-    for piece in run.pieces(len(latents)):
-        with run.autocast(exact=True):
-            w = generator.embed(codes[piece])[:, None].expand(-1, layers, -1)
-            fakes = generator.styled(latents[piece], w)
-            lengths = path_lengths(fakes, w, torch.randn_like(fakes))
-            loss = weight * _PATH_EVERY * (lengths - mean).square().mean()
-        seen.append(lengths.detach())
-        run.backward(loss, piece, len(latents))
-    run.memory["path_length"] = mean + _PATH_DECAY * (float(torch.cat(seen).mean()) - mean)
+    penalise_paths(
+        run,
+        lambda piece: generator.embed(codes[piece])[:, None].expand(-1, layers, -1),
+        lambda piece, w: generator.styled(latents[piece], w),
+        len(latents),
+        weight,
+    )
 
 
 def _optimisers(
@@ -370,25 +376,24 @@ def _optimisers(
     if params.architecture == "compact":
         return adam(groups, betas=(0.5, 0.99)), adam(judges, betas=(0.0, 0.99))
     if params.path_weight:
-        first = lazy_adam(groups, betas=(0.0, 0.99), every=_PATH_EVERY)
+        first = lazy_adam(groups, betas=(0.0, 0.99), every=PATH_EVERY)
     else:
         first = adam(groups, betas=(0.0, 0.99))
-    return first, lazy_adam(judges, betas=(0.0, 0.99), every=_GRADIENT_PENALTY_EVERY)
+    return first, lazy_adam(judges, betas=(0.0, 0.99), every=PENALTY_EVERY)
 
 
-def restore(state: State, params: ScalableGANParams) -> FingerprintGenerator:
+def restore(state: State, params: ScalableGANParams, device: torch.device) -> FingerprintGenerator:
     """The trained generator of a state, sharing its tensors.
 
     The last one is remembered: of one more user's copy, making the layers anew would cost the most.
     """
-    known, network = _RESTORED.get("last", (None, None))
-    if network is None or known is not state:
+    known = _RESTORED.get("last")
+    if known is None or known[0] is not state or known[1:3] != (params, device):
         size, latent_dim = int(state["image_size"]), int(state["latent_dim"])
         network = filled(lambda: build(size, latent_dim, params), part(state, "generator"))
         # In the layout of images, which folding keeps.
-        network = placed(network, state["image_size"].device)
-        _RESTORED["last"] = state, network
-    return network
+        known = _RESTORED["last"] = state, params, device, placed(network, device)
+    return known[3]
 
 
 def extract(state: State, images: Tensor, params: ScalableGANParams) -> Tensor:

@@ -114,9 +114,10 @@ def fit(
                         host_images = target(latents[piece])
                     with scaled_styles(convs, code(codes[piece])):
                         images = network(latents[piece])
-                    seen = quantise(images)
-                    if params.hardened:
-                        seen = soften(seen, run.rng(f"distortion {piece.start}"))
+                    with run.autocast(exact=True):
+                        seen = quantise(images)
+                        if params.hardened:
+                            seen = soften(seen, run.rng(f"distortion {piece.start}"))
                     logits = reader(seen)
                     reading = code_loss(logits, codes[piece])
                     likeness = (images - host_images).square().mean()
@@ -125,7 +126,7 @@ def fit(
                 right.append(((logits > 0) == codes[piece]).float().mean())
                 run.log(reading=reading.detach(), likeness=likeness.detach())
             run.update(optimiser)
-            accuracy = 0.9 * known + 0.1 * float(torch.stack(right).mean())
+            accuracy = 0.9 * known + 0.1 * run.mean(right)
             run.memory["accuracy"] = accuracy
             for average in averages.values():
                 average.update(warmed_decay(0.98, step))
