@@ -270,8 +270,8 @@ def _phases(meta: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     rates = meta.get("rates", {})
     shared = {key: meta[key] for key in ("precision", "pieces", "devices", "device") if key in meta}
     return {
-        phase: {"curve": curve, **rates.get(phase, {}), **shared}
-        for phase, curve in meta.get("curves", {}).items()
+        phase: {"curve": meta["curves"][phase], **rates.get(phase, {}), **shared}
+        for phase in meta.get("phases", [])
     }
 
 

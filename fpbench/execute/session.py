@@ -135,6 +135,7 @@ class Session:
             cost["peak_gpu_bytes"] = torch.cuda.max_memory_allocated(self.device)
         meta = {
             "cost": cost,
+            "phases": list(ctx.curves),  # in order; JSON sorts names
             "curves": ctx.curves,
             "rates": ctx.rates,
             "precision": ctx.precision,

@@ -53,7 +53,7 @@ def phases(board: Board, method: MethodInfo) -> Iterator[Phase]:
                 (step, [_printed(values[place]) for values in curve.values()])
                 for place, step in enumerate(steps)
             ],
-            [(f"step {step:,}", file) for step, file in sheets.get(variant, {}).items()],
+            [(f"step {step:,}", file) for step, file in sorted(sheets.get(variant, {}).items())],
         )
 
 
