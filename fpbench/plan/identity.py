@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from fpbench.api.params import local_names
 from fpbench.builtin.chain.attack import Chain
 from fpbench.spec.model import component_json
 
@@ -18,6 +19,8 @@ from fpbench.spec.model import component_json
 def identity(component: Any) -> dict[str, Any]:
     """The part of a stage key that a component contributes."""
     own = {**component_json(component), "source": source_digest(type(component).__module__)}
+    for name in local_names(type(component.params)):
+        del own["params"][name]
     if isinstance(component, Chain):
         own["parts"] = [identity(attack) for attack, _ in component.parts]
     return own

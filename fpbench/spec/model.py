@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from fpbench.api import Attack, Dataset, ForgeryAttack, Host, Method, Params
+from fpbench.api.params import local_names
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -266,8 +268,7 @@ def _described(component: Any) -> dict[str, Any]:
 
 def component_json(component: Any) -> dict[str, Any]:
     """Name, version and parameters of a component; part of keys and of records."""
-    return {
-        "name": component.name,
-        "version": component.version,
-        "params": component.params.model_dump(mode="json"),
-    }
+    params = component.params.model_dump(mode="json")
+    for name in local_names(type(component.params)):
+        params[name] = PurePath(params[name]).name
+    return {"name": component.name, "version": component.version, "params": params}

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from fpbench.api import Card, Dataset, ImageInfo, MissingResource, Params, digest
+from fpbench.api.params import Local
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,7 +40,7 @@ class ImageFolderParams(Params):
         reference: images that distributions are compared with.
     """
 
-    path: str
+    path: Annotated[str, Local()]
     size: Annotated[int, Field(ge=8, le=1024)] = 32
     train: Count = 10_000
     test: Count = 2_000

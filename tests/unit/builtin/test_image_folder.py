@@ -1,4 +1,6 @@
 import io
+import os
+import shutil
 import zipfile
 
 import numpy as np
@@ -7,6 +9,8 @@ from PIL import Image
 
 from fpbench.api import MissingResource
 from fpbench.builtin.image_folder.dataset import ImageFolder
+from fpbench.plan.identity import identity
+from fpbench.spec.model import component_json
 
 
 def encoded(array, format="PNG", **options):
@@ -121,6 +125,19 @@ def test_digest_changes_with_any_file(folder):
     assert dataset(folder).digest() == before
     (folder / "deep" / "00.png").write_bytes(encoded(picture(99)))
     assert dataset(folder).digest() != before
+
+
+def test_where_the_images_lie_is_no_part_of_what_they_are(folder, tmp_path):
+    moved = tmp_path / "elsewhere" / folder.name
+    shutil.copytree(folder, moved)
+    for path in folder.rglob("*"):
+        stat = path.stat()
+        os.utime(moved / path.relative_to(folder), ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    here, there = (dataset(p) for p in (folder, moved))
+    assert here.digest() == there.digest()
+    assert identity(here) == identity(there)
+    # Records and pages name no folder of this machine.
+    assert component_json(there)["params"]["path"] == folder.name
 
 
 def test_oversized_images_are_refused_before_they_are_decoded(folder, monkeypatch):
