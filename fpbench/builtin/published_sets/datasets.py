@@ -243,7 +243,14 @@ class LsunBedroom(_Lsun):
 
 
 class LsunCatParams(PublishedParams):
-    """As `PublishedParams`; Yu et al. 2022 train on 50,000."""
+    """How the images are used; Yu et al. 2022 train on 50,000.
+
+    Attributes:
+        train: images to train on, the first of the data set.
+        test: images for negatives and adversaries, those that follow.
+        reference: images that distributions are compared with, those that follow.
+        reference_is_train: compare with the training images instead, as Yu et al. 2022 do.
+    """
 
     train: Count = 50_000
 

@@ -74,7 +74,7 @@ def test_noise_is_drawn_in_training_and_constant_in_evaluation():
     with torch.no_grad():
         assert torch.equal(network(entry, w), network(entry, w))
         alone = network(entry[:1], w[:1])
-        torch.testing.assert_close(alone, network(entry, w)[:1], atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(alone, network(entry, w)[:1], atol=1e-5, rtol=1e-4)
         network.train()
         assert not torch.equal(network(entry, w), network(entry, w))
 
