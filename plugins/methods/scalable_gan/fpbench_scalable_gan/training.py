@@ -289,7 +289,8 @@ def _fit_jointly(
             run.expect("the training codes' bit accuracy", accuracy, 0.6, after=0.5)
             run.expect("the diversity of samples over that of images", spread, 0.1, after=0.25)
             run.sheet(lambda: to_uint8(average.module(shown, shown_codes)))
-            run.log(accuracy=accuracy, diversity=spread, immunised=float(bool(family)))
+            immunised = {"immunised": float(bool(family))} if params.immunise else {}
+            run.log(accuracy=accuracy, diversity=spread, **immunised)
     return reader_average.module if params.average_reader else reader
 
 
