@@ -78,8 +78,8 @@ class CellEvidence:
         backbones: what published networks say of the same images.
         builds_on_host: of the method.
         trainings: "host" and "method" -> phase -> what was kept of that training: `images` and
-            `seconds`, `curve` (points with `step`), `precision`, `device` and `pieces` that a batch
-            was cut into.
+            `seconds`, `curve` (points with `step`), `precision`, `device`, how many `devices`, and
+            how many `pieces` a batch was cut into.
         secrecy: scores of the secrecy detector: `copies` (C, M) of unseen copies, `host` (H,) of
             unseen host images, `seen` of the copies it learnt from; empty where not asked for.
     """

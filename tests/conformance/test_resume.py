@@ -125,3 +125,36 @@ def test_methods_train_in_16_bits_and_keep_their_weights_in_32(name, images, tmp
     assert {b.dtype for _, b in floats} == {torch.float32}
     assert any(not torch.equal(a, b) for a, b in floats)
     assert all(torch.allclose(a, b, atol=0.05) for a, b in floats)
+
+
+def test_the_papers_shape_trains_in_16_bits(images, tmp_path):
+    """Noise inputs, mixing, both regularisers and every perturbation, as the large suites do."""
+    host = component(
+        "hosts", "stylegan2", **HOST, **FULL, pair_steps=0, adversarial_steps=5, style_mixing=0.9
+    )
+    ctx = context(Store(tmp_path / "host"), precision="bf16")
+    state = host.fit(images, ctx)
+    trained = TrainedHost(host, state, host.assemble(state, ctx))
+    sizes = {"channels": 16, "embedding_dim": 16, "pair_steps": 0, "joint_steps": 5, "batch": 8}
+    method = component(
+        "methods",
+        "scalable-gan",
+        bits=8,
+        **FULL,
+        **sizes,
+        immunise="combination",
+        immunise_from=0.0,
+    )
+    fitted = {}
+    for precision in ("fp32", "bf16"):
+        place = Store(tmp_path / precision)
+        fitted[precision] = method.fit(trained, images, context(place, bits=8, precision=precision))
+    for own in (state, fitted["bf16"]):
+        floats = [tensor for tensor in own.values() if tensor.is_floating_point()]
+        assert {tensor.dtype for tensor in floats} == {torch.float32}
+        assert all(torch.isfinite(tensor).all() for tensor in floats)
+    # The first layer of the code's way into the image: it moved, and in both as far.
+    key = "generator.synthesis.convs.0.affine.weight"
+    start = method.fit(trained, images, context(Store(tmp_path / "whole"), bits=8))[key]
+    assert torch.equal(start, fitted["fp32"][key])
+    assert 0 < (fitted["bf16"][key] - start).abs().max() < 0.02
