@@ -153,8 +153,6 @@ def test_the_papers_shape_trains_in_16_bits(images, tmp_path):
         floats = [tensor for tensor in own.values() if tensor.is_floating_point()]
         assert {tensor.dtype for tensor in floats} == {torch.float32}
         assert all(torch.isfinite(tensor).all() for tensor in floats)
-    # The first layer of the code's way into the image: it moved, and in both as far.
+    # The code's way into the image: rounding changes it, and by no more than its few steps.
     key = "generator.synthesis.convs.0.affine.weight"
-    start = method.fit(trained, images, context(Store(tmp_path / "whole"), bits=8))[key]
-    assert torch.equal(start, fitted["fp32"][key])
-    assert 0 < (fitted["bf16"][key] - start).abs().max() < 0.02
+    assert 0 < (fitted["bf16"][key] - fitted["fp32"][key]).abs().max() < 0.02
