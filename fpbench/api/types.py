@@ -51,6 +51,7 @@ class Card:
         licence: licence of this implementation and of any data it carries.
         summary: one or two sentences.
         differs: where it departs from its source; empty if nowhere.
+        bibtex: entry of the source, as people paste it; empty if there is none.
     """
 
     title: str
@@ -58,6 +59,7 @@ class Card:
     licence: str
     summary: str
     differs: str = ""
+    bibtex: str = ""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from fpbench.builtin.metrics.reading import (
     BitAccuracy,
     Detection,
     FalseAccusation,
+    Matches,
     Verification,
 )
 from fpbench.builtin.metrics.secrecy import Secrecy
@@ -46,6 +47,7 @@ def fpbench_metrics() -> list[type[Metric[Any]]]:
         Detection,
         Verification,
         FalseAccusation,
+        Matches,
         UnmarkedBits,
         Capacity,
         Deepfake,

@@ -219,6 +219,48 @@ class Detection(Metric[NoParams]):
         return rows
 
 
+class Matches(Metric[NoParams]):
+    """How many bits of images agree with a code: of copies' images, and of images of nobody."""
+
+    name = "matches"
+    version = "1"
+    Params = NoParams
+    unit = "images"
+    higher_is_better = True
+    bounds = (None, None)
+    card = Card(
+        "Matches",
+        "counted",
+        "Apache-2.0",
+        "Counts of images by the number of bits that agree: copies' images with their own user's "
+        "code, images of nobody with every issued code in turn.",
+    )
+
+    def measure(self, evidence: CellEvidence) -> Sequence[Row]:
+        """Row "copies", then one for each source of negatives; `detail.counts` is (K + 1,)."""
+        import numpy as np
+
+        if not evidence.single:
+            return []
+        read, bits = shared.reading(evidence), evidence.codes.shape[1]
+        users = len(evidence.codes)
+        found = {"copies": read.match[np.arange(len(read.owners)), read.owners]}
+        for source in sorted(evidence.negatives):
+            found[source] = shared.negative_match(evidence, source)[:, :users].ravel()
+        at = {"bits": bits, "registered": evidence.registered}
+        if shared.supported(evidence):
+            at["threshold_bits"] = shared.threshold_of(evidence)
+        return [
+            Row(
+                source,
+                n=len(match) if source == "copies" else len(match) // users,
+                clusters=len(read.counts) if source == "copies" else 0,
+                detail={**at, "counts": np.bincount(match, minlength=bits + 1).tolist()},
+            )
+            for source, match in found.items()
+        ]
+
+
 class FalseAccusation(Metric[NoParams]):
     """P(any registered user is accused) for images of none of them, by source."""
 

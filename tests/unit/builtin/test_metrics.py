@@ -1,3 +1,4 @@
+from collections import Counter
 from itertools import pairwise
 
 import numpy as np
@@ -10,6 +11,7 @@ from fpbench.builtin.metrics.reading import (
     BitAccuracy,
     Detection,
     FalseAccusation,
+    Matches,
     Verification,
 )
 from fpbench.builtin.metrics.spending import Cost
@@ -191,3 +193,24 @@ def test_identical_images_count_as_99_db(evidence):
     columns = [{**c, "damage_psnr": np.full(IMAGES, np.inf)} for c in found.copies]
     same = CellEvidence(**{**found.__dict__, "copies": columns})
     assert rows(Damage, same)["psnr"].value == 99
+
+
+def test_matches_are_counted_against_the_own_code_and_for_nobody_against_all(evidence, codes):
+    found = evidence(flip=0.2)
+    got = rows(Matches, found)
+    own = [
+        int(((image > 0) == codes[user]).sum())
+        for user, column in enumerate(found.copies)
+        for image in column["logits"]
+    ]
+    strangers = [
+        int(((image > 0) == code).sum())
+        for image in found.negatives["host"]["logits"]
+        for code in codes
+    ]
+    for source, matches in (("copies", own), ("host", strangers)):
+        counts = got[source].detail["counts"]
+        assert len(counts) == codes.shape[1] + 1
+        assert {m: c for m, c in enumerate(counts) if c} == dict(Counter(matches))
+    assert got["host"].n == len(found.negatives["host"]["logits"])
+    assert got["copies"].detail["threshold_bits"] <= codes.shape[1]

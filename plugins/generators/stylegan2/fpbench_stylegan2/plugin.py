@@ -96,6 +96,13 @@ class StyleGAN2(Host[StyleGAN2Params]):
         "architecture, compact: 0.3 million parameters, no noise inputs, no path lengths, no "
         "style mixing; convolutions stop at half the image size; weights at their true scale "
         "instead of an equalised learning rate.",
+        bibtex="@inproceedings{karras2020analyzing,\n"
+        "  title = {Analyzing and Improving the Image Quality of {StyleGAN}},\n"
+        "  author = {Karras, Tero and Laine, Samuli and Aittala, Miika and Hellsten, Janne "
+        "and Lehtinen, Jaakko and Aila, Timo},\n"
+        "  booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition},\n"
+        "  year = {2020},\n"
+        "}",
     )
 
     def objection(self, images: ImageInfo) -> str:

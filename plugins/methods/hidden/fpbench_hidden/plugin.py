@@ -73,6 +73,12 @@ class Hidden(PostHocMethod[HiddenParams]):
         "StegaStamp) instead of being repeated at every place; the extractor knows places instead "
         "of averaging over them; no adversary; group instead of batch normalisation; crops are "
         "brought back to full size.",
+        bibtex="@inproceedings{zhu2018hidden,\n"
+        "  title = {{HiDDeN}: Hiding Data With Deep Networks},\n"
+        "  author = {Zhu, Jiren and Kaplan, Russell and Johnson, Justin and Fei-Fei, Li},\n"
+        "  booktitle = {European Conference on Computer Vision},\n"
+        "  year = {2018},\n"
+        "}",
     )
 
     def objection(self, images: ImageInfo) -> str:

@@ -132,6 +132,14 @@ class ScalableGAN(Method[ScalableGANParams]):
         "losses of the paper plus the paired one. The default architecture, compact: small "
         "networks; the mapping is one linear layer; the weights of the losses are fpbench's own; "
         "no path-length loss, no noise inputs.",
+        bibtex="@inproceedings{yu2022responsible,\n"
+        "  title = {Responsible Disclosure of Generative Models Using Scalable "
+        "Fingerprinting},\n"
+        "  author = {Yu, Ning and Skripniuk, Vladislav and Chen, Dingfan and Davis, Larry "
+        "and Fritz, Mario},\n"
+        "  booktitle = {International Conference on Learning Representations},\n"
+        "  year = {2022},\n"
+        "}",
     )
 
     def objection(self, images: ImageInfo) -> str:

@@ -80,6 +80,14 @@ class WeightModulation(Method[WeightModulationParams]):
         "demodulation (WOUAF has none) and on its RGB layers too; the mapping is one linear layer; "
         "the image loss is the squared difference to the host's image instead of LPIPS to a "
         "photograph; the reader is a small network trained from scratch instead of a ResNet-50.",
+        bibtex="@inproceedings{kim2024wouaf,\n"
+        "  title = {{WOUAF}: Weight Modulation for User Attribution and Fingerprinting in "
+        "Text-to-Image Diffusion Models},\n"
+        "  author = {Kim, Changhoon and Min, Kyle and Patel, Maitreya and Cheng, Sheng and "
+        "Yang, Yezhou},\n"
+        "  booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition},\n"
+        "  year = {2024},\n"
+        "}",
     )
 
     def objection(self, images: ImageInfo) -> str:
