@@ -49,6 +49,13 @@ _IMAGES = (32, 100, 300)
     help="Confidence level of the intervals.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Training seed.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.html",
+    help="Also write the comparison as a page.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def compare(
     a: str,
@@ -59,24 +66,61 @@ def compare(
     points: tuple[str, ...],
     level: float,
     seed: int,
+    output: Path | None,
     as_json: bool,
 ) -> None:
     """Compare two methods: the difference A - B at every attack point, and of the scores.
 
-    A and B are RUN:METHOD, METHOD, or the RUN alone if it holds one method; RUN is a folder.
+    A and B are RUN:METHOD, METHOD, or the RUN alone if it holds one method; RUN is a folder. Two
+    RUNs with several methods are compared method by method, where both hold it.
     Copies are paired where both runs drew the same ones. P values are two-sided and, in the column
     "adjusted", corrected for the number of points (Holm).
     """
     from fpbench.report.comparing import compare_sides
     from fpbench.report.sides import read_side
 
-    sides = [read_side(*_which(text, run), seed) for text in (a, b)]
-    found = compare_sides(sides[0], sides[1], metric, variant, points, level)
+    comparisons = [
+        compare_sides(
+            read_side(*one, seed), read_side(*other, seed), metric, variant, points, level
+        )
+        for one, other in _pairs(a, b, run)
+    ]
+    if output is not None:
+        from fpbench.report.versus import write_comparison
+
+        write_comparison(comparisons, output)
     if as_json:
-        click.echo(json.dumps(_versus_json(found), indent=2))
+        data = [_versus_json(found) for found in comparisons]
+        click.echo(json.dumps(data[0] if len(data) == 1 else data, indent=2))
         return
-    for line in _versus_lines(found):
-        click.echo(line)
+    for number, found in enumerate(comparisons):
+        click.echo("\n" * (number > 0) + "\n".join(_lines(found)))
+    if output is not None:
+        click.echo(f"Open the comparison: {output.resolve().as_uri()}")
+
+
+_Named = tuple[Path, str]
+
+
+def _pairs(a: str, b: str, run: Path | None) -> list[tuple[_Named, _Named]]:
+    """What is compared with what: two methods, or all that two runs share."""
+    from fpbench.api import SpecError
+    from fpbench.report.sides import methods_in
+
+    one, other = Path(a), Path(b)
+    if _is_run(one) and _is_run(other) and one.resolve() != other.resolve():
+        mine, theirs = methods_in(one), methods_in(other)
+        if len(mine) > 1 or len(theirs) > 1:
+            shared = [label for label in mine if label in theirs]
+            if not shared:
+                raise SpecError(
+                    [
+                        f"compare: expected runs that share a method, got {', '.join(mine)} in "
+                        f"{one} and {', '.join(theirs)} in {other}; name them as RUN:METHOD"
+                    ]
+                )
+            return [((one, label), (other, label)) for label in shared]
+    return [(_which(a, run), _which(b, run))]
 
 
 def _which(text: str, run: Path | None) -> tuple[Path, str]:
@@ -129,56 +173,20 @@ def _is_run(folder: Path) -> bool:
     return (folder / _RECORDS).is_file()
 
 
-def _versus_lines(found: Versus) -> Iterable[str]:
-    yield f"A  {found.a.method}  ({found.a.folder})"
-    yield f"B  {found.b.method}  ({found.b.folder})"
-    what = f"{found.metric} {found.variant}".rstrip()
-    yield f"{what}; {100 * found.level:g} % intervals of A - B; p adjusted over the points (Holm)"
-    if found.unpaired:
-        yield f"copies are not paired ({found.unpaired}): Welch's t test on copy means"
-    else:
-        yield "copies are paired: both methods met the same users, latents and attack draws"
-    for note in found.notes:
+def _lines(found: Versus) -> Iterable[str]:
+    from fpbench.report.versus import HEADS, sheet
+
+    text = sheet(found)
+    for letter, (method, folder) in (("A", text.a), ("B", text.b)):
+        yield f"{letter}  {method}  ({folder})"
+    yield text.what
+    yield text.pairing
+    for note in text.notes:
         yield f"note: {note}"
     yield ""
-    header = ("point", "A", "B", "A - B", "interval", "p", "adjusted", "copies")
-    lines = [*([found.score] if found.score else []), *found.lines]
-    rows = [_row(line, run_paired=not found.unpaired) for line in lines]
-    yield from _table([header, *rows], [line.reason for line in lines])
+    yield from _table([HEADS, *text.rows], text.reasons)
     yield ""
-    yield _summary(found)
-
-
-def _row(line: Line, *, run_paired: bool) -> tuple[str, ...]:
-    values = (_value(line.a), _value(line.b))
-    if line.result is None:
-        return (line.label, *values)
-    low, high = line.result.low, line.result.high
-    interval = "–" if math.isnan(low) else f"{_signed(low)} to {_signed(high)}"
-    one, other = ("-".join(map(str, dict.fromkeys(sizes))) for sizes in line.copies)
-    copies = one if line.paired else f"{one}, {other}"
-    if run_paired and not line.paired:
-        copies += " not paired"
-    adjusted = "–" if line.adjusted is None else _p(line.adjusted)
-    difference = _signed(line.result.difference)
-    return (line.label, *values, difference, interval, _p(line.result.p), adjusted, copies)
-
-
-def _value(value: float | None) -> str:
-    from fpbench.report import show
-
-    return show.share(value) if value is None or 0 <= value <= 1 else f"{value:.3f}"
-
-
-def _signed(value: float) -> str:
-    """A difference; what is not quite 0 never looks like it."""
-    if value == 0:
-        return "0"
-    return f"{value:+.3f}" if abs(value) >= 0.0005 else f"{value:+.0e}"
-
-
-def _p(value: float) -> str:
-    return f"{value:.4f}" if value >= 0.00005 else "<0.0001"
+    yield f"{text.summary} {_NEXT}" if text.undecided else text.summary
 
 
 def _table(rows: Sequence[Sequence[str]], reasons: Sequence[str]) -> Iterable[str]:
@@ -188,23 +196,6 @@ def _table(rows: Sequence[Sequence[str]], reasons: Sequence[str]) -> Iterable[st
     for row, reason in zip(rows, ("", *reasons), strict=True):
         cells = [f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=False)]
         yield "  ".join([f"{row[0]:<{widths[0]}}", *cells, reason]).rstrip()
-
-
-def _summary(found: Versus) -> str:
-    tested = [line for line in found.lines if line.adjusted is not None]
-    sure = [
-        line for line in tested if line.adjusted is not None and line.adjusted <= 1 - found.level
-    ]
-    above = sum(line.result is not None and line.result.difference > 0 for line in sure)
-    parts = [
-        f"A higher at {above}",
-        f"B at {len(sure) - above} (adjusted p <= {1 - found.level:.3g})",
-        f"undecided at {len(tested) - len(sure)}",
-    ]
-    if len(found.lines) > len(tested):
-        parts.append(f"not tested at {len(found.lines) - len(tested)}")
-    text = f"Points: {', '.join(parts)}."
-    return text if len(sure) == len(tested) else f"{text} {_NEXT}"
 
 
 def _versus_json(found: Versus) -> dict[str, Any]:

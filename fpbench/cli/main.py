@@ -16,6 +16,8 @@ from fpbench.cli import exits
 from fpbench.cli.comparing import compare, say_detectable
 from fpbench.cli.options import store_options, suite_options
 from fpbench.cli.preparing import prepare
+from fpbench.cli.publishing import board, export, verify
+from fpbench.cli.reporting import report
 from fpbench.cli.scoring import score
 
 if TYPE_CHECKING:
@@ -102,6 +104,7 @@ def run(
     from fpbench.execute.jobs import default_jobs
     from fpbench.execute.request import Request
     from fpbench.execute.run import Run, Settings
+    from fpbench.report.build import build_page
 
     started = time.monotonic()
     request = Request(
@@ -125,7 +128,7 @@ def run(
     if summary.interrupted:
         click.echo(f"Stopped; nothing is lost. To go on: {_command()}", err=True)
         sys.exit(exits.INTERRUPTED)
-    index = _render(folder) if page else None
+    index = build_page(folder, folder / "page") if page else None
     if as_json:
         click.echo(json.dumps(summary.as_json() | {"page": str(index) if index else None}))
     else:
@@ -246,16 +249,6 @@ def plan(
         click.echo(line)
 
 
-@cli.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Default: RUN/page.")
-def report(runs: tuple[Path, ...], output: Path | None) -> None:
-    """Render the page of one or more RUN folders from their records alone."""
-    for folder in runs:
-        index = _render(folder, output / folder.name if output and len(runs) > 1 else output)
-        click.echo(f"Open the leaderboard: {index.resolve().as_uri()}")
-
-
 @cli.command("list")
 @click.argument(
     "kind",
@@ -361,9 +354,13 @@ def show_plugins(plugins: tuple[str, ...]) -> None:
         sys.exit(exits.PLUGIN)
 
 
+cli.add_command(board)
 cli.add_command(compare)
+cli.add_command(export)
 cli.add_command(prepare)
+cli.add_command(report)
 cli.add_command(score)
+cli.add_command(verify)
 
 
 @cli.group()
@@ -428,12 +425,6 @@ def _catalogue(plugins: tuple[str, ...]) -> Catalogue:
     from fpbench.registry import load
 
     return load(plugins)
-
-
-def _render(folder: Path, output: Path | None = None) -> Path:
-    from fpbench.report.build import build_page
-
-    return build_page(folder, output or folder / "page")
 
 
 def _command() -> str:

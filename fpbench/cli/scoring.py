@@ -14,7 +14,6 @@ import click
 from fpbench.cli import exits
 
 if TYPE_CHECKING:
-    from fpbench.execute.request import Request
     from fpbench.execute.rescoring import Rescored
 
 _SHOWN = 12
@@ -49,11 +48,12 @@ def score(
     that an older version of fpbench made are superseded by today's. With --check nothing is
     written, and the exit code is 1 if a number differs.
     """
+    from fpbench.execute.request import read_request
     from fpbench.execute.rescoring import image_rows, rescore
     from fpbench.report.build import build_page
     from fpbench.store import Store
 
-    request = _request(folder, plugins, store or folder.parent / "store")
+    request = read_request(folder, plugins, store or folder.parent / "store")
     plan, _ = request.plan()
     command = f"fpbench score {folder}"
     found = rescore(plan, request, folder, command, write=not check)
@@ -70,27 +70,6 @@ def score(
         sys.exit(exits.NOTHING_MEASURED)
     if found.failed:
         sys.exit(exits.CELLS_FAILED)
-
-
-def _request(folder: Path, plugins: tuple[str, ...], store: Path) -> Request:
-    """What made a run."""
-    from dataclasses import replace
-
-    from fpbench.api import SpecError
-    from fpbench.execute.request import Request
-
-    try:
-        text = (folder / "request.json").read_text(encoding="utf-8")
-        request = Request.from_json(text).portable()
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise SpecError(
-            [
-                f"{folder}: expected the folder of a run with a request.json, got none that can be "
-                f"read ({type(error).__name__}: {error}); run the suite again"
-            ]
-        ) from None
-    # Neither code nor artefacts are taken from where a file says: plugins are named here.
-    return replace(request, plugins=plugins, store=str(store))
 
 
 def _say(found: Rescored, page: Path | None) -> None:

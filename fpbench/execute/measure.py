@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -33,8 +33,8 @@ from fpbench.plan import (
 )
 from fpbench.spec.model import component_json
 from fpbench.store import Store
+from fpbench.store.schema import SCHEMA_VERSION
 
-SCHEMA_VERSION = 1
 MOST_DRAWN = 10_000  # registered users whose codes are drawn one by one
 ISSUE = "issue"
 
@@ -42,6 +42,22 @@ ISSUE = "issue"
 def issue_key(fit: Fit, user: int, code: np.ndarray) -> str:
     """Key of one user's issued state."""
     return digest({"kind": ISSUE, "fit": fit.key, "user": user, "code": code.tolist()})
+
+
+@dataclass(frozen=True)
+class Needed:
+    """The artefacts that the numbers of a cell are made of; nothing else is read for them.
+
+    Attributes:
+        columns: key of a reading or null -> those of its columns that are read.
+        whole: keys of artefacts that are read with their arrays.
+        facts: keys of artefacts whose plain values alone are read; most are trainings, whose
+            arrays are weights.
+    """
+
+    columns: Mapping[str, frozenset[str]]
+    whole: tuple[str, ...]
+    facts: tuple[str, ...]
 
 
 class Measurer:
@@ -59,26 +75,40 @@ class Measurer:
         self._shard = lru_cache(maxsize=512)(store.shard)
         self._columns = lru_cache(maxsize=4096)(store.columns)
         self._codes = lru_cache(maxsize=64)(self._drawn)
+        self._issued = lru_cache(maxsize=64)(self._issue_keys)
         self._real: dict[str, BackboneEvidence] = {}
 
+    def needed(self, cell: Cell) -> Needed:
+        """What `rows` and `about` read of the store for a cell that is not refused."""
+        plan, fit, point = self._plan, cell.fit, cell.point
+        wants = [want for want in plan.wants(fit, point.model) if want.image == point.image]
+        columns = {
+            key: {plan.column(want) for want in wants if measured or want.backbone is None}
+            for key, measured in self._inputs(cell)
+        }
+        # Costs and thresholds stand on untouched negatives, whatever the point.
+        for source in ("host", "real"):
+            columns.setdefault(plan.null_key(fit, source, None), set()).add(plan.column(Want()))
+        whole = [plan.reference_key]
+        if plan.suite.secrecy.steps and point.label == "none":
+            whole.append(plan.secrecy_key(fit))
+        for backbone in plan.ready:
+            whole.append(plan.backbone_key(backbone))
+            if backbone.features:
+                whole.append(plan.host_features_key(backbone))
+        facts = [plan.host_key, fit.key, *self._issued(fit), *self._tuning(cell)]
+        return Needed({k: frozenset(v) for k, v in columns.items()}, tuple(whole), tuple(facts))
+
     def missing(self, cell: Cell) -> list[str]:
-        """Keys of artefacts that a cell still lacks."""
-        plan, point = self._plan, cell.point
-        wants = {want for want in plan.wants(cell.fit, point.model) if want.image == point.image}
+        """Keys of readings and measures that a cell still lacks, once for each column."""
+        needed = self.needed(cell)
         lacking = [
             key
-            for key, measured in self._inputs(cell)
-            for want in wants
-            if (measured or want.backbone is None) and plan.column(want) not in self._columns(key)
+            for key, columns in needed.columns.items()
+            for column in sorted(columns)
+            if column not in self._columns(key)
         ]
-        shared = [plan.reference_key]
-        if plan.suite.secrecy.steps and point.label == "none":
-            shared.append(plan.secrecy_key(cell.fit))
-        for backbone in plan.ready:
-            shared.append(plan.backbone_key(backbone))
-            if backbone.features:
-                shared.append(plan.host_features_key(backbone))
-        return lacking + [key for key in shared if not self._store.has(key)]
+        return lacking + [key for key in needed.whole if not self._store.has(key)]
 
     def measure(self, cell: Cell, environment: Mapping[str, Any]) -> None:
         """Compute all numbers of a cell and store them."""
@@ -106,10 +136,14 @@ class Measurer:
             "rows": list(rows),
             "environment": dict(environment),
             "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
-            "inputs": digest([key for key, _ in self._inputs(cell)]),
-            "tuned": self._tuned(cell),
+            **self.about(cell),
         }
         self._store.put(cell.key, {}, meta)
+
+    def about(self, cell: Cell) -> dict[str, Any]:
+        """What records say of a cell beside its numbers: the readings, what an attack chose."""
+        inputs = digest([key for key, _ in self._inputs(cell)])
+        return {"inputs": inputs, "tuned": self._tuned(cell)}
 
     def measured(self, cell: Cell) -> bool:
         """True when the cell's numbers are stored."""
@@ -224,12 +258,24 @@ class Measurer:
     def _tuned(self, cell: Cell) -> dict[str, Any]:
         """The parameters that an attack was given because they served best; empty if fixed."""
         model = cell.point.model
-        if model is None or not model.attack.candidates:
+        tuning = self._tuning(cell)
+        if model is None or not tuning:
             return {}
-        models = self._plan.tuned_attacks(cell.fit)[model.attack.label]
-        chosen = self._store.meta(self._plan.tuning_key(cell.fit, models))["chosen"]
+        chosen = self._store.meta(tuning[0])["chosen"]
         params = model.attack.candidates[chosen].params.model_dump(mode="json")
         return {name: params[name] for name in model.attack.options.tune}
+
+    def _tuning(self, cell: Cell) -> list[str]:
+        """Key of the choice among an attack's candidates; none if it is fixed."""
+        model = cell.point.model
+        if model is None or not model.attack.candidates:
+            return []
+        models = self._plan.tuned_attacks(cell.fit)[model.attack.label]
+        return [self._plan.tuning_key(cell.fit, models)]
+
+    def _issue_keys(self, fit: Fit) -> list[str]:
+        codes = self._codes(fit, self._plan.suite.population.copies)
+        return [issue_key(fit, user, code) for user, code in enumerate(codes)]
 
     def _cost(self, reading: str, image: AttackPoint | None) -> dict[str, float]:
         shard = self._columns(reading)[self._plan.column(Want(image))]
@@ -253,8 +299,7 @@ class Measurer:
     def _costs(self, fit: Fit) -> dict[str, float]:
         plan, store = self._plan, self._store
         host, own = store.meta(plan.host_key)["cost"], store.meta(fit.key)["cost"]
-        codes = self._codes(fit, plan.suite.population.copies)
-        issued = [store.meta(issue_key(fit, u, c))["cost"]["wall_s"] for u, c in enumerate(codes)]
+        issued = [store.meta(key)["cost"]["wall_s"] for key in self._issued(fit)]
         real = plan.null_key(fit, "real", None)
         return {
             "host_fit_s": host["wall_s"],
@@ -296,9 +341,17 @@ def _check_alive(cell: Cell, evidence: CellEvidence) -> None:
 # -- records -----------------------------------------------------------------------------------
 
 
-def cell_records(plan: Plan, cell: Cell, store: Store, command: str) -> list[dict[str, Any]]:
-    """Every record of a measured cell."""
-    meta = store.meta(cell.key)
+def cell_records(
+    plan: Plan, cell: Cell, meta: Mapping[str, Any], command: str
+) -> list[dict[str, Any]]:
+    """Every record of a measured cell.
+
+    Args:
+        plan: the plan.
+        cell: one of its cells.
+        meta: what `Measurer.keep` stores of it.
+        command: how to repeat the run.
+    """
     directions = {metric.name: metric for metric in plan.metrics}
     records = []
     for row in meta["rows"]:
@@ -406,7 +459,8 @@ def _attack_json(point: AttackPoint | None) -> dict[str, Any] | None:
     }
 
 
-def _identified(record: dict[str, Any]) -> dict[str, Any]:
+def record_id(record: Mapping[str, Any]) -> str:
+    """The identity of a record: what it is a number of, whatever its value."""
     identity = {
         "suite": record["suite"],
         "method": record["method"].get("label", ""),
@@ -415,7 +469,11 @@ def _identified(record: dict[str, Any]) -> dict[str, Any]:
         "metric": record["metric"],
         "variant": record["variant"],
     }
-    return {"record_id": digest(identity), **record}
+    return digest(identity)
+
+
+def _identified(record: dict[str, Any]) -> dict[str, Any]:
+    return {"record_id": record_id(record), **record}
 
 
 def _plain(row: Row) -> dict[str, Any]:
@@ -455,4 +513,4 @@ def all_records(
             outcome, reason = outcomes[cell.key]
             yield outcome_record(plan, cell, outcome, reason, command)
         else:
-            yield from cell_records(plan, cell, store, command)
+            yield from cell_records(plan, cell, store.meta(cell.key), command)

@@ -6,9 +6,11 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from fpbench.plan import Plan, PlannedBackbone, make_plan, plan_backbones
+from pydantic import TypeAdapter
+
+from fpbench.api import SpecError
+from fpbench.plan import DataFacts, Plan, PlannedBackbone, make_plan, plan_backbones
 from fpbench.registry import Catalogue, load
 from fpbench.spec import read_suite
 
@@ -32,6 +34,7 @@ class Request:
         weights: folder of backbone weights brought by hand; empty = only the libraries' own.
         backbones: name -> what was found out about the suite's published networks; what is not
             there is looked up.
+        data: what was found out about the images; None = looked up.
     """
 
     suite: str
@@ -47,6 +50,7 @@ class Request:
     devices: int = 1
     weights: str = ""
     backbones: dict[str, dict[str, str]] = field(default_factory=dict)
+    data: DataFacts | None = None
 
     def plan(self) -> tuple[Plan, Catalogue]:
         """Load the plugins, read the suite, key its stages.
@@ -68,11 +72,11 @@ class Request:
         )
         folder = Path(self.weights) if self.weights else None
         backbones = plan_backbones(suite.backbones, folder, self.backbones)
-        return make_plan(suite, catalogue.metrics(), backbones), catalogue
+        return make_plan(suite, catalogue.metrics(), backbones, self.data), catalogue
 
-    def knowing(self, backbones: Iterable[PlannedBackbone]) -> Request:
-        """The same request, for which these networks' weights are not looked for again."""
-        return replace(self, backbones={b.name: b.known for b in backbones})
+    def knowing(self, backbones: Iterable[PlannedBackbone], data: DataFacts) -> Request:
+        """The same request, for which neither weights nor images are looked for again."""
+        return replace(self, backbones={b.name: b.known for b in backbones}, data=data)
 
     def portable(self) -> Request:
         """What may be told by a file: no code, and no folder to look into."""
@@ -85,8 +89,39 @@ class Request:
 
     @classmethod
     def from_json(cls, text: str) -> Request:
-        """The request of `to_json`."""
-        data: dict[str, Any] = json.loads(text)
-        lists = ("assignments", "methods", "attacks", "plugins")
-        values: dict[str, Any] = {k: tuple(v) if k in lists else v for k, v in data.items()}
-        return cls(**values)
+        """The request of `to_json`.
+
+        Raises:
+            ValueError: it is none.
+        """
+        request: Request = TypeAdapter(cls).validate_json(text)
+        return request
+
+
+def read_request(folder: Path, plugins: tuple[str, ...], store: Path) -> Request:
+    """What made the run of a folder.
+
+    Neither code nor artefacts are taken from where a file says: both are named by the caller.
+
+    Args:
+        folder: of the run.
+        plugins: further plugin modules.
+        store: folder of its artefacts.
+
+    Raises:
+        SpecError: the folder has no request that can be read.
+    """
+    try:
+        text = (folder / "request.json").read_text(encoding="utf-8")
+        request = Request.from_json(text).portable()
+    except (OSError, ValueError, KeyError) as error:
+        raise SpecError(
+            [
+                f"{folder}: expected the folder of a run with a request.json, got none that can be "
+                f"read ({type(error).__name__}: {error}); run the suite again"
+            ]
+        ) from None
+    # The suite as it was run, where the run has kept it; its file may have changed since.
+    kept = folder / "suite.toml"
+    suite = str(kept) if kept.is_file() else request.suite
+    return replace(request, suite=suite, plugins=plugins, store=str(store))

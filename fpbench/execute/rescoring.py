@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 
 from fpbench import stats
 from fpbench.api import Outcome
-from fpbench.execute.jobs import problem_of, thread_count
+from fpbench.execute.jobs import Problem, problem_of, thread_count
 from fpbench.execute.measure import Measurer, all_records
 from fpbench.execute.request import Request
 from fpbench.execute.resources import environment
@@ -45,6 +45,25 @@ class Rescored:
     failed: list[tuple[str, str]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Recomputed:
+    """A cell's numbers, made again.
+
+    Attributes:
+        cell: the cell.
+        rows: its numbers; empty where it is refused, lacks readings or fails.
+        about: what records say of it beside; see `Measurer.about`.
+        lacking: number of readings that are not stored.
+        problem: why its readings give no numbers.
+    """
+
+    cell: Cell
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    about: dict[str, Any] = field(default_factory=dict)
+    lacking: int = 0
+    problem: Problem | None = None
+
+
 def rescore(plan: Plan, request: Request, folder: Path, command: str, *, write: bool) -> Rescored:
     """Measure every cell again whose readings are stored.
 
@@ -58,34 +77,44 @@ def rescore(plan: Plan, request: Request, folder: Path, command: str, *, write: 
     store = Store(Path(request.store))
     measurer, found = Measurer(plan, store), Rescored()
     outcomes: dict[str, tuple[Outcome, str]] = {}
-    for cell in plan.cells:
-        label = cell_label(cell)
+    for again in recomputed(measurer, plan.cells):
+        cell, label = again.cell, cell_label(again.cell)
         if cell.refusal is not None:
             outcomes[cell.key] = (Outcome.REFUSED, cell.refusal.reason)
-            continue
-        if missing := measurer.missing(cell):
-            found.lacking.append((label, len(missing)))
+        elif again.lacking:
+            found.lacking.append((label, again.lacking))
             if not store.has(cell.key):
-                reason = f"{len(missing)} readings are not stored; run the suite"
+                reason = f"{again.lacking} readings are not stored; run the suite"
                 outcomes[cell.key] = (Outcome.BLOCKED, reason)
-            continue
-        try:
-            rows = measurer.rows(cell)
-        except Exception as error:  # noqa: BLE001 - one cell's fault must not stop others
-            problem = problem_of(cell.key, label, error)
-            found.failed.append((label, problem.reason))
-            outcomes[cell.key] = (problem.outcome, problem.reason)
-            continue
-        _count(found, cell, rows, store, drop=write)
-        if write and not store.has(cell.key):
-            device = store.meta(cell.fit.key)["device"]
-            measurer.keep(cell, rows, environment(device, thread_count(request)))
-        elif not store.has(cell.key):
-            outcomes[cell.key] = (Outcome.BLOCKED, "not scored yet")
+        elif again.problem is not None:
+            found.failed.append((label, again.problem.reason))
+            outcomes[cell.key] = (again.problem.outcome, again.problem.reason)
+        else:
+            _count(found, cell, again.rows, store, drop=write)
+            if write and not store.has(cell.key):
+                device = store.meta(cell.fit.key)["device"]
+                measurer.keep(cell, again.rows, environment(device, thread_count(request)))
+            elif not store.has(cell.key):
+                outcomes[cell.key] = (Outcome.BLOCKED, "not scored yet")
     if write:
         records = all_records(plan, store, outcomes, command)
         RecordLog(folder / "records.jsonl").update(records)
     return found
+
+
+def recomputed(measurer: Measurer, cells: Iterable[Cell]) -> Iterator[Recomputed]:
+    """Every cell with its numbers made from the store, or why there are none."""
+    for cell in cells:
+        yield Recomputed(cell) if cell.refusal is not None else _again(measurer, cell)
+
+
+def _again(measurer: Measurer, cell: Cell) -> Recomputed:
+    try:
+        if missing := measurer.missing(cell):
+            return Recomputed(cell, lacking=len(missing))
+        return Recomputed(cell, measurer.rows(cell), measurer.about(cell))
+    except Exception as error:  # noqa: BLE001 - one cell's fault must not stop others
+        return Recomputed(cell, problem=problem_of(cell.key, cell_label(cell), error))
 
 
 def _count(

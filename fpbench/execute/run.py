@@ -24,6 +24,7 @@ from fpbench.execute.samples import write_samples
 from fpbench.execute.worker import Worker
 from fpbench.plan import Cell, Fit, Plan
 from fpbench.registry import Catalogue
+from fpbench.spec import suite_text
 from fpbench.store import RecordLog, Store
 from fpbench.store.objects import write_text
 
@@ -118,7 +119,10 @@ class Run:
         settings: Settings,
     ) -> None:
         self._plan = plan
-        self._request = request.knowing(plan.backbones)
+        self._suite_text = suite_text(
+            request.suite
+        )  # as it is now: hours may pass until it is kept
+        self._request = request.knowing(plan.backbones, plan.facts)
         self._store = Store(Path(request.store))
         self._folder = folder
         self._catalogue = catalogue
@@ -182,7 +186,7 @@ class Run:
                 replace(b, path=None, digest="", reason=reasons[b.name]) if b.name in reasons else b
                 for b in self._plan.backbones
             )
-            self._request = self._request.knowing(tried)
+            self._request = self._request.knowing(tried, self._plan.facts)
             self._plan, _ = self._request.plan()
 
     def _jobs(self, fits: list[Fit]) -> dict[str, list[str]]:
@@ -423,7 +427,8 @@ class Run:
         target = self._folder / "suite.json"
         if not target.is_file() or target.read_text(encoding="utf-8") != text:
             write_text(target, text)
-        # What made the run, for whoever scores it again.
+        # What made the run, for whoever scores it again or publishes it.
+        write_text(self._folder / "suite.toml", self._suite_text)
         write_text(self._folder / "request.json", self._request.portable().to_json() + "\n")
         measurer = Measurer(self._plan, self._store)
         write_samples(self._plan, measurer, self._folder / "samples")

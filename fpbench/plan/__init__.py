@@ -2,11 +2,13 @@
 
 from fpbench.plan.backbones import PlannedBackbone, plan_backbones
 from fpbench.plan.codes import is_reserved, issued_codes, uniform
+from fpbench.plan.data import DataFacts
 from fpbench.plan.plan import AttackPoint, Cell, Fit, Plan, Point, Want, make_plan
 
 __all__ = [
     "AttackPoint",
     "Cell",
+    "DataFacts",
     "Fit",
     "Plan",
     "PlannedBackbone",

@@ -22,18 +22,16 @@ from fpbench.api import (
     Access,
     CoalitionAttack,
     ForgeryAttack,
-    Host,
     ImageAttack,
-    Method,
     Metric,
     PostHocMethod,
     Refusal,
     Setting,
-    SpecError,
     digest,
 )
 from fpbench.api.numerics import NUMERICS_EPOCH
 from fpbench.plan.backbones import PlannedBackbone
+from fpbench.plan.data import DataFacts, check_data, data_identity, look_at
 from fpbench.plan.identity import identity, proxy_digest
 from fpbench.spec import Suite, SuiteAttack, SuiteMethod
 
@@ -152,6 +150,7 @@ class Plan:
     suite: Suite
     metrics: tuple[Metric[Any], ...]
     backbones: tuple[PlannedBackbone, ...]
+    facts: DataFacts
     data: dict[str, Any]
     host_key: str
     reference_key: str
@@ -348,6 +347,7 @@ def make_plan(
     suite: Suite,
     metrics: tuple[Metric[Any], ...],
     backbones: tuple[PlannedBackbone, ...] = (),
+    data: DataFacts | None = None,
 ) -> Plan:
     """Key every stage of a suite.
 
@@ -355,15 +355,18 @@ def make_plan(
         suite: what is asked.
         metrics: what is measured.
         backbones: the suite's, with their weights.
+        data: what was found out about the images before; None = look at them.
 
     Raises:
         SpecError: the data set has too few images for what the suite asks.
     """
-    data = _data_identity(suite)
+    facts = data or look_at(suite)
+    check_data(suite, facts)
+    images = data_identity(suite, facts)
     common = {"version": KEY_VERSION, "numerics": NUMERICS, "seed": suite.header.seed}
     training = common | {"numerics": {**NUMERICS, "precision": suite.training.precision}}
-    host_key = digest({**training, "kind": "host", "host": identity(suite.host), "data": data})
-    reference_key = digest({**_reference_part(data), "proxy": proxy_digest()})
+    host_key = digest({**training, "kind": "host", "host": identity(suite.host), "data": images})
+    reference_key = digest({**_reference_part(images), "proxy": proxy_digest()})
     fits = [
         Fit(
             index,
@@ -375,7 +378,7 @@ def make_plan(
                     "kind": "fit",
                     "method": identity(method.component),
                     "host": host_key,
-                    "data": data,
+                    "data": images,
                     "training_seed": seed,
                 }
             ),
@@ -411,7 +414,16 @@ def make_plan(
         for key, point in point_keys
     ]
     return Plan(
-        suite, metrics, backbones, data, host_key, reference_key, tuple(fits), points, tuple(cells)
+        suite,
+        metrics,
+        backbones,
+        facts,
+        images,
+        host_key,
+        reference_key,
+        tuple(fits),
+        points,
+        tuple(cells),
     )
 
 
@@ -468,33 +480,6 @@ def _closed(access: frozenset[Access], setting: Setting, size: int) -> Refusal |
     if Access.EMBEDDER in access and not isinstance(setting.method, PostHocMethod):
         return Refusal("the method has no embedder that could be published: the code is in weights")
     return None
-
-
-def _data_identity(suite: Suite) -> dict[str, Any]:
-    info = suite.dataset.info()
-    wanted = {"train": 1, "test": suite.carriers_from + suite.carriers, "reference": 2}
-    problems = [
-        f"dataset {suite.dataset.name}: expected at least {number} images in the split '{split}', "
-        f"got {info.counts.get(split, 0)}; give it more images or lower [negatives] real and "
-        "clean_images"
-        for split, number in wanted.items()
-        if info.counts.get(split, 0) < number
-    ]
-    trained: dict[str, Host[Any] | Method[Any]] = {f"host {suite.host.name}": suite.host}
-    trained |= {f"method {m.label}": m.component for m in suite.methods}
-    problems = problems or [
-        f"{who}: {objection}"
-        for who, component in trained.items()
-        if (objection := component.objection(info))
-    ]
-    if problems:
-        raise SpecError(problems)
-    return {
-        **identity(suite.dataset),
-        "size": info.size,
-        "counts": info.counts,
-        "digest": suite.dataset.digest(),
-    }
 
 
 def _point_key(point: Point) -> str:

@@ -1,1 +1,1 @@
-"""Records → tables → HTML. pandas, jinja2 and matplotlib are imported here and nowhere else."""
+"""Records → tables → HTML. pandas and jinja2 are imported here and nowhere else."""

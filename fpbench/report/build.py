@@ -1,4 +1,4 @@
-"""Builds the page of a run from its records alone, and leaves an up-to-date page as it is.
+"""Builds pages from records alone, and leaves up-to-date ones as they are.
 
 This module imports nothing heavy: to learn that nothing has changed costs a few file digests.
 """
@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 _STAMP = ".inputs"
-_INPUTS = ("records.jsonl", "suite.json")
+_INPUTS = ("records.jsonl", "suite.json", "suite.toml", "submissions.json")
 _PACKAGE = Path(__file__).parent
 _SOURCES = (_PACKAGE, _PACKAGE.parent / "stats")
 
@@ -30,48 +30,70 @@ def build_page(run_folder: Path, output: Path) -> Path:
         SpecError: `output` holds files that are not a page.
         StoreError: an input file is not what a run writes.
     """
-    index = output / "index.html"
-    stamp = inputs_digest(run_folder)
-    if index.is_file() and _read(output / _STAMP) == stamp:
-        return index
-    _refuse_foreign(output)
 
-    from fpbench.report.inputs import read_inputs
-    from fpbench.report.site import write_site
+    def write(fresh: Path) -> None:
+        from fpbench.report.inputs import read_inputs
+        from fpbench.report.site import write_board
 
-    output.parent.mkdir(parents=True, exist_ok=True)
-    fresh = output.parent / f".{output.name}.new"
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir()
-    write_site(read_inputs(run_folder), fresh)
-    (fresh / _STAMP).write_text(stamp, encoding="ascii")
-    _swap(fresh, output)
-    return index
+        write_board(read_inputs(run_folder), fresh)
+
+    return _build(output, inputs_digest([run_folder]), write)
 
 
-def inputs_digest(run_folder: Path) -> str:
-    """SHA-256 over all that the page is made of: records, suite, samples, and this source."""
-    whole = hashlib.sha256()
-    for name, path in _parts(run_folder):
-        whole.update(f"{name}\0".encode())
-        with path.open("rb") as file:
-            whole.update(hashlib.file_digest(file, "sha256").digest())
+def build_site(folders: Sequence[Path], output: Path, title: str) -> Path:
+    """Render several runs or boards, and a page over them; else as `build_page`."""
+
+    def write(fresh: Path) -> None:
+        from fpbench.report.boards import write_boards
+
+        write_boards(folders, fresh, title)
+
+    return _build(output, inputs_digest(folders, title), write)
+
+
+def inputs_digest(folders: Iterable[Path], title: str = "") -> str:
+    """SHA-256 over all that pages are made of: records, suites, samples, and this source."""
+    whole = hashlib.sha256(title.encode())
+    for folder in folders:
+        whole.update(f"{folder.name}\0".encode())
+        for name, path in _parts(folder):
+            whole.update(f"{name}\0{_digest(path)}\0".encode())
+    for package in _SOURCES:
+        for path in sorted(package.rglob("*")):
+            if path.is_file() and path.suffix in {".py", ".j2", ".css", ".js"}:
+                whole.update(f"{path.relative_to(package.parent)}\0{_digest(path)}\0".encode())
     return whole.hexdigest()
 
 
-def _parts(run_folder: Path) -> Iterable[tuple[str, Path]]:
+def _parts(folder: Path) -> Iterable[tuple[str, Path]]:
     for name in _INPUTS:
-        if (run_folder / name).is_file():
-            yield name, run_folder / name
-    samples = run_folder / "samples"
+        if (folder / name).is_file():
+            yield name, folder / name
+    samples = folder / "samples"
     if samples.is_dir():
         for path in sorted(samples.iterdir()):
             if path.is_file():
                 yield f"samples/{path.name}", path
-    for folder in _SOURCES:
-        for path in sorted(folder.rglob("*")):
-            if path.is_file() and path.suffix in {".py", ".j2", ".css", ".js"}:
-                yield f"{folder.name}/{path.relative_to(folder).as_posix()}", path
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _build(output: Path, stamp: str, write: Callable[[Path], None]) -> Path:
+    index = output / "index.html"
+    if index.is_file() and _read(output / _STAMP) == stamp:
+        return index
+    _refuse_foreign(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    fresh = output.parent / f".{output.name}.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
+    write(fresh)
+    (fresh / _STAMP).write_text(stamp, encoding="ascii")
+    _swap(fresh, output)
+    return index
 
 
 def _read(path: Path) -> str:

@@ -1,75 +1,38 @@
-"""SVG charts that stand in the page: colours come from its style sheet, text from its font.
+"""Charts that stand in the page as SVG: colours and type come from its style sheet.
 
-Every chart is small enough to be read on a phone and made of vectors, so that a page lays several
-side by side. A method has one colour and one marker everywhere.
+Every chart is small enough to be read on a phone, so that a page lays several side by side. A
+method has one colour and one marker everywhere. Nothing here needs a script or a chart library
+(`docs/decisions/0012`).
 """
 
 from __future__ import annotations
 
-import re
 import textwrap
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import wraps
-from html import escape
-from io import StringIO
-from typing import Any, ParamSpec
 
-P = ParamSpec("P")
+from fpbench.report import svg
+from fpbench.report.svg import LETTER, Scale
 
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-"""Shapes by method; `templates/macros.html.j2` draws the same ones in legends."""
+SHAPES = 8
+"""Markers by method; `templates/macros.html.j2` defines them."""
 COLOURS = 8
 """Colours by method: the style sheet's --series-0 and on."""
 MOST_BANDS = 8
 """Methods up to which curves have bands; more of them would hide one another."""
 
-_DPI = 72
 _CROWDED = 34  # letters of tick labels that stand beside one another
-# Stand-ins that matplotlib writes and that become the style sheet's colours.
-_INK, _MUTED, _GRID = "#010101", "#020202", "#030303"
-_NAMED = {_INK: "currentColor", _MUTED: "var(--muted)", _GRID: "var(--line)"}
 
 
-_STYLE: Mapping[str, Any] = {
-    "svg.fonttype": "none",
-    "text.parse_math": False,  # a label is a name, not a formula
-    "font.size": 10,
-    "axes.edgecolor": _GRID,
-    "grid.color": _GRID,
-    "grid.linewidth": 0.8,
-    "text.color": _INK,
-}
-_CLEANUPS = (
-    (r"<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>", ""),
-    (r'<g id="[^"]*"/>', ""),
-    (r'<g id="[^"]*">', "<g>"),  # element names repeat from chart to chart
-    (r" font-family: [^;]*;", ""),  # the page's font
-    (r' transform="rotate\(-0 [^)]*\)"', ""),
-    (r"xlink:href", "href"),
-    (r"\s*\n\s*", "\n"),
-)
+@dataclass(frozen=True)
+class Text:
+    """Words of a chart: its identifier, title, description and axes."""
 
-
-def _styled(draw: Callable[P, str]) -> Callable[P, str]:
-    """Draw with our settings, and salted with the chart's name.
-
-    The salt makes identifiers the same in every build and different in every chart of a page.
-    """
-
-    @wraps(draw)
-    def styled(*args: P.args, **kwargs: P.kwargs) -> str:
-        import matplotlib as mpl
-
-        text = args[0]
-        assert isinstance(text, Text)
-        settings: Any = {**_STYLE, "svg.hashsalt": text.name}
-        with mpl.rc_context(settings), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # letters the measuring font lacks are the browser's
-            return draw(*args, **kwargs)
-
-    return styled
+    name: str
+    title: str
+    description: str
+    x: str = ""
+    y: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,18 +40,16 @@ class Series:
     """One method's line.
 
     Attributes:
-        label: of the method.
         index: of the method.
         values: one for each strength; None leaves a gap.
-        low: lower ends of the band.
+        low: lower ends of the band; empty for no band.
         high: upper ends.
     """
 
-    label: str
     index: int
     values: Sequence[float | None]
-    low: Sequence[float | None]
-    high: Sequence[float | None]
+    low: Sequence[float | None] = ()
+    high: Sequence[float | None] = ()
 
 
 @dataclass(frozen=True)
@@ -117,29 +78,49 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Text:
-    """Words of a chart: its identifier, title, description and axes."""
+class Difference:
+    """One row of a plot of differences.
 
-    name: str
-    title: str
-    description: str
-    x: str = ""
-    y: str = ""
+    Attributes:
+        label: what is compared.
+        value: the difference.
+        low: lower end, None if unknown.
+        high: upper end.
+        sure: whether it is significant.
+    """
+
+    label: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    sure: bool = False
 
 
-def marker(index: int) -> str:
+@dataclass(frozen=True)
+class Steps:
+    """A distribution: one share for each of the equal steps of the axis.
+
+    Attributes:
+        css: class of its colour.
+        values: shares, which add up to 1.
+    """
+
+    css: str
+    values: Sequence[float]
+
+
+def shape(index: int) -> int:
     """Marker of a method; every eight methods the pairing with colours moves on by one."""
-    return MARKERS[(index + index // len(MARKERS)) % len(MARKERS)]
+    return (index + index // SHAPES) % SHAPES
 
 
-@_styled
 def curve(
     text: Text,
     ticks: Sequence[str],
     series: Sequence[Series],
     *,
     limits: tuple[float, float] | None = None,
-    line: float | None = None,
+    level: float | None = None,
 ) -> str:
     """Lines over strengths, evenly spaced from untouched to strongest, with bands.
 
@@ -148,164 +129,244 @@ def curve(
         ticks: the strengths.
         series: one for each method.
         limits: of the vertical axis; None fits the values.
-        line: a level to mark, e.g. chance.
+        level: a horizontal line, e.g. chance.
     """
     crowded = sum(map(len, ticks)) > _CROWDED
-    figure, axes = _axes(3.6, 2.5, (0.15, 0.31 if crowded else 0.2))
-    places = range(len(ticks))
+    box = _Box(260, 180, left=38, bottom=52 if crowded else 36)
+    values = [v for s in series for v in (*s.values, *s.low, *s.high) if v is not None]
+    y = box.up(*(limits or svg.span_of([*values, *([] if level is None else [level])])))
+    x = Scale(-0.25, len(ticks) - 0.75, box.left, box.right)
+    places = [x(place) for place in range(len(ticks))]
+    parts = [box.rows(y), _names(places, ticks, box, crowded=crowded), box.words(text)]
+    if level is not None:
+        parts.append(svg.path(f"M{box.left} {svg.number(y(level))}H{box.right}", "level"))
     for item in series:
-        if len(series) <= MOST_BANDS:
-            low, high, colour = _floats(item.low), _floats(item.high), _colour(item.index)
-            axes.fill_between(places, low, high, color=colour, alpha=0.16, linewidth=0)
-        axes.plot(places, _floats(item.values), **_look(item.index))
-    if line is not None:
-        axes.axhline(line, color=_MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    if limits is not None:
-        margin = 0.04 * (limits[1] - limits[0])
-        axes.set_ylim(limits[0] - margin, limits[1] + margin)
-    axes.set_xlim(-0.3, len(ticks) - 0.7)
-    if crowded:
-        axes.set_xticks(places, ticks, rotation=40, ha="right")
-    else:
-        axes.set_xticks(places, ticks)
-    axes.set_ylabel(text.y)
-    axes.set_xlabel(text.x)
-    axes.grid(visible=True, axis="y")
-    return _svg(figure, text, {item.index for item in series})
+        band = _band(places, item, y) if len(series) <= MOST_BANDS else ""
+        points = [
+            None if v is None else (p, y(v)) for p, v in zip(places, item.values, strict=True)
+        ]
+        marks = [svg.mark(*point, shape(item.index)) for point in points if point is not None]
+        parts.append(_series(item.index, [band, svg.path(svg.line(points), "line"), *marks]))
+    return box.figure(text, parts)
 
 
-@_styled
 def trace(text: Text, steps: Sequence[int], values: Sequence[float | None], index: int) -> str:
     """One quantity over the steps of a training."""
-    figure, axes = _axes(2.4, 1.5, (0.2, 0.26))
-    axes.plot(steps, _floats(values), color=_colour(index), linewidth=1.5)
-    axes.set_xlabel(text.x)
-    axes.margins(y=0.1)
-    axes.locator_params(nbins=4)
-    axes.grid(visible=True, axis="y")
-    return _svg(figure, text, {index})
+    box = _Box(176, 108, left=38, bottom=30)
+    y = box.up(*svg.span_of([v for v in values if v is not None]))
+    x = Scale(steps[0], max(steps[-1], steps[0] + 1), box.left + 2, box.right - 6)
+    points = [None if v is None else (x(s), y(v)) for s, v in zip(steps, values, strict=True)]
+    ends = dict.fromkeys((steps[0], steps[-1]))
+    names = [svg.text(x(s), box.bottom + 12, f"{s:,}", "middle") for s in ends]
+    line = _series(index, [svg.path(svg.line(points), "line")])
+    return box.figure(text, [box.rows(y, 3), *names, box.words(text), line])
 
 
-@_styled
 def forest(text: Text, rows: Sequence[Estimate]) -> str:
     """Scores with intervals, best first."""
-    labels = [textwrap.fill(f"{row.rank}  {row.label}", 20) for row in rows]
-    lines = sum(label.count("\n") + 1 for label in labels)
-    widest = max(len(line) for label in labels for line in label.splitlines())
-    height = 0.75 + 0.27 * max(lines, 2)
-    figure, axes = _axes(4.8, height, (min(0.05 + 0.018 * widest, 0.5), 0.5 / height))
-    for place, row in enumerate(rows):
-        colour = _colour(row.index)
+    labels = [textwrap.wrap(f"{row.rank}  {row.label}", 26) for row in rows]
+    left = 16 + LETTER * max(len(line) for label in labels for line in label)
+    tops, height = [], 8.0
+    for label in labels:
+        tops.append(height)
+        height += 8 + 12 * len(label)
+    box = _Box(max(360.0, left + 200), height + 34, left=left, bottom=34)
+    x = Scale(0, 1, box.left + 4, box.right - 8)
+    parts = [box.columns(x), box.words(text)]
+    for row, label, top in zip(rows, labels, tops, strict=True):
+        place = top + (8 + 12 * len(label)) / 2
+        for number, line in enumerate(label):
+            parts.append(svg.text(box.left - 8, top + 13 + 12 * number, line, "end name"))
+        inner = []
         if row.low is not None and row.high is not None:
-            axes.plot([row.low, row.high], [place, place], color=colour, linewidth=2)
+            inner.append(svg.path(svg.line([(x(row.low), place), (x(row.high), place)]), "line"))
         if len(row.seeds) > 1:
-            axes.plot(row.seeds, [place] * len(row.seeds), "|", color=colour, markersize=9)
-        axes.plot([row.score], [place], **_look(row.index))
-    axes.set_yticks(range(len(rows)), labels)
-    axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_xlim(-0.02, 1.02)
-    axes.set_xlabel(text.x)
-    axes.grid(visible=True, axis="x")
-    return _svg(figure, text, {row.index for row in rows})
+            seeds = "".join(f"M{svg.number(x(s))} {svg.number(place - 4)}v8" for s in row.seeds)
+            inner.append(svg.path(seeds, "line"))
+        inner.append(svg.mark(x(row.score), place, shape(row.index)))
+        parts.append(_series(row.index, inner))
+    return box.figure(text, parts)
 
 
-@_styled
-def plane(text: Text, points: Sequence[Estimate], line: tuple[float, str] | None = None) -> str:
+def differences(text: Text, rows: Sequence[Difference]) -> str:
+    """Differences with intervals around 0; those that are not significant are hollow."""
+    left = 16 + LETTER * max(len(row.label) for row in rows)
+    box = _Box(left + 280, 16 * len(rows) + 46, left=left, bottom=34)
+    values = [v for r in rows for v in (r.value, r.low, r.high, 0.0) if v is not None]
+    x = Scale(*svg.span_of(values), box.left, box.right)
+    zero = svg.path(f"M{svg.number(x(0))} {box.top}V{svg.number(box.bottom)}", "level")
+    parts = [box.columns(x), box.words(text), zero]
+    for place, row in enumerate(rows):
+        y = box.top + 12 + 16 * place
+        parts.append(svg.text(box.left - 8, y + 3.5, row.label, "end name"))
+        inner = []
+        if row.low is not None and row.high is not None:
+            inner.append(svg.path(svg.line([(x(row.low), y), (x(row.high), y)]), "line"))
+        inner.append(svg.mark(x(row.value), y, 0))
+        parts.append(svg.group(inner, "s s0" if row.sure else "s s0 hollow"))
+    return box.figure(text, parts)
+
+
+def plane(
+    text: Text,
+    points: Sequence[Estimate],
+    frontier: Sequence[tuple[float, float]] = (),
+    line: tuple[float, str] | None = None,
+) -> str:
     """Quality against score; up and left is better.
 
     Args:
         text: words.
         points: with `x`.
+        frontier: (x, score) of the methods that no other beats in both, left to right.
         line: a vertical level and what it is.
     """
-    figure, axes = _axes(4.8, 3.4, (0.12, 0.14))
-    for point in points:
-        colour = _colour(point.index)
-        if point.low is not None and point.high is not None:
-            axes.plot([point.x, point.x], [point.low, point.high], color=colour, linewidth=1.4)
-        axes.plot([point.x], [point.score], **_look(point.index))
+    box = _Box(360, 240, left=42, bottom=36)
+    values = [p.x for p in points if p.x is not None] + ([line[0]] if line else [])
+    x = Scale(*svg.span_of(values, 0.12), box.left, box.right)
+    y = box.up(0, 1)
+    parts = [box.rows(y), box.columns(x), box.words(text)]
     if line is not None:
-        axes.axvline(line[0], color=_MUTED, linewidth=1, linestyle=(0, (4, 3)))
-        axes.annotate(line[1], (line[0], 0.02), color=_MUTED, rotation=90, ha="right", va="bottom")
-    axes.set_ylim(-0.04, 1.04)
-    axes.margins(x=0.12)
-    axes.set_xlabel(text.x)
-    axes.set_ylabel(text.y)
-    axes.grid(visible=True)
-    return _svg(figure, text, {point.index for point in points})
+        parts.append(svg.path(f"M{svg.number(x(line[0]))} {box.top}V{box.bottom}", "level"))
+        parts.append(svg.text(x(line[0]) + 5, box.bottom - 5, line[1], "muted"))
+    if frontier:
+        parts.append(svg.path(_stairs(frontier, x, y, box), "frontier"))
+    for point in points:
+        if point.x is None:
+            continue
+        inner = []
+        if point.low is not None and point.high is not None:
+            inner.append(
+                svg.path(
+                    svg.line([(x(point.x), y(point.low)), (x(point.x), y(point.high))]), "line"
+                )
+            )
+        inner.append(svg.mark(x(point.x), y(point.score), shape(point.index)))
+        parts.append(_series(point.index, inner))
+    return box.figure(text, parts)
 
 
-@_styled
 def bars(
     text: Text,
     values: Sequence[float],
     index: int,
-    line: float | None = None,
+    *,
+    level: float | None = None,
     span: tuple[float, float] | None = None,
 ) -> str:
     """One bar for each bit, or for each of the equal steps that `span` is cut into."""
-    figure, axes = _axes(4.8, 2.1, (0.12, 0.23))
+    box = _Box(340, 150, left=38, bottom=34)
     low, high = span or (0.5, len(values) + 0.5)
-    step = (high - low) / max(len(values), 1)
-    places = [low + (number + 0.5) * step for number in range(len(values))]
-    axes.bar(places, values, color=_colour(index), width=0.8 * step)
-    if line is not None:
-        axes.axhline(line, color=_MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    axes.set_ylim(0, max(0.55, *values) if values else 1)
-    axes.set_xlabel(text.x)
-    axes.set_ylabel(text.y)
-    axes.grid(visible=True, axis="y")
-    return _svg(figure, text, {index})
+    x, y = Scale(low, high, box.left, box.right), box.up(0, max(0.55, *values))
+    step = (high - low) / len(values)
+    drawn = [
+        svg.rect(x(low + (n + 0.1) * step), y(v), 0.8 * (x(step) - x(0)), box.bottom - y(v))
+        for n, v in enumerate(values)
+        if v > 0
+    ]
+    names = [svg.text(x(t), box.bottom + 12, svg.tick_text(t), "middle") for t in _whole(low, high)]
+    parts = [box.rows(y), *names, box.words(text), _series(index, drawn)]
+    if level is not None:
+        parts.append(svg.path(f"M{box.left} {svg.number(y(level))}H{box.right}", "level"))
+    return box.figure(text, parts)
 
 
-# -- looks -------------------------------------------------------------------------------------
+def steps(text: Text, items: Sequence[Steps], threshold: int | None) -> str:
+    """Distributions over 0 … K laid over one another, and the threshold."""
+    box = _Box(420, 180, left=38, bottom=36)
+    count = len(items[0].values)
+    x = Scale(-0.5, count - 0.5, box.left, box.right)
+    y = box.up(0, 1.05 * max(max(item.values) for item in items))
+    names = [svg.text(x(t), box.bottom + 12, svg.tick_text(t), "middle") for t in _whole(0, count)]
+    parts = [box.rows(y), *names, box.words(text)]
+    for item in items:
+        data, height = f"M{svg.number(x(-0.5))} {box.bottom}", svg.number(box.bottom)
+        for bits, value in enumerate(item.values):
+            if svg.number(y(value)) != height:
+                height = svg.number(y(value))
+                data += f"H{svg.number(x(bits - 0.5))}V{height}"
+        data += f"H{svg.number(x(count - 0.5))}V{box.bottom}"
+        parts.append(svg.group([svg.path(data, "area")], item.css))
+    if threshold is not None:
+        place = x(threshold - 0.5)
+        parts.append(svg.path(f"M{svg.number(place)} {box.top}V{box.bottom}", "level"))
+        parts.append(svg.text(place - 4, box.top + 10, f"threshold {threshold}", "end muted"))
+    return box.figure(text, parts)
 
 
-def _axes(width: float, height: float, margins: tuple[float, float]) -> Any:
-    """Figure and axes; set margins (left, bottom) take half the time of measured ones."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=_DPI)
-    axes = figure.add_subplot()
-    figure.subplots_adjust(left=margins[0], bottom=margins[1], right=0.98, top=0.97)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    axes.tick_params(length=0, labelcolor=_MUTED)
-    axes.xaxis.label.set_color(_MUTED)
-    axes.yaxis.label.set_color(_MUTED)
-    return figure, axes
+# -- the frame ---------------------------------------------------------------------------------
 
 
-def _colour(index: int) -> str:
-    return f"#fe00{index % COLOURS:02x}"
+class _Box:
+    """A chart's size and the plot inside it."""
+
+    def __init__(self, width: float, height: float, *, left: float, bottom: float) -> None:
+        self.width, self.height = width, height
+        self.left, self.right = left, width - 6
+        self.top, self.bottom = 8, height - bottom
+
+    def up(self, low: float, high: float) -> Scale:
+        """The vertical scale."""
+        return Scale(low, high, self.bottom, self.top)
+
+    def rows(self, y: Scale, most: int = 6) -> str:
+        """Horizontal grid lines with their numbers."""
+        ticks = svg.ticks_of(y.low, y.high, most)
+        lines = "".join(f"M{svg.number(self.left)} {svg.number(y(t))}H{self.right}" for t in ticks)
+        words = [svg.text(self.left - 5, y(t) + 3.5, svg.tick_text(t), "end") for t in ticks]
+        return svg.path(lines, "grid") + "".join(words)
+
+    def columns(self, x: Scale) -> str:
+        """Vertical grid lines with their numbers."""
+        ticks = svg.ticks_of(x.low, x.high)
+        lines = "".join(f"M{svg.number(x(t))} {self.top}V{svg.number(self.bottom)}" for t in ticks)
+        words = [svg.text(x(t), self.bottom + 12, svg.tick_text(t), "middle") for t in ticks]
+        return svg.path(lines, "grid") + "".join(words)
+
+    def words(self, text: Text) -> str:
+        """What the axes are."""
+        below = svg.text((self.left + self.right) / 2, self.height - 4, text.x, "middle muted")
+        beside = svg.text(9, (self.top + self.bottom) / 2, text.y, "middle muted", -90)
+        return (below if text.x else "") + (beside if text.y else "")
+
+    def figure(self, text: Text, parts: Sequence[str]) -> str:
+        """The whole."""
+        return svg.figure(self.width, self.height, text.name, text.title, text.description, parts)
 
 
-def _look(index: int) -> dict[str, Any]:
-    return {"color": _colour(index), "marker": marker(index), "linewidth": 1.8, "markersize": 5.5}
+def _series(index: int, parts: Sequence[str]) -> str:
+    return svg.group(parts, f"s s{index % COLOURS} i{index}")
 
 
-def _floats(values: Sequence[float | None]) -> list[float]:
-    return [float("nan") if v is None else v for v in values]
+def _names(places: Sequence[float], ticks: Sequence[str], box: _Box, *, crowded: bool) -> str:
+    y = box.bottom + 12
+    if not crowded:
+        return "".join(svg.text(p, y, t, "middle") for p, t in zip(places, ticks, strict=True))
+    return "".join(svg.text(p + 3, y, t, "end", -38) for p, t in zip(places, ticks, strict=True))
 
 
-def _svg(figure: Any, text: Text, indices: set[int]) -> str:
-    buffer = StringIO()
-    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
-    drawn = buffer.getvalue()
-    box = re.search(r'<svg[^>]*viewBox="([^"]+)"[^>]*>', drawn)
-    assert box is not None
-    body = drawn[box.end() :]
-    for pattern, new in _CLEANUPS:
-        body = re.sub(pattern, new, body, flags=re.DOTALL)
-    for stand_in, name in _NAMED.items():
-        body = body.replace(stand_in, name)
-    for index in sorted(indices):
-        body = body.replace(_colour(index), f"var(--series-{index % COLOURS})")
-    name, title, description = (escape(t) for t in (text.name, text.title, text.description))
-    return (
-        f'<svg class="chart" role="img" viewBox="{box[1]}" '
-        f'aria-labelledby="{name}-title {name}-desc">'
-        f'<title id="{name}-title">{title}</title><desc id="{name}-desc">{description}</desc>{body}'
-    )
+def _band(places: Sequence[float], item: Series, y: Scale) -> str:
+    if not item.low:
+        return ""
+    ends = [
+        (p, y(low), y(high))
+        for p, low, high in zip(places, item.low, item.high, strict=True)
+        if low is not None and high is not None
+    ]
+    if len(ends) < 2:
+        return ""
+    around = [(p, low) for p, low, _ in ends] + [(p, high) for p, _, high in reversed(ends)]
+    return svg.path(svg.line(around) + "Z", "band")
+
+
+def _stairs(points: Sequence[tuple[float, float]], x: Scale, y: Scale, box: _Box) -> str:
+    """The edge of what is reached: at each quality the best score so far."""
+    data = f"M{svg.number(x(points[0][0]))} {svg.number(box.bottom)}"
+    for place, score in points:
+        data += f"H{svg.number(x(place))}V{svg.number(y(score))}"
+    return f"{data}H{svg.number(box.right)}"
+
+
+def _whole(low: float, high: float) -> list[float]:
+    """Round whole numbers, or the ends and the middle of a span that has none."""
+    return [t for t in svg.ticks_of(low, high) if t == int(t) or high - low < 3]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from fpbench.report import charts, show
 from fpbench.report.score import ATTRIBUTION
+from fpbench.report.show import Notes, Shown
 from fpbench.report.tables import NONE, AttackInfo, Board, MethodInfo, Number
 
 
@@ -32,15 +33,13 @@ class Measure:
     limits: tuple[float, float] | None = None
     level: float | None = None
 
-    def shown(self, number: Number) -> str:
-        """The number as text."""
-        if not number.done:
-            return show.WORDS.get(number.outcome, number.outcome)
+    def shown(self, number: Number) -> Shown:
+        """The number as a table cell."""
         if self.ratio:
-            return show.ratio(number.value)
+            return show.cell(number, show.ratio(number.value))
         if self.metric == "damage":
-            return f"{show.decibel(number.value)} dB"
-        return " ".join(filter(None, (show.share(number.value), _bracket(show.interval(number)))))
+            return show.cell(number, f"{show.decibel(number.value)} dB")
+        return show.cell(number, show.share(number.value), show.interval(number))
 
 
 @dataclass(frozen=True)
@@ -60,12 +59,16 @@ class Curves:
         panels: charts.
         head: column heads of the table: measures.
         rows: (strength, method, cells).
+        numbering: finds the note of a cell without a number.
+        notes: why there is none.
     """
 
     attack: AttackInfo
     panels: Sequence[Panel]
     head: Sequence[str]
-    rows: Sequence[tuple[str, str, Sequence[str]]]
+    rows: Sequence[tuple[str, str, Sequence[Shown]]]
+    numbering: Notes
+    notes: Sequence[tuple[int, str, str]]
 
 
 def attack_curves(board: Board, attack: AttackInfo) -> Curves:
@@ -84,7 +87,7 @@ def attack_curves(board: Board, attack: AttackInfo) -> Curves:
             tick,
             method.label,
             [
-                "–"
+                Shown("–")
                 if label == NONE and measure.metric == "damage"
                 else measure.shown(read(board, measure, method.label, label))
                 for measure in measures
@@ -93,7 +96,13 @@ def attack_curves(board: Board, attack: AttackInfo) -> Curves:
         for label, tick in zip(labels, ticks, strict=True)
         for method in methods
     ]
-    return Curves(attack, panels, [measure.title for measure in measures], rows)
+    notes = Notes()
+    for _, _, cells in rows:
+        for shown in cells:
+            if shown.reason:
+                notes.number(shown)
+    heads = [measure.title for measure in measures]
+    return Curves(attack, panels, heads, rows, notes, notes.listed())
 
 
 def read(board: Board, measure: Measure, method: str, point: str) -> Number:
@@ -102,7 +111,8 @@ def read(board: Board, measure: Measure, method: str, point: str) -> Number:
     if not (measure.ratio and number.done):
         return number
     value = number.detail.get("ratio_to_untouched")
-    return Number(number.outcome, number.reason, value, seeds=() if value is None else (value,))
+    seeds = () if value is None else (value,)
+    return Number(number.outcome, number.reason, value, seeds=seeds, ids=number.ids)
 
 
 def _measures(board: Board, attack: AttackInfo) -> Iterable[Measure]:
@@ -135,11 +145,11 @@ def _panel(
     words = charts.Text(
         f"{attack.slug}-{measure.key}".replace(".", "-"),
         f"{attack.label}: {measure.title}",
-        f"Lines of {len(series)} methods over {', '.join(ticks)}; the numbers are in the table "
-        "below the charts.",
+        f"Lines of {len(series)} methods over {', '.join(ticks)}; the numbers are in a table "
+        "on the attack's page.",
         x=attack.knob or "strength",
     )
-    svg = charts.curve(words, ticks, series, limits=limits, line=measure.level)
+    svg = charts.curve(words, ticks, series, limits=limits, level=measure.level)
     return Panel(measure.title, svg)
 
 
@@ -155,13 +165,8 @@ def _series(
         return (number.low if which == "low" else number.high) if banded else None
 
     return charts.Series(
-        method.label,
         method.index,
         [number.value if number.done else None for number in numbers],
         [end(number, "low") for number in numbers],
         [end(number, "high") for number in numbers],
     )
-
-
-def _bracket(text: str) -> str:
-    return f"[{text}]" if text else ""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from fpbench.report import charts, show
+from fpbench.report import charts, pictures, show
 from fpbench.report.blame import attack_costs
 from fpbench.report.heat import damage, point_mark
-from fpbench.report.inputs import method_label
+from fpbench.report.inputs import MethodSamples, Record
 from fpbench.report.overview import Grid, grid
 from fpbench.report.score import ATTRIBUTION, FamilyScore, MethodScore
 from fpbench.report.show import Shown
@@ -18,10 +18,20 @@ from fpbench.report.tables import NONE, AttackInfo, Board, MethodInfo, PointInfo
 
 @dataclass(frozen=True)
 class Strip:
-    """A strip of sample images."""
+    """A strip of sample images.
 
-    file: str
+    Attributes:
+        source: file name in the run's folder.
+        caption: what it shows.
+    """
+
+    source: str
     caption: str
+
+    @property
+    def file(self) -> str:
+        """File name in the page's folder."""
+        return pictures.shown_name(self.source)
 
 
 # -- a method ----------------------------------------------------------------------------------
@@ -71,12 +81,11 @@ def _points(part: FamilyScore) -> str:
 
 @dataclass(frozen=True)
 class PointRow:
-    """One point of a method, with the record its right-rate comes from."""
+    """One point of a method."""
 
     point: PointInfo
     mark: str
     cells: Sequence[Shown]
-    record: str
 
 
 @dataclass(frozen=True)
@@ -93,10 +102,9 @@ def point_table(board: Board, method: MethodInfo) -> PointTable:
     heads, readers = zip(*_point_columns(board, method), strict=True)
     rows = []
     for point in board.traced_points:
-        ids = board.number(method.label, point.label, ATTRIBUTION).ids
         cells = [read(point) for read in readers]
         mark = point_mark(board, method.label, point)
-        rows.append(PointRow(point, mark, cells, ids[0][:12] if ids else ""))
+        rows.append(PointRow(point, mark, cells))
     numbered = grid("", [], ((row.point.label, row.cells) for row in rows))
     return PointTable(heads, rows, numbered)
 
@@ -115,7 +123,8 @@ def _point_columns(
         def read(point: PointInfo) -> Shown:
             number = board.number(method.label, point.label, ATTRIBUTION)
             value = number.detail.get(key)
-            return Shown(show.share(value), sort=value) if number.done else show.missing(number)
+            shown = Shown(show.share(value), sort=value, record=number.record)
+            return shown if number.done else show.missing(number)
 
         return read
 
@@ -156,7 +165,7 @@ def _distance(board: Board, method: MethodInfo, point: PointInfo) -> Shown:
     return show.cell(number, show.distance(number.value), show.ratio(ratio))
 
 
-def bit_errors(board: Board, method: MethodInfo) -> tuple[str, list[tuple[int, str]]]:
+def bit_errors(board: Board, method: MethodInfo) -> tuple[str, list[tuple[int, list[str]]]]:
     """Chart and numbers of the share of wrong readings of each bit, untouched; empty if unknown."""
     number = board.number(method.label, NONE, "bit-accuracy")
     values = number.detail.get("per_bit") if number.done else None
@@ -169,14 +178,16 @@ def bit_errors(board: Board, method: MethodInfo) -> tuple[str, list[tuple[int, s
         x="bit",
         y="share read wrong (↓)",
     )
-    svg = charts.bars(words, values, method.index, line=0.5)
-    return svg, [(place, show.share(value)) for place, value in enumerate(values, start=1)]
+    svg = charts.bars(words, values, method.index, level=0.5)
+    return svg, [(place, [show.share(value)]) for place, value in enumerate(values, start=1)]
 
 
-def unmarked_bits(
-    board: Board, method: MethodInfo
-) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """(caption, chart) of bits of unmarked images, and (source, what follows) in words."""
+Drawn = tuple[str, str, list[str], list[tuple[str, list[str]]]]
+"""Caption, chart, and the heads and rows of the table behind it."""
+
+
+def unmarked_bits(board: Board, method: MethodInfo) -> tuple[list[Drawn], list[tuple[str, str]]]:
+    """Charts of bits of unmarked images, and (source, what follows) in words."""
     drawn, facts = [], []
     for source in ("real", "host"):
         number = board.number(method.label, NONE, "unmarked-bits", source)
@@ -202,11 +213,19 @@ def unmarked_bits(
         drawn += [
             (
                 f"{source} images: share of ones",
-                charts.bars(ones, detail["ones"], method.index, line=0.5),
+                charts.bars(ones, detail["ones"], method.index, level=0.5),
+                ["Share of ones"],
+                [(f"bit {n}", [show.share(v)]) for n, v in enumerate(detail["ones"], start=1)],
             ),
             (
                 f"{source} images: correlation of pairs",
                 charts.bars(together, shares, method.index, span=(-1, 1)),
+                ["Share of pairs"],
+                [
+                    (f"from {2 * n / steps - 1:g}", [show.share(v)])
+                    for n, v in enumerate(shares)
+                    if v
+                ],
             ),
         ]
         correlation, chance = (detail[f"square_correlation{end}"] for end in ("", "_by_chance"))
@@ -256,8 +275,10 @@ def costs(board: Board, method: MethodInfo) -> list[tuple[str, str]]:
     return [(name, f"{text(v)} {unit}") for name, v, unit, text in facts if v is not None]
 
 
-def method_strips(board: Board, method: MethodInfo) -> tuple[list[Strip], list[Strip]]:
-    """Strips of untouched copies beside the host, and of attacked images."""
+def method_strips(
+    board: Board, method: MethodInfo
+) -> tuple[list[Strip], list[tuple[str, list[Strip]]]]:
+    """Strips of untouched copies beside the host, and of the images of each attack."""
     samples = board.inputs.samples
     own = samples.methods.get(method.label)
     if own is None:
@@ -267,11 +288,45 @@ def method_strips(board: Board, method: MethodInfo) -> tuple[list[Strip], list[S
     if own.residual:
         strips.append(Strip(own.residual, "copy of user 0 − host, × 10"))
     attacked = [
-        Strip(own.points[p.label], _caption(board, method, p))
-        for p in board.points
-        if p.label in own.points
+        (attack.label, listed)
+        for attack in board.attacks
+        if (listed := _attacked(board, method, attack, own))
     ]
     return strips, attacked
+
+
+def _attacked(
+    board: Board, method: MethodInfo, attack: AttackInfo, own: MethodSamples
+) -> list[Strip]:
+    return [
+        Strip(own.points[p.label], _caption(board, method, p))
+        for p in attack.points
+        if p.label in own.points
+    ]
+
+
+def repeat(board: Board, method: MethodInfo) -> list[tuple[str, list[str]]]:
+    """The card to reproduce a method's numbers: command, versions, keys of what was trained."""
+    mine = [r for r in board.by_method.get(method.label, ()) if r["metric"]]
+    if not mine:
+        return []
+    first = mine[0]
+    inputs, packages = first.get("inputs") or {}, first.get("environment") or {}
+    facts = [
+        ("Command", list(dict.fromkeys(r.get("command", "") for r in mine))),
+        ("Method", [f"{first['method'].get('name')} version {first['method'].get('version')}"]),
+        ("Parameters", [show.plain(first["method"].get("params", {}))]),
+        ("Stage key of the host", [inputs.get("host", "")]),
+        ("Stage key of the training", list(dict.fromkeys(_fits(mine)))),
+        ("Packages", [show.plain(packages.get("packages", {}))]),
+        ("Measured on", [str(packages.get("device", ""))]),
+        ("Records", [f"{len(mine):,}"]),
+    ]
+    return [(name, [v for v in values if v]) for name, values in facts if any(values)]
+
+
+def _fits(records: Iterable[Record]) -> Iterable[str]:
+    return (str((r.get("inputs") or {}).get("fit", "")) for r in records)
 
 
 # -- an attack ---------------------------------------------------------------------------------
@@ -322,8 +377,9 @@ def _tuned(board: Board, attack: AttackInfo) -> str:
     if not tune:
         return ""
     chosen = {
-        method_label(record): show.plain(model["tuned"])
-        for record in board.records
+        label: show.plain(model["tuned"])
+        for label, records in board.by_method.items()
+        for record in records
         if (model := record["point"].get("model") or {}).get("label") == attack.label
         and model.get("tuned")
     }
@@ -332,20 +388,17 @@ def _tuned(board: Board, attack: AttackInfo) -> str:
 
 
 def attack_strips(board: Board, attack: AttackInfo) -> list[tuple[str, list[Strip]]]:
-    """(method, its strips: untouched and attacked)."""
+    """(method, its strips: host, copy, difference, and attacked)."""
     samples = board.inputs.samples
     found = []
     for method in board.methods:
         own = samples.methods.get(method.label)
         if own is None:
             continue
-        strips = [Strip(own.codes[0], "untouched")] if own.codes else []
-        attacked = [
-            Strip(own.points[p.label], _caption(board, method, p))
-            for p in attack.points
-            if p.label in own.points
-        ]
-        if attacked:
+        strips = [Strip(samples.host, "host")] if samples.host else []
+        strips += [Strip(own.codes[0], "copy of user 0")] if own.codes else []
+        strips += [Strip(own.residual, "copy − host, × 10")] if own.residual else []
+        if attacked := _attacked(board, method, attack, own):
             found.append((method.label, strips + attacked))
     return found
 
@@ -357,19 +410,13 @@ def _caption(board: Board, method: MethodInfo, point: PointInfo) -> str:
 
 
 def sample_sheets(board: Board) -> dict[str, list[Strip]]:
-    """Method -> host, copies, residual, and each attack at its strongest point."""
-    sheets = {}
-    for method in board.methods:
-        strips, _ = method_strips(board, method)
-        own = board.inputs.samples.methods.get(method.label)
-        if own is None:
-            continue
-        last = [a.points[-1] for a in board.attacks if a.points]
-        strips += [
-            Strip(own.points[p.label], _caption(board, method, p))
-            for p in last
-            if p.label in own.points
-        ]
-        if strips:
-            sheets[method.label] = strips
-    return sheets
+    """Method -> host, copies, and the difference of one to the host."""
+    sheets = {m.label: method_strips(board, m)[0] for m in board.methods}
+    return {label: strips for label, strips in sheets.items() if strips}
+
+
+def citation(board: Board, kind: str, label: str) -> str:
+    """BibTeX of a component's source; empty if it gives none."""
+    entries = board.suite.get(kind) or []
+    card = next((e.get("card") or {} for e in entries if e.get("label") == label), {})
+    return str(card.get("bibtex") or "")

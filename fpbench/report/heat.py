@@ -108,14 +108,12 @@ def _rows(
 
 def _cell(board: Board, method: MethodInfo, point: PointInfo, notes: Notes) -> HeatCell:
     number = board.number(method.label, point.label, ATTRIBUTION)
-    link = f"methods/{method.slug}.html#{point.slug}"
-    beside = damage(board, method.label, point)
     if not number.done:
-        shown = replace(show.missing(number, link), sub=_bits(board, method.label, point))
+        shown = replace(show.missing(number), sub=_bits(board, method.label, point))
         return HeatCell(shown, notes.number(shown), "")
-    shown = Shown(
-        show.share(number.value), beside, number.value, link=link, css=f"heat-{_level(number)}"
-    )
+    beside = damage(board, method.label, point)
+    shown = show.cell(number, show.share(number.value), beside)
+    shown = replace(shown, css=f"heat-{_level(number)}")
     return HeatCell(shown, 0, point_mark(board, method.label, point))
 
 

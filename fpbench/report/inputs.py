@@ -12,8 +12,9 @@ from typing import Any
 from fpbench.api import StoreError
 from fpbench.store import RecordLog
 
+CODES = 2
+"""Users whose untouched strips the page shows: enough to compare two codes."""
 _SAFE_NAME = re.compile(r"[A-Za-z0-9._-]+")
-_RECORD_ID = re.compile(rb'"record_id":"([^"]+)"')
 
 Record = dict[str, Any]
 
@@ -37,12 +38,21 @@ class MethodSamples:
 
 @dataclass(frozen=True)
 class Samples:
-    """File names of all strips; each is a file in `folder`."""
+    """File names of all strips; each is a file in `folder`.
+
+    Attributes:
+        folder: of the strips.
+        host: strip of the host.
+        real: strip of real images.
+        methods: label -> its strips.
+        left_out: names that are not shown: no plain name, a link, or no such file.
+    """
 
     folder: Path
     host: str = ""
     real: str = ""
     methods: Mapping[str, MethodSamples] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
     def files(self) -> list[str]:
         """Every file that the page shows."""
@@ -63,6 +73,7 @@ class Inputs:
         suite: the resolved suite; empty where there is none.
         samples: the strips.
         earlier: number of records of earlier runs, which the page does not show.
+        statuses: method -> how its numbers on a board were checked; empty for a run.
     """
 
     folder: Path
@@ -70,6 +81,7 @@ class Inputs:
     suite: Record
     samples: Samples
     earlier: int = 0
+    statuses: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_inputs(folder: Path) -> Inputs:
@@ -79,13 +91,14 @@ def read_inputs(folder: Path) -> Inputs:
         StoreError: a file is not what a run writes.
     """
     suite = _json(folder / "suite.json")
-    latest = RecordLog(folder / "records.jsonl").read()
-    records = current(latest, _lines(folder / "records.jsonl"), suite)
+    latest = RecordLog(folder / "records.jsonl").numbered()
+    records = current(latest, suite)
     samples = _samples(folder / "samples")
-    return Inputs(folder, records, suite, samples, len(latest) - len(records))
+    statuses = _statuses(folder / "submissions.json")
+    return Inputs(folder, records, suite, samples, len(latest) - len(records), statuses)
 
 
-def current(latest: Mapping[str, Record], lines: Mapping[str, int], suite: Record) -> list[Record]:
+def current(latest: Mapping[str, tuple[Record, int]], suite: Record) -> list[Record]:
     """The records that still hold.
 
     The log keeps everything: cells of a suite that has changed since, and the failure of a cell
@@ -93,20 +106,19 @@ def current(latest: Mapping[str, Record], lines: Mapping[str, int], suite: Recor
     carry the same cell key, the numbers hold, because a stored cell stays measured.
 
     Args:
-        latest: record id -> record.
-        lines: record id -> line of the file.
+        latest: record id -> record and its line.
         suite: the resolved suite; where empty, every record is of it.
     """
     scope = _Scope.of(suite)
-    mine = {i: record for i, record in latest.items() if scope is None or scope.holds(record)}
+    mine = [(r, line) for r, line in latest.values() if scope is None or scope.holds(r)]
     last: dict[tuple[str, int, str], tuple[int, str]] = {}
-    for number, (identity, record) in enumerate(mine.items()):
-        place = (lines.get(identity, number), record["cell"])
+    for record, line in mine:
+        place = (line, record["cell"])
         last[_cell(record)] = max(last.get(_cell(record), place), place)
-    measured = {record["cell"] for record in mine.values() if record["metric"]}
+    measured = {record["cell"] for record, _ in mine if record["metric"]}
     return [
         record
-        for record in mine.values()
+        for record, _ in mine
         if record["cell"] == last[_cell(record)][1]
         and (record["metric"] or record["cell"] not in measured)
     ]
@@ -172,13 +184,10 @@ def suite_points(suite: Record) -> dict[str, tuple[str, float | None]]:
     return points
 
 
-def _lines(path: Path) -> dict[str, int]:
-    """Record id -> its last line; a nested record_id would stand behind escaped quotes."""
-    if not path.is_file():
-        return {}
-    with path.open("rb") as file:
-        found = ((n, _RECORD_ID.search(line)) for n, line in enumerate(file))
-        return {match[1].decode(): n for n, match in found if match is not None}
+def _statuses(path: Path) -> dict[str, str]:
+    """What a board's list of submissions says of each method; the newest counts."""
+    listed = _json(path).get("submissions", [])
+    return {str(label): str(s["status"]) for s in listed for label in s["methods"]}
 
 
 def _json(path: Path) -> Record:
@@ -196,15 +205,21 @@ def _json(path: Path) -> Record:
 def _samples(folder: Path) -> Samples:
     data = _json(folder / "samples.json")
 
+    left_out: dict[str, None] = {}
+
     def name(value: object) -> str:
         # A name from a file may point anywhere; only plain names of files that exist are followed.
         safe = isinstance(value, str) and _SAFE_NAME.fullmatch(value) and value.strip(".")
         path = folder / str(value) if safe else folder
-        return path.name if path.is_file() and not path.is_symlink() else ""
+        if path.is_file() and not path.is_symlink():
+            return path.name
+        if value not in ("", None):
+            left_out[str(value)] = None
+        return ""
 
     methods = {
         str(label): MethodSamples(
-            codes=tuple(filter(None, map(name, strips.get("codes", [])))),
+            codes=tuple(filter(None, map(name, strips.get("codes", []))))[:CODES],
             residual=name(strips.get("residual", "")),
             points={str(k): name(v) for k, v in strips.get("points", {}).items() if name(v)},
             training={
@@ -214,4 +229,5 @@ def _samples(folder: Path) -> Samples:
         )
         for label, strips in data.get("methods", {}).items()
     }
-    return Samples(folder, name(data.get("host", "")), name(data.get("real", "")), methods)
+    host, real = name(data.get("host", "")), name(data.get("real", ""))
+    return Samples(folder, host, real, methods, tuple(left_out))

@@ -6,10 +6,14 @@ import re
 
 
 class Slugs:
-    """Makes a distinct, harmless name of each label, the same ones for the same order of labels."""
+    """Makes a distinct, harmless name of each label, the same ones for the same order of labels.
 
-    def __init__(self) -> None:
-        self._taken: set[str] = set()
+    Args:
+        taken: names that stand for something else.
+    """
+
+    def __init__(self, *taken: str) -> None:
+        self._taken = set(taken)
 
     def make(self, label: str) -> str:
         """Lower-case letters, digits and hyphens; numbered where two labels would share one."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from fpbench.report import charts, show
 from fpbench.report.score import ATTRIBUTION, MethodScore
 from fpbench.report.show import Notes, Shown
 from fpbench.report.standings import SOURCES, accusation_bound, order, rank_text
-from fpbench.report.tables import NONE, Board, PointInfo
+from fpbench.report.tables import NONE, Board, Number
 
 _LISTED = 6
 
@@ -87,12 +86,22 @@ def plane(board: Board, scores: Mapping[str, MethodScore]) -> str:
     words = charts.Text(
         "plane",
         "Quality against robustness",
-        f"{len(points)} methods; left is better images, up is more robust; the numbers are in the "
-        "table below.",
+        f"{len(points)} methods; left is better images, up is more robust; the stairs join those "
+        "that no other beats in both; the numbers are in the table below.",
         x=f"{board.distance_name}, copies to real (← better)",
         y="score (better →)",
     )
-    return charts.plane(words, points, None if host is None else (float(host), "host"))
+    line = None if host is None else (float(host), "host's own quality")
+    return charts.plane(words, points, frontier(points), line)
+
+
+def frontier(points: Iterable[charts.Estimate]) -> list[tuple[float, float]]:
+    """(distance, score) of those that no other beats in both, best quality first."""
+    edge: list[tuple[float, float]] = []
+    for point in sorted(points, key=lambda p: (p.x or 0.0, -p.score)):
+        if not edge or point.score > edge[-1][1]:
+            edge.append((point.x or 0.0, point.score))
+    return edge
 
 
 def _estimates(board: Board, scores: Mapping[str, MethodScore]) -> list[charts.Estimate]:
@@ -187,6 +196,38 @@ def populations(board: Board) -> Grid:
     )
 
 
+def against_users(board: Board) -> str:
+    """Right-rate of untouched images over the number of registered users; empty if unknown."""
+    variants = {100: "n=100", 10**4: "n=10000", 10**6: "n=1000000"}
+    if board.registered is not None:
+        variants[board.registered] = ""
+    series = []
+    for method in board.methods:
+        numbers = [
+            board.number(method.label, NONE, ATTRIBUTION, variants[n]) for n in sorted(variants)
+        ]
+        if any(number.done for number in numbers):
+            series.append(
+                charts.Series(
+                    method.index,
+                    [number.value for number in numbers],
+                    [number.low for number in numbers],
+                    [number.high for number in numbers],
+                )
+            )
+    if not series:
+        return ""
+    words = charts.Text(
+        "users-chart",
+        "Share of untouched images traced to their own user, against the number of users",
+        f"Lines of {len(series)} methods over {len(variants)} numbers of registered users; a line "
+        "ends where a code is too short; the numbers are in the table below.",
+        x="registered users N",
+        y="traced right (↑)",
+    )
+    return charts.curve(words, [f"{n:,}" for n in sorted(variants)], series, limits=(0, 1))
+
+
 def _capacity(board: Board, method: str) -> list[Shown]:
     """The largest N that the untouched copies bear, and the bits that get through."""
     users, bits = (board.number(method, NONE, "capacity", v) for v in ("users", ""))
@@ -273,74 +314,39 @@ def fidelities(board: Board) -> Grid | None:
     )
 
 
-def accusations(board: Board) -> list[Grid]:
-    """One table for each source of negatives: points × methods."""
-    heads = [method.label for method in board.methods]
+def accusations(board: Board) -> Grid:
+    """Methods by source of negatives: the rate of untouched images, and the worst of all points."""
     titles = {
-        "real": "real images, attacked alike",
-        "host": "images of the host, attacked alike",
-        "unregistered": "images of copies whose user is not registered",
+        "real": "Real images",
+        "host": "Images of the host",
+        "unregistered": "Copies of users who are not registered",
     }
 
-    def cell(method: str, point: PointInfo, source: str) -> Shown:
-        number = board.number(method, point.label, "false-accusation", source)
-        return show.cell(number, show.rate(number.value), accusation_bound(number))
+    def rate(number: Number, where: str = "") -> Shown:
+        sub = "\n".join(filter(None, (where, accusation_bound(number))))
+        return show.cell(number, show.rate(number.value), sub)
 
-    return [
-        grid(
-            f"False accusations on {titles[source]}: realised rate (↓), bound, count",
-            heads,
-            (
-                (point.title, [cell(m.label, point, source) for m in board.methods])
-                for point in board.traced_points
-                # Real images meet no model, so no model attack changes them.
-                if source != "real" or point.kind not in ("model", "cross")
-            ),
-        )
-        for source in SOURCES
-    ]
+    def worst(method: str, source: str) -> Shown:
+        found = [
+            (number.value, number, point)
+            for point in board.traced_points
+            if (number := board.number(method, point.label, "false-accusation", source)).value
+            is not None
+        ]
+        if not found:
+            return Shown("–")
+        _, number, point = max(found, key=lambda each: each[0])
+        return rate(number, point.title)
 
-
-# -- how to repeat it --------------------------------------------------------------------------
-
-
-def reproducibility(board: Board) -> list[tuple[str, list[str]]]:
-    """What a reader needs to repeat the run, as (name, distinct values)."""
-    records, suite = board.records, board.suite
-    header: Mapping[str, Any] = suite.get("suite") or (records[0]["suite"] if records else {})
-    measured = [r for r in records if r["metric"]]
-    environments = [r.get("environment") or {} for r in measured]
-    dates = sorted(r["created_utc"] for r in measured if r.get("created_utc"))
-    facts: list[tuple[str, list[str]]] = [
-        ("Suite", [f"{header.get('name', '?')}, version {header.get('version', '?')}"]),
-        ("Suite seed", [str(header.get("seed", "?"))]),
-        ("Training seeds", [", ".join(map(str, board.seeds))]),
-        (
-            "Data set",
-            [*_distinct(_component(r["dataset"]) for r in records), *_card(suite, "dataset")],
-        ),
-        ("Host", [*_distinct(_component(r["host"]) for r in records), *_card(suite, "host")]),
-        ("Command", _distinct(r.get("command", "") for r in records)),
-        ("Device", _distinct(str(e.get("device", "")) for e in environments)),
-        ("Threads", _distinct(str(e.get("threads", "")) for e in environments)),
-        ("Platform", _distinct(str(e.get("platform", "")) for e in environments)),
-        ("Python", _distinct(str(e.get("python", "")) for e in environments)),
-        ("Packages", _distinct(show.plain(e.get("packages", {})) for e in environments)),
-        ("Record schema", _distinct(str(r["schema_version"]) for r in records)),
-        ("Measured", [" to ".join(dict.fromkeys((dates[0], dates[-1])))] if dates else []),
-    ]
-    return [(name, values) for name, values in facts if values]
-
-
-def _card(suite: Mapping[str, Any], kind: str) -> list[str]:
-    card = (suite.get(kind) or {}).get("card") or {}
-    return [str(card[key]) for key in ("summary", "differs") if card.get(key)]
-
-
-def _component(part: Mapping[str, Any]) -> str:
-    params = show.plain(part.get("params", {}))
-    return f"{part.get('name')} {part.get('version')}" + (f" ({params})" if params else "")
-
-
-def _distinct(values: Iterable[str]) -> list[str]:
-    return [value for value in dict.fromkeys(values) if value]
+    heads, rows = [], []
+    for title in titles.values():
+        heads += [f"{title}, untouched", f"{title}, worst point"]
+    for method in board.methods:
+        cells = []
+        for source in SOURCES:
+            cells.append(rate(board.number(method.label, NONE, "false-accusation", source)))
+            cells.append(worst(method.label, source))
+        rows.append((method.label, cells))
+    return grid(
+        "Share of images of nobody that are traced to somebody (↓), bound, count", heads, rows
+    )

@@ -30,7 +30,7 @@ class Shown:
         sort: what the column is sorted by; None sorts last.
         outcome: "done" or why there is no number.
         reason: why, for the notes under the table.
-        link: where the number comes from.
+        record: start of the id of the record that the number comes from; empty if it has none.
         best: whether it is the best of its column.
         css: further classes.
     """
@@ -40,7 +40,7 @@ class Shown:
     sort: float | None = None
     outcome: str = "done"
     reason: str = ""
-    link: str = ""
+    record: str = ""
     best: bool = False
     css: str = ""
 
@@ -116,17 +116,17 @@ def count(value: float | None) -> str:
     return "–" if value is None else f"{value:,.0f}"
 
 
-def cell(number: Number, text: str, sub: str = "", link: str = "") -> Shown:
+def cell(number: Number, text: str, sub: str = "") -> Shown:
     """A number as a table cell, or its outcome."""
     if not number.done:
-        return missing(number, link)
-    return Shown(text, sub, number.value, link=link)
+        return missing(number)
+    return Shown(text, sub, number.value, record=number.record)
 
 
-def missing(number: Number, link: str = "") -> Shown:
+def missing(number: Number) -> Shown:
     """An outcome as a table cell."""
     word = WORDS.get(number.outcome, number.outcome)
-    return Shown(word, outcome=number.outcome, reason=number.reason, link=link)
+    return Shown(word, outcome=number.outcome, reason=number.reason, record=number.record)
 
 
 def plain(value: Any) -> str:

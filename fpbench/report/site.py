@@ -1,58 +1,152 @@
-"""Writes the files of a page: one index, one page for each method and each attack."""
+"""Writes the files of a board: leaderboard, protocol, records, each method, each attack."""
 
 from __future__ import annotations
 
 import json
-import shutil
+import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from fpbench.report import blame, details, overview, training
-from fpbench.report.charts import COLOURS, MOST_BANDS, marker
+from fpbench.report import (
+    blame,
+    details,
+    distributions,
+    overview,
+    pictures,
+    protocol,
+    standings,
+    training,
+)
+from fpbench.report.cells import cell, linked
+from fpbench.report.charts import COLOURS, MOST_BANDS, shape
 from fpbench.report.curves import Curves, attack_curves
 from fpbench.report.heat import heat_map
 from fpbench.report.inputs import Inputs
+from fpbench.report.packed import write_packed
 from fpbench.report.score import MethodScore, score_board
 from fpbench.report.show import share
-from fpbench.report.standings import csv, standings
 from fpbench.report.tables import AttackInfo, Board, MethodInfo
 from fpbench.report.verdict import verdict
 
 _PACKAGE = Path(__file__).parent
-_STATIC = ("style.css", "table.js")
+STATIC = ("style.css", "page.js")
+"""Files beside every page; a board has more."""
+_BOARD_STATIC = (*STATIC, "board.js", "viewer.js")
 
 
-def write_site(inputs: Inputs, folder: Path) -> None:
-    """Write all files into an empty folder."""
+def write_board(inputs: Inputs, folder: Path, home: str = "") -> None:
+    """Write all files of a board into an empty folder.
+
+    Args:
+        inputs: of a run.
+        folder: where to.
+        home: way from there to a page over all boards, e.g. "../"; empty if there is none.
+    """
+    # Compressing takes half of the time and lets other threads run.
+    with ThreadPoolExecutor(1) as beside:
+        done = beside.submit(write_packed, inputs.records, folder / "records.js")
+        _write_pages(inputs, folder, home)
+        done.result()
+
+
+def _write_pages(inputs: Inputs, folder: Path, home: str) -> None:
     board = Board(inputs)
     scores = score_board(board)
     curves = [attack_curves(board, attack) for attack in board.tracing_attacks if attack.points]
-    site = _Site(board, folder)
-    site.page("index.html", "index.html.j2", _index(board, scores, curves))
+    header = suite_header(board)
+    title = str(header.get("title") or header.get("name") or "fpbench")
+    pages = Pages(folder)
+    pages.globals |= {
+        "board": board,
+        "suite": header,
+        "title": title,
+        "slug": re.sub(r"[^A-Za-z0-9._-]+", "-", str(header.get("name") or "records")),
+        "where": " · version ".join(str(header[k]) for k in ("name", "version") if header.get(k)),
+        "home": home,
+    }
+    pages.write("index.html", "index.html.j2", **_index(board, scores, curves))
+    pages.write("protocol.html", "protocol.html.j2", **_protocol(board, title))
+    pages.write("records.html", "records.html.j2")
     for method in board.methods:
         page = _method(board, method, scores[method.label])
-        site.page(f"methods/{method.slug}.html", "method.html.j2", page)
+        pages.write(f"methods/{method.slug}.html", "method.html.j2", **page)
     drawn = {curve.attack.label: curve for curve in curves}
     for attack in board.attacks:
         page = _attack(board, attack, drawn.get(attack.label))
-        site.page(f"attacks/{attack.slug}.html", "attack.html.j2", page)
-    site.file("leaderboard.csv", csv(board, scores))
-    site.data(inputs)
+        pages.write(f"attacks/{attack.slug}.html", "attack.html.j2", **page)
+    pages.file("leaderboard.csv", standings.csv(board, scores))
+    pages.file("leaderboard.tex", standings.latex(board, scores))
+    pages.file("suite.json", json.dumps(inputs.suite, indent=2, sort_keys=True) + "\n")
+    pages.static(_BOARD_STATIC)
+    _write_samples(inputs, folder)
+
+
+def suite_header(board: Board) -> dict[str, Any]:
+    """Name, version, seed, title and description of what was run."""
+    header = board.suite.get("suite") or (board.records[0]["suite"] if board.records else {})
+    return dict(header)
+
+
+class Pages:
+    """Renders templates and writes files below one folder.
+
+    Args:
+        folder: where to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(_PACKAGE / "templates"),
+            autoescape=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            undefined=jinja2.StrictUndefined,
+        )
+        self._environment.filters["share"] = share
+        self.globals: dict[str, Any] = {
+            "shape": shape,
+            "cell": cell,
+            "linked": linked,
+            "colours": COLOURS,
+            "most_bands": MOST_BANDS,
+            "strip_images": pictures.IMAGES,
+        }
+
+    def write(self, path: str, template: str, **context: Any) -> None:
+        """Render one page."""
+        root = "../" * path.count("/")
+        made = self._environment.get_template(template).render(root=root, **self.globals, **context)
+        self.file(path, made)
+
+    def file(self, path: str, text: str) -> None:
+        """Write a text file."""
+        target = self._folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Labels may hold what no encoding has; newlines stay as they are on every system.
+        target.write_bytes(text.encode("utf-8", errors="replace"))
+
+    def static(self, names: tuple[str, ...] = STATIC) -> None:
+        """Copy the style sheet and scripts."""
+        for name in names:
+            self.file(name, (_PACKAGE / "static" / name).read_text(encoding="utf-8"))
 
 
 def _index(board: Board, scores: dict[str, MethodScore], curves: list[Curves]) -> dict[str, Any]:
     return {
         "verdict": verdict(board, scores),
         "coverage": overview.coverage(board),
-        "standings": standings(board, scores),
+        "standings": standings.standings(board, scores),
         "forest": overview.forest(board, scores),
         "plane": overview.plane(board, scores),
         "score_rows": overview.score_rows(board, scores),
         "heat": heat_map(board),
         "image_curves": [c for c in curves if c.attack.kind == "image"],
         "model_curves": [c for c in curves if c.attack.kind in ("model", "cross")],
+        "users_chart": overview.against_users(board),
         "populations": overview.populations(board),
         "deepfakes": overview.deepfakes(board),
         "fidelities": overview.fidelities(board),
@@ -60,9 +154,18 @@ def _index(board: Board, scores: dict[str, MethodScore], curves: list[Curves]) -
         "accusations": overview.accusations(board),
         "coalitions": blame.coalitions(board),
         "forgeries": blame.forgeries(board),
+        "real": pictures.shown_name(board.inputs.samples.real),
         "sheets": details.sample_sheets(board),
-        "reproducibility": overview.reproducibility(board),
         "earlier": board.inputs.earlier,
+    }
+
+
+def _protocol(board: Board, title: str) -> dict[str, Any]:
+    return {
+        "asked": protocol.asked(board),
+        "attacks": protocol.attack_rows(board),
+        "repeat": protocol.repeat(board),
+        "bibtex": protocol.citation(board, title),
     }
 
 
@@ -74,10 +177,12 @@ def _method(board: Board, method: MethodInfo, score: MethodScore) -> dict[str, A
         "method": method,
         "score": score,
         "card": details.card(board, method),
+        "cite": details.citation(board, "methods", method.label),
         "families": details.family_rows(score),
         "table": details.point_table(board, method),
         "strips": strips,
         "attacked": attacked,
+        "distributions": distributions.distributions(board, method),
         "bit_chart": chart,
         "bits": bits,
         "balance": balance,
@@ -85,66 +190,34 @@ def _method(board: Board, method: MethodInfo, score: MethodScore) -> dict[str, A
         "accusations": details.accusations_of(board, method),
         "costs": details.costs(board, method),
         "phases": list(training.phases(board, method)),
+        "repeat": details.repeat(board, method),
     }
 
 
 def _attack(board: Board, attack: AttackInfo, curves: Curves | None) -> dict[str, Any]:
+    coalitions, forgeries = None, None
+    if attack.kind == "coalition":
+        coalitions = blame.coalitions(board, attack.points)
+    if attack.kind == "forgery":
+        forgeries = blame.forgeries(board, attack.points)
     return {
         "attack": attack,
         "card": details.attack_card(board, attack),
+        "cite": details.citation(board, "attacks", attack.label),
         "curves": curves,
-        "coalitions": blame.coalitions(board, attack.points)
-        if attack.kind == "coalition"
-        else None,
-        "forgeries": blame.forgeries(board, attack.points) if attack.kind == "forgery" else None,
+        "coalitions": coalitions,
+        "forgeries": forgeries,
         "strips": details.attack_strips(board, attack),
     }
 
 
-class _Site:
-    """Renders templates and writes files below one folder."""
-
-    def __init__(self, board: Board, folder: Path) -> None:
-        self._folder = folder
-        self._environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(_PACKAGE / "templates"),
-            autoescape=True,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            undefined=jinja2.StrictUndefined,
-        )
-        self._environment.filters["share"] = share
-        header = board.suite.get("suite") or {}
-        if not header and board.records:
-            header = board.records[0]["suite"]
-        self._environment.globals |= {
-            "board": board,
-            "title": header.get("title") or header.get("name") or "fpbench",
-            "suite": header,
-            "marker": marker,
-            "colours": COLOURS,
-            "most_bands": MOST_BANDS,
-        }
-
-    def page(self, path: str, template: str, context: dict[str, Any]) -> None:
-        root = "../" * path.count("/")
-        self.file(path, self._environment.get_template(template).render(root=root, **context))
-
-    def file(self, path: str, text: str) -> None:
-        target = self._folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # Labels may hold what no encoding has; newlines stay as they are on every system.
-        target.write_bytes(text.encode("utf-8", errors="replace"))
-
-    def data(self, inputs: Inputs) -> None:
-        """Copy what the page stands on, so that it can be read back beside it."""
-        for name in _STATIC:
-            shutil.copyfile(_PACKAGE / "static" / name, self._folder / name)
-        # As the log writes them; what was read needs no second check of its keys.
-        compact = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
-        self.file("records.jsonl", "".join(f"{compact.encode(r)}\n" for r in inputs.records))
-        self.file("suite.json", json.dumps(inputs.suite, indent=2, sort_keys=True) + "\n")
-        if inputs.samples.files():
-            (self._folder / "samples").mkdir()
-        for name in inputs.samples.files():
-            shutil.copyfile(inputs.samples.folder / name, self._folder / "samples" / name)
+def _write_samples(inputs: Inputs, folder: Path) -> None:
+    samples = inputs.samples
+    untouched = {samples.host, samples.real}
+    for method in samples.methods.values():
+        untouched |= {*method.codes, method.residual}
+    if samples.files():
+        (folder / "samples").mkdir()
+    for name in samples.files():
+        target = folder / "samples" / pictures.shown_name(name)
+        pictures.write_picture(samples.folder / name, target, exact=name in untouched)

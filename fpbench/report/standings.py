@@ -1,4 +1,4 @@
-"""The main table: one row for each method, and the same numbers as a plain file."""
+"""The main table: one row for each method, and the same numbers as plain files."""
 
 from __future__ import annotations
 
@@ -113,43 +113,71 @@ def _columns(board: Board, scores: Mapping[str, MethodScore]) -> list[Column]:
     def psnr(name: str) -> Callable[[MethodInfo], Shown]:
         return lambda method: _psnr(board.number(method.label, NONE, name, "psnr"))
 
+    statuses = board.inputs.statuses
     reading, quality, cost = "Reading of untouched images", "Images", "Cost"
     up, down = "↑ 0–1", "↓ "
     return [
-        Column("Score", up, lambda m: _score(scores[m.label], m), "high", "Robustness"),
+        Column("Score", up, lambda m: _score(scores[m.label]), "high", "Robustness"),
         Column("Worst attack", "↑ right", lambda m: _worst(scores[m.label]), "high", "Robustness"),
+        *(
+            Column(family, "↑ right", _family(scores, family), "high", "Families, one vote each")
+            for family in board.families()
+        ),
         Column("Bit accuracy", up, rate("bit-accuracy"), "high", reading),
         Column("Attribution", "↑ right", lambda m: _attribution(board, m), "high", reading),
         *(
             Column(f"TPR at FPR {power}", up, rate("verification", f"fpr={r}"), "high", reading)
             for r, power in RATES.items()
         ),
+        Column("Largest N", "↑ users", lambda m: _users(board, m), "high", reading),
         Column("False accusation", "↓ worst source", lambda m: _accused(board, m), "low", reading),
         Column("PSNR to host", "↑ dB", psnr("imperceptibility"), "high", quality),
         Column("SSIM to host", up, rate("imperceptibility", "ssim"), "high", quality),
         Column("Likeness between codes", "↑ dB", psnr("code-influence"), "high", quality),
-        Column("Fréchet distance", "↓ own features", lambda m: _distance(board, m), "low", quality),
         *(
-            Column(head, down + unit, _cost(board, name, text), "low", cost)
-            for head, unit, name, text in (
-                ("Training", "s", "fit_s", show.seconds),
-                ("Per user", "s", "issue_s", show.seconds),
-                ("Extraction", "ms/image", "extract_s_per_image", show.milliseconds),
-                ("Peak memory", "MiB", "peak_memory_bytes", show.mebibytes),
+            Column(
+                f"LPIPS to host ({net})",
+                "↓",
+                rate("imperceptibility", f"lpips-{net}"),
+                "low",
+                quality,
+            )
+            for net in _perceptual(board)
+        ),
+        Column(board.distance_name, "↓ to real", lambda m: _distance(board, m), "low", quality),
+        *(
+            Column(head, down + unit, _cost(board, name, text, scale), "low", cost)
+            for head, unit, name, text, scale in (
+                ("Training", "s", "fit_s", show.seconds, 1.0),
+                ("Per user", "s", "issue_s", show.seconds, 1.0),
+                ("Extraction", "ms/image", "extract_s_per_image", show.milliseconds, 1e3),
+                ("Peak memory", "MiB", "peak_memory_bytes", show.mebibytes, 2.0**-20),
             )
         ),
         Column("Counts", "copies × images × seeds", lambda m: _counts(board, m), "", "Basis"),
+        *(
+            [
+                Column(
+                    "Checked",
+                    "",
+                    lambda m: Shown(statuses.get(m.label, "–"), css="name"),
+                    "",
+                    "Basis",
+                )
+            ]
+            if statuses
+            else []
+        ),
     ]
 
 
-def _score(score: MethodScore, method: MethodInfo) -> Shown:
+def _score(score: MethodScore) -> Shown:
     if score.value is None:
         return Shown("no score", outcome="unranked", reason=score.reason)
-    link = f"methods/{method.slug}.html#score"
     sub = show.span(score.low, score.high)
     if len(score.seeds) > 1:
         sub += f"\nseeds {show.span(min(score.seeds), max(score.seeds))}"
-    return Shown(show.share(score.value), sub.strip(), score.value, link=link)
+    return Shown(show.share(score.value), sub.strip(), score.value)
 
 
 def _worst(score: MethodScore) -> Shown:
@@ -157,6 +185,29 @@ def _worst(score: MethodScore) -> Shown:
         return Shown("–")
     label, value = score.worst
     return Shown(show.share(value), label, value, css="name")
+
+
+def _family(scores: Mapping[str, MethodScore], family: str) -> Callable[[MethodInfo], Shown]:
+    def read(method: MethodInfo) -> Shown:
+        part = scores[method.label].families.get(family)
+        if part is None:
+            return Shown("–")
+        return Shown(show.share(part.value), "clean rate" if part.stand_in else "", part.value)
+
+    return read
+
+
+def _users(board: Board, method: MethodInfo) -> Shown:
+    number = board.number(method.label, NONE, "capacity", "users")
+    least = number.detail.get("least_traced")
+    sub = f"{least:.0%} traced" if isinstance(least, float) and number.done else ""
+    return show.cell(number, show.count(number.value), sub)
+
+
+def _perceptual(board: Board) -> list[str]:
+    """The networks that LPIPS is asked of."""
+    uses = [b["use"] for b in board.suite.get("backbones") or []]
+    return [use.removeprefix("lpips-") for use in uses if use.startswith("lpips-")]
 
 
 def _attribution(board: Board, method: MethodInfo) -> Shown:
@@ -197,16 +248,21 @@ def _psnr(number: Number) -> Shown:
 def _distance(board: Board, method: MethodInfo) -> Shown:
     number = board.distance(method.label, NONE)
     host = number.detail.get("host")
-    return show.cell(number, show.distance(number.value), f"host {show.distance(host)}")
+    sub = ""
+    if number.value is not None and isinstance(host, int | float):
+        sub = f"host {show.distance(host)}\nΔ {number.value - host:+.2g}"
+    return show.cell(number, show.distance(number.value), sub)
 
 
 def _cost(
-    board: Board, name: str, text: Callable[[float | None], str]
+    board: Board, name: str, text: Callable[[float | None], str], scale: float
 ) -> Callable[[MethodInfo], Shown]:
     def shown(method: MethodInfo) -> Shown:
         number = board.number(method.label, NONE, "cost")
         value = number.cost.get(name)
-        return replace(show.cell(number, text(value)), sort=value)
+        return replace(
+            show.cell(number, text(value)), sort=None if value is None else value * scale
+        )
 
     return shown
 
@@ -291,3 +347,59 @@ _PLAIN = (
     ("ssim_to_host", "imperceptibility", "ssim"),
     ("psnr_between_codes_db", "code-influence", "psnr"),
 )
+
+
+def latex(board: Board, scores: Mapping[str, MethodScore]) -> str:
+    """The main table as a LaTeX tabular in the style of booktabs; what is missing is a dash."""
+    families = list(board.families())
+    heads = ["Method", "Rank", "Score", "95\\,\\% interval", "Worst", *map(_tex, families)]
+    heads += ["Bit acc.", "Attribution", "TPR@$10^{-3}$", _tex(board.distance_name)]
+    lines = [
+        "% needs \\usepackage{booktabs}",
+        f"\\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}",
+        "\\toprule",
+        " & ".join(heads) + " \\\\",
+        "\\midrule",
+        *(
+            " & ".join(_tex_cells(board, method, scores[method.label], families)) + " \\\\"
+            for method in order(board, scores)
+        ),
+        "\\bottomrule",
+        "\\end{tabular}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _tex_cells(
+    board: Board, method: MethodInfo, score: MethodScore, families: Sequence[str]
+) -> list[str]:
+    def rate(metric: str, variant: str = "") -> str:
+        return show.share(board.number(method.label, NONE, metric, variant).value)
+
+    parts = [score.families.get(family) for family in families]
+    cells = [
+        method.label,
+        rank_text(score),
+        show.share(score.value),
+        show.span(score.low, score.high) or "–",
+        show.share(score.worst[1]) if score.worst else "–",
+        *(show.share(None if part is None else part.value) for part in parts),
+        rate("bit-accuracy"),
+        rate(ATTRIBUTION),
+        rate("verification", "fpr=0.001"),
+        show.distance(board.distance(method.label, NONE).value),
+    ]
+    return [_tex(cell) for cell in cells]
+
+
+def _tex(text: str) -> str:
+    """Text with what LaTeX takes for commands written out."""
+    out = "".join(_TEX.get(letter, letter) for letter in text)
+    return " ".join(out.split())
+
+
+_TEX = {
+    "\\": "\\textbackslash{}", "{": "\\{", "}": "\\}", "$": "\\$", "&": "\\&", "#": "\\#",
+    "%": "\\%", "_": "\\_", "^": "\\^{}", "~": "\\~{}", "–": "--", "<": "$<$", ">": "$>$",
+    "é": "\\'e", "−": "$-$",
+}  # fmt: skip

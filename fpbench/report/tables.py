@@ -13,6 +13,8 @@ from fpbench.report.names import Slugs
 DONE = "done"
 MISSING = "missing"
 NONE = "none"
+RECORD_DIGITS = 12
+"""Digits of a record id in links; two of a million records share them once in five hundred."""
 BLAME = ("coalition", "forgery")
 """Kinds of attacks after which no single user is the right one to accuse."""
 
@@ -55,6 +57,11 @@ class Number:
     def done(self) -> bool:
         """Whether there is a number."""
         return self.outcome == DONE
+
+    @property
+    def record(self) -> str:
+        """Start of the first record's id, as links give it."""
+        return self.ids[0][:RECORD_DIGITS] if self.ids else ""
 
 
 @dataclass(frozen=True)
@@ -156,6 +163,16 @@ class Board:
             else:
                 self._outcomes[cell] = record
         self._numbers: dict[tuple[str, str, str, str], Number] = {}
+
+    # -- records ----
+
+    @cached_property
+    def by_method(self) -> Mapping[str, Sequence[Record]]:
+        """Method -> its records, in order; an unavailable attack's are of no method."""
+        found: dict[str, list[Record]] = {}
+        for record in self.records:
+            found.setdefault(method_label(record), []).append(record)
+        return found
 
     # -- what there is -----------------------------------------------------------------------
 

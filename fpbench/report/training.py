@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fpbench.report import charts
-from fpbench.report.inputs import method_label
+from fpbench.report.pictures import shown_name
 from fpbench.report.tables import NONE, Board, MethodInfo, Number
 
 
@@ -28,7 +28,7 @@ class Phase:
     facts: str
     drawn: Sequence[tuple[str, str]]
     heads: Sequence[str]
-    rows: Sequence[tuple[int, list[str]]]
+    rows: Sequence[tuple[str, list[str]]]
     sheets: Sequence[tuple[str, str]]
 
 
@@ -37,9 +37,7 @@ def phases(board: Board, method: MethodInfo) -> Iterator[Phase]:
     kept = board.inputs.samples.methods.get(method.label)
     sheets = kept.training if kept else {}
     variants = dict.fromkeys(
-        r["variant"]
-        for r in board.records
-        if r["metric"] == "training" and method_label(r) == method.label
+        r["variant"] for r in board.by_method.get(method.label, ()) if r["metric"] == "training"
     )
     for variant in variants:
         number = board.at_seed(method.label, board.seeds[0], NONE, "training", variant)
@@ -50,10 +48,13 @@ def phases(board: Board, method: MethodInfo) -> Iterator[Phase]:
             [(name, _chart(method, variant, name, steps, curve[name])) for name in curve],
             list(curve),
             [
-                (step, [_printed(values[place]) for values in curve.values()])
+                (f"{step:,}", [_printed(values[place]) for values in curve.values()])
                 for place, step in enumerate(steps)
             ],
-            [(f"step {step:,}", file) for step, file in sorted(sheets.get(variant, {}).items())],
+            [
+                (f"step {step:,}", shown_name(file))
+                for step, file in sorted(sheets.get(variant, {}).items())
+            ],
         )
 
 

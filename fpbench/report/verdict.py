@@ -96,19 +96,27 @@ def _survivors(ranked: Mapping[str, MethodScore], family: str) -> list[str]:
 
 
 def _support(board: Board) -> Iterable[str]:
-    for population in (10**6, 10**4):
+    """How many users untouched copies bear, and how many no code is long enough for."""
+    borne: dict[float, list[str]] = {}
+    for method in board.methods:
+        number = board.number(method.label, NONE, "capacity", "users")
+        if number.done and number.value is not None:
+            borne.setdefault(number.value, []).append(method.label)
+    if borne:
+        listed = [
+            f"{show.count(users)} by {join(labels)}"
+            for users, labels in sorted(borne.items())[::-1]
+        ]
+        yield f"Largest N at which untouched images are still traced: {'; '.join(listed)}."
+    for population in (10**4, 10**6):
         numbers = [
             (m, board.number(m.label, NONE, ATTRIBUTION, f"n={population}")) for m in board.methods
         ]
-        asked = [(m, n) for m, n in numbers if n.outcome in ("done", "not-supported")]
-        able = [method.label for method, number in asked if number.done]
-        if able:
-            verb = "supports" if len(able) == 1 else "support"
-            yield f"{join(able)} {verb} {population:,} registered users at this α."
-            return
-        if asked and population == 10**4:
-            bits = join([str(b) for b in sorted({m.about.get("bits", 0) for m, _ in asked})])
+        asked = [m for m, n in numbers if n.outcome in ("done", "not-supported")]
+        if asked and not any(number.done for _, number in numbers):
+            bits = join([str(b) for b in sorted({m.about.get("bits", 0) for m in asked})])
             yield f"No method supports {population:,} or more registered users at {bits} bits."
+            return
 
 
 def _accusations(board: Board) -> Iterable[str]:

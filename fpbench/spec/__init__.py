@@ -11,7 +11,7 @@ from fpbench.spec.model import (
     SuiteMethod,
     UnavailableComponent,
 )
-from fpbench.spec.read import read_suite, suite_names
+from fpbench.spec.read import read_suite, suite_names, suite_text
 
 __all__ = [
     "Backbone",
@@ -25,4 +25,5 @@ __all__ = [
     "UnavailableComponent",
     "read_suite",
     "suite_names",
+    "suite_text",
 ]

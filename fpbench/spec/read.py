@@ -61,6 +61,15 @@ def suite_names() -> list[str]:
     return sorted(names)
 
 
+def suite_text(name_or_path: str) -> str:
+    """The source of a suite.
+
+    Raises:
+        SpecError: there is none.
+    """
+    return _find(name_or_path)[1]
+
+
 def read_suite(
     name_or_path: str,
     catalogue: Catalogue,

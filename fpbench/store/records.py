@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import gc
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fpbench.api import StoreError, canonical_json, digest
+import orjson
+
+from fpbench.api import canonical_json, digest
 from fpbench.store.objects import disk_errors
+from fpbench.store.schema import Record, parsed
 
 VOLATILE = frozenset({"created_utc", "cost", "environment", "command", "attempt"})
 """Fields that differ between two runs of the same work; everything else must not."""
@@ -25,14 +29,25 @@ class RecordLog:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def read(self) -> dict[str, dict[str, Any]]:
-        """The latest record of each identity that was not withdrawn.
+    def read(self) -> dict[str, Record]:
+        """The latest record of each identity that was not withdrawn, in the current schema.
+
+        Records share equal parts: do not change them.
 
         Raises:
-            StoreError: a complete line is not a record. (An incomplete last line is what a kill
-                leaves behind; it was never committed and is passed over.)
+            StoreError: a complete line is not a record, or of a schema that cannot be read. (An
+                incomplete last line is what a kill leaves behind; it was never committed and is
+                passed over.)
         """
-        return {k: r for k, r in self._latest().items() if not r.get("withdrawn")}
+        return {k: r for k, (r, _) in self.numbered().items()}
+
+    def numbered(self) -> dict[str, tuple[Record, int]]:
+        """As `read`, with the line of each record. Records share equal parts: do not change them.
+
+        Raises:
+            StoreError: as `read`.
+        """
+        return {k: (r, n) for k, (r, n) in self._numbered().items() if not r.get("withdrawn")}
 
     def update(self, records: Iterable[Mapping[str, Any]]) -> int:
         """Append what makes `records` the current ones; returns the number of lines.
@@ -57,34 +72,65 @@ class RecordLog:
             self._write("".join(canonical_json(line) + "\n" for line in lines))
         return len(lines)
 
-    def _latest(self) -> dict[str, dict[str, Any]]:
-        latest: dict[str, dict[str, Any]] = {}
-        for number, line in enumerate(self._lines(), start=1):
-            try:
-                record = json.loads(line)
-                latest[record["record_id"]] = record
-            except (ValueError, KeyError, TypeError):
-                raise StoreError(
-                    f"records: line {number} of {self._path} is not a record; it was edited. "
-                    "Move the file away and run again: it is rebuilt from the store",
-                    path=str(self._path),
-                ) from None
+    def _latest(self) -> dict[str, Record]:
+        return {identity: record for identity, (record, _) in self._numbered().items()}
+
+    def _numbered(self) -> dict[str, tuple[Record, int]]:
+        latest: dict[str, tuple[Record, int]] = {}
+        shared = _Shared()
+        with _no_cycles():
+            for number, line in enumerate(self._lines(), start=1):
+                record = shared.parts(parsed(line, f"line {number} of {self._path}"))
+                latest[record["record_id"]] = record, number
         return latest
 
-    def _lines(self) -> list[str]:
-        if not self._path.is_file():
-            return []
-        text = self._path.read_text(encoding="utf-8")
-        return text[: text.rfind("\n") + 1].splitlines()
+    def _lines(self) -> Iterator[bytes]:
+        """The complete lines; what a kill tore ends without a line end."""
+        if self._path.is_file():
+            with self._path.open("rb") as file:
+                yield from (line for line in file if line.endswith(b"\n"))
 
     def _write(self, text: str) -> None:
-        whole = sum(len(line.encode()) + 1 for line in self._lines())
+        whole = sum(map(len, self._lines()))
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with disk_errors(self._path), self._path.open("ab") as file:
             file.truncate(whole)  # a line torn by a kill
             file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())
+
+
+@contextmanager
+def _no_cycles() -> Iterator[None]:
+    """Records hold no cycles; looking for them takes longer than reading does."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+class _Shared:
+    """One object for each distinct part: a hundred thousand records name few hosts and cells."""
+
+    _TABLES = frozenset(
+        {"suite", "dataset", "host", "method", "point", "environment", "inputs", "cost"}
+    )
+    _TEXTS = frozenset({"cell", "command", "created_utc", "metric", "variant", "rule", "reason"})
+
+    def __init__(self) -> None:
+        self._tables: dict[bytes, Any] = {}
+        self._texts: dict[str, str] = {}
+
+    def parts(self, record: Record) -> Record:
+        for name in self._TABLES & record.keys():
+            part = record[name]
+            record[name] = self._tables.setdefault(orjson.dumps(part), part)
+        for name in self._TEXTS & record.keys():
+            record[name] = self._texts.setdefault(record[name], record[name])
+        return record
 
 
 def content(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -74,6 +74,7 @@ def write_run(
                     "clean_images": 0,
                 }
                 base = {
+                    "schema_version": 1,
                     "suite": header,
                     "cell": f"{method} {seed} {point}",
                     "method": {"label": method},
@@ -121,7 +122,7 @@ def write_run(
     folder.mkdir(parents=True)
     with (folder / "records.jsonl").open("w") as file:
         for number, line in enumerate(lines):
-            file.write(canonical_json({**line, "record_id": f"{number}"}) + "\n")
+            file.write(canonical_json({**line, "record_id": f"{number:064x}"}) + "\n")
     (folder / "suite.json").write_text(json.dumps(suite))
     return folder
 

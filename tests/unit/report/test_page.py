@@ -1,18 +1,27 @@
+import base64
+import gzip
+import json
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
+from xml.etree import ElementTree
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from report_factory import BYPASS, JPEG, NOISE, FakeRun
 
-from fpbench.api import SpecError
-from fpbench.report.build import build_page
+from fpbench.api import SpecError, StoreError
+from fpbench.report.build import build_page, build_site
+from fpbench.report.packed import write_packed
 from fpbench.store import RecordLog
 
 HOSTILE = "<script>alert('$x$')</script>"
+ABSENT = object()
 VOID = {"meta", "link", "img", "br", "input", "hr"}
 
 
@@ -58,9 +67,30 @@ class Page(HTMLParser):
             assert self.open.pop() == tag, f"{self.path.name}: <{tag}> is not nested"
 
 
+def records_of(page: Path) -> dict[str, dict]:
+    """What records.js hands over, read as fpbench/report/static/page.js does."""
+    text = (page / "records.js").read_text()
+    packed = re.fullmatch(r'fpbench\.records\("(.*)"\);\n', text)[1]
+    data = json.loads(gzip.decompress(base64.b64decode(packed)))
+    found = {}
+    for place in range(data["count"]):
+        record = {}
+        for name, field in data["fields"].items():
+            index = field["places"][place] if "places" in field else place
+            if index >= 0:
+                record[name] = field["values"][index]
+        found[record["record_id"]] = record
+    return found
+
+
 def render(run: FakeRun, folder: Path) -> list[Page]:
     index = build_page(run.write(folder / "run"), folder / "page")
     return [Page(path) for path in sorted(index.parent.rglob("*.html"))]
+
+
+def strip(path: Path, images: int = 8) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16 * images, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
 
 
 def index_of(pages: list[Page]) -> Page:
@@ -80,7 +110,7 @@ def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hostile")
     samples = run.write(folder / "run") / "samples"
     samples.mkdir()
-    (samples / "host.png").write_bytes(b"not read")
+    strip(samples / "host.png")
     (samples / "samples.json").write_text(
         '{"host": "host.png", "methods": {"alpha": {"codes": ["host.png"], '
         '"points": {"jpeg 90": "host.png"}}}}'
@@ -97,8 +127,11 @@ def test_every_link_and_anchor_resolves(pages):
             name, _, anchor = unquote(link).partition("#")
             target = (page.path.parent / name).resolve() if name else page.path.resolve()
             if not name and anchor not in ids[target]:
-                # markers and clips inside of charts are anchors too
+                # markers inside of charts are anchors too
                 assert f'id="{anchor}"' in page.text
+                continue
+            if name and target.name == "records.html" and anchor:
+                assert sum(i.startswith(anchor) for i in records_of(target.parent)) == 1
                 continue
             assert target.is_file(), f"{page.path.name} links to {link}"
             assert not anchor or anchor in ids[target], f"{page.path.name} links to {link}"
@@ -132,12 +165,16 @@ def test_charts_have_title_description_and_data(pages):
     assert charts > 5
     assert index.text.count("<desc ") == charts
     assert "Show data" in index.text
+    for chart in re.findall(r"<svg class=\"chart\".*?</svg>", index.text):
+        assert "nan" not in chart
+        assert ElementTree.fromstring(chart).tag == "svg"  # noqa: S314 - our own
 
 
 def test_hostile_label_is_escaped_everywhere(pages):
     for page in pages:
         assert "<script>alert" not in page.text
-        assert page.tags.count("script") == 1  # our own, by its name
+        own = {"page.js", "board.js", "viewer.js"}
+        assert page.tags.count("script") == len([x for x in page.links if Path(x).name in own])
     assert any("&lt;script&gt;" in page.text for page in pages)
 
 
@@ -170,7 +207,7 @@ def test_method_page_shows_how_it_was_trained(tmp_path):
     assert "&lt;b&gt;accuracy&lt;/b&gt;" in text
     assert "<b>accuracy" not in text
     for shown in ("2.5", "0.9876", "–"):
-        assert f'<td class="number">{shown}</td>' in text
+        assert f"<td>{shown}</td>" in text
     assert text.count("training-method-joint-loss-title") == 2  # its own and the reference to it
 
 
@@ -235,8 +272,91 @@ def test_downloads_read_back(tmp_path):
     assert table["score"].to_list() == pytest.approx([0.925, 0.925])
     assert table["psnr_to_host_db"].isna().all()
     assert set(table["psnr_to_host_db_outcome"]) == {"refused"}
-    shown = RecordLog(page / "records.jsonl").read()
-    assert shown == RecordLog(run / "records.jsonl").read()
+    assert records_of(page) == RecordLog(run / "records.jsonl").read()
+    tex = (page / "leaderboard.tex").read_text()
+    assert tex.count("\\\\") == 3  # heads and two methods
+    assert "alpha & 1= & 0.925" in tex
+
+
+def test_packed_records_keep_types_and_absent_fields_apart(tmp_path):
+    def packed(records):
+        write_packed(records, tmp_path / "records.js")
+        return (tmp_path / "records.js").read_text()
+
+    records = [
+        {"record_id": "a", "value": 1, "detail": {"x": [1.0]}, "own": None},
+        {"record_id": "b", "value": 1.0, "detail": {"x": [1.0]}},
+        {"record_id": "c", "value": True, "detail": {}, "<script>": "</script>"},
+    ]
+    text = packed(records)
+    assert "<" not in text
+    data = json.loads(gzip.decompress(base64.b64decode(text.split('"')[1])))
+    assert data["count"] == 3
+    assert [type(v) for v in data["fields"]["value"]["values"]] == [int, float, bool]
+    assert data["fields"]["detail"] == {"values": [{"x": [1.0]}, {}], "places": [0, 0, 1]}
+    assert data["fields"]["own"] == {"values": [None], "places": [0, -1, -1]}
+    assert packed(records) == text
+    assert packed([]) == packed([])
+
+
+def test_pictures_of_untouched_images_keep_every_pixel(tmp_path):
+    folder = FakeRun(["alpha"], [JPEG]).write(tmp_path / "run") / "samples"
+    folder.mkdir()
+    for name in ("host", "one", "attacked"):
+        strip(folder / f"{name}.png")
+    strips = {"codes": ["one.png"], "residual": "", "points": {"jpeg 90": "attacked.png"}}
+    (folder / "samples.json").write_text(
+        json.dumps({"host": "host.png", "methods": {"alpha": strips}})
+    )
+    page = build_page(tmp_path / "run", tmp_path / "page").parent
+    shown = {path.stem: np.asarray(Image.open(path)) for path in (page / "samples").iterdir()}
+    first = np.asarray(Image.open(folder / "one.png"))[:, : 4 * 16]
+    assert (shown["host"] == first).all()
+    assert (shown["one"] == first).all()
+    assert shown["attacked"].shape == first.shape
+    assert (shown["attacked"] != first).any()
+
+
+def test_picture_that_is_none_is_said_by_name(tmp_path):
+    folder = FakeRun(["alpha"], [JPEG]).write(tmp_path / "run") / "samples"
+    folder.mkdir()
+    (folder / "host.png").write_bytes(b"no picture")
+    (folder / "samples.json").write_text('{"host": "host.png"}')
+    with pytest.raises(StoreError, match=r"host\.png"):
+        build_page(tmp_path / "run", tmp_path / "page")
+    assert not (tmp_path / "page").exists()
+
+
+def test_strips_that_are_left_out_are_said(tmp_path):
+    folder = FakeRun(["alpha"], [JPEG]).write(tmp_path / "run") / "samples"
+    folder.mkdir()
+    strip(tmp_path / "secret.png")
+    (folder / "samples.json").write_text('{"host": "../../secret.png"}')
+    index = build_page(tmp_path / "run", tmp_path / "page")
+    assert "../../secret.png" in index.read_text()
+    assert not list(index.parent.rglob("secret*"))
+
+
+def test_page_over_boards_shows_what_was_not_run_as_such(tmp_path):
+    FakeRun(["alpha", HOSTILE], [JPEG]).write(tmp_path / "boards" / "index.html")
+    FakeRun(["alpha"], [NOISE]).write(tmp_path / "boards" / "b")
+    (tmp_path / "boards" / "c").mkdir()
+    (tmp_path / "boards" / "c" / "suite.toml").write_text('[suite]\ntitle = "Later <b>"\n')
+    folders = sorted((tmp_path / "boards").iterdir())
+    index = build_site(folders, tmp_path / "site", "All")
+    pages = [Page(path) for path in index.parent.rglob("*.html")]
+    assert len([p for p in pages if p.path.name == "index.html"]) == 3
+    text = index.read_text()
+    assert "Later &lt;b&gt;" in text
+    assert "<script>alert" not in text
+    for page in pages:
+        assert page.open == []
+        for link in page.links:
+            target = (page.path.parent / unquote(link).partition("#")[0]).resolve()
+            assert link.startswith(("data:,", "#")) or target.is_file(), link
+    before = index.stat().st_ino
+    build_site(folders, tmp_path / "site", "All")
+    assert index.stat().st_ino == before
 
 
 def test_up_to_date_page_is_not_written_again(tmp_path):
@@ -256,7 +376,7 @@ def test_up_to_date_check_imports_nothing_heavy(tmp_path):
     code = (
         "import sys; from pathlib import Path; from fpbench.report.build import build_page; "
         f"build_page(Path({str(run)!r}), Path({str(tmp_path / 'page')!r})); "
-        "print(*{'pandas', 'matplotlib', 'scipy', 'jinja2', 'numpy', 'torch'} & set(sys.modules))"
+        "print(*{'pandas', 'scipy', 'jinja2', 'PIL', 'numpy', 'torch'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

@@ -1,0 +1,190 @@
+"""`export`, `verify`, `board add`: a run as others can check it, and the boards made of such."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fpbench.cli import exits
+
+if TYPE_CHECKING:
+    from fpbench.publish.board import Added
+    from fpbench.publish.verify import Verification
+
+_SHOWN = 20
+_BUNDLE = click.Path(path_type=Path, exists=True)
+
+
+@click.command()
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="BUNDLE.zip",
+    help="The file to write.",
+)
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of artefacts; default: the store beside RUN.",
+)
+@click.option("--submitter", default="", help="How you want to be called on the board.")
+@click.option("--note", default="", help="A line for those who read the board.")
+@click.option(
+    "--keep-real",
+    is_flag=True,
+    help="Keep images of the data set; only where no real person is on them.",
+)
+@click.option(
+    "--no-readings",
+    is_flag=True,
+    help="Leave out what numbers are made of again; the bundle will be self-reported.",
+)
+@click.pass_obj
+def export(
+    plugins: tuple[str, ...],
+    folder: Path,
+    output: Path,
+    store: Path | None,
+    submitter: str,
+    note: str,
+    keep_real: bool,
+    no_readings: bool,
+) -> None:
+    """Write RUN, a folder like runs/quickstart, into a file that others can verify.
+
+    It holds the records, the suite, sample strips and the readings that every number is made of,
+    each with its SHA-256. It holds no weights, no local paths and no images of the data set.
+    """
+    from fpbench.execute.request import read_request
+    from fpbench.publish.bundle import Wish, export
+
+    request = read_request(folder, plugins, store or folder.parent / "store")
+    wish = Wish(submitter, note, keep_real=keep_real, readings=not no_readings)
+    manifest = export(folder, request, output, wish)
+    click.echo(
+        f"{output}: {len(manifest.files) + 1:,} files, {output.stat().st_size:,} bytes, digest "
+        f"{manifest.digest}"
+    )
+    if manifest.real:
+        click.echo("Images of the data set are in it: make sure that no real person is on them.")
+    else:
+        click.echo("Left out: images of the data set, weights, local paths.")
+    click.echo(f"Next: fpbench verify {output}")
+
+
+@click.command()
+@click.argument("path", metavar="BUNDLE", type=_BUNDLE)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.pass_obj
+def verify(plugins: tuple[str, ...], path: Path, as_json: bool) -> None:
+    """Check BUNDLE: digests, records, that no cell is missing, and every number from its readings.
+
+    It ends as "re-scored" where all numbers were made again and are the same, and as
+    "self-reported" where they could not be, e.g. since a plugin is not installed here. The exit
+    code is 1 if anything is wrong.
+    """
+    from fpbench.publish.archive import open_bundle
+    from fpbench.publish.verify import verify
+
+    with open_bundle(path) as bundle:
+        found = verify(bundle, plugins)
+    if as_json:
+        click.echo(json.dumps(found.as_json()))
+    else:
+        _say(found)
+        click.echo(_next(found, path))
+    if found.problems:
+        sys.exit(exits.VERIFICATION_FAILED)
+
+
+@click.group()
+def board() -> None:
+    """Look after leaderboards that are made of bundles."""
+
+
+@board.command()
+@click.argument("path", metavar="BUNDLE", type=_BUNDLE)
+@click.argument("folder", metavar="BOARD", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--trust", is_flag=True, help="Do not make its numbers again; they are marked self-reported."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.pass_obj
+def add(plugins: tuple[str, ...], path: Path, folder: Path, trust: bool, as_json: bool) -> None:
+    """Verify BUNDLE and add it to BOARD, a folder like leaderboards/faces-32; draw the page.
+
+    Rows of other submissions stay. A method that is there already is superseded; what it said
+    stays in the records, and the board's CHANGELOG.md names what changed.
+    """
+    from fpbench.publish.archive import open_bundle
+    from fpbench.publish.board import add_to_board
+    from fpbench.publish.verify import verify
+
+    with open_bundle(path) as bundle:
+        found = verify(bundle, plugins, rescore=not trust)
+        if found.problems:
+            _say(found)
+            click.echo(_next(found, path))
+            sys.exit(exits.VERIFICATION_FAILED)
+        added = add_to_board(bundle, found, folder)
+    if as_json:
+        state = {"changed": added.changed, "page": str(added.page), **vars(added.changes)}
+        click.echo(json.dumps({**found.as_json(), **state}))
+        return
+    _say(found)
+    _say_added(added, folder)
+
+
+def _say(found: Verification) -> None:
+    who = f" by {found.submitter}" if found.submitter else ""
+    _echo(f"{found.suite}{who}: {found.records:,} records, bundle {found.digest}")
+    _echo_some("wrong: ", found.problems)
+    for reason in found.reasons:
+        _echo(f"self-reported: {reason}")
+    if found.numbers:
+        equal = "" if found.problems else ", all of them are in its records"
+        _echo(f"{found.numbers:,} numbers made again from its readings{equal}")
+    for note in found.notes:
+        _echo(f"note: {note}")
+    _echo(f"Result: {found.status.upper()}")
+
+
+def _say_added(added: Added, folder: Path) -> None:
+    if added.changed:
+        for line in added.changes.lines():
+            _echo(line)
+        click.echo(f"Open the leaderboard: {added.page.resolve().as_uri()}")
+        click.echo(f"Next: read {folder / 'CHANGELOG.md'}, then commit {folder}")
+    else:
+        click.echo(f"It is on the board already; nothing was changed. Next: open {added.page}")
+
+
+def _next(found: Verification, path: Path) -> str:
+    if found.problems:
+        return "Next: have its maker mend what is wrong and run `fpbench export` again"
+    if found.reasons:
+        return (
+            "Next: install what is missing and verify again, or add it as self-reported: "
+            f"fpbench board add {path} leaderboards/{found.suite}"
+        )
+    return f"Next: fpbench board add {path} leaderboards/{found.suite}"
+
+
+def _echo_some(before: str, lines: Sequence[str]) -> None:
+    for line in lines[:_SHOWN]:
+        _echo(before + line)
+    if len(lines) > _SHOWN:
+        _echo(f"{before}… and {len(lines) - _SHOWN} more; --json prints all")
+
+
+def _echo(text: str) -> None:
+    """Print what somebody else may have written: nothing in it steers the terminal."""
+    click.echo("".join(c if c.isprintable() else "�" for c in text))

@@ -1,0 +1,50 @@
+"""`report`: pages from records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("runs", nargs=-1, type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option(
+    "--all",
+    "root",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="FOLDER",
+    help="Every run or board that is a folder in FOLDER, e.g. leaderboards/; also those without "
+    "numbers yet.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where the pages go; default: RUN/page. One place for several: an overview, and a folder "
+    "for each.",
+)
+@click.option("--title", default="Leaderboards", show_default=True, help="Of the overview.")
+def report(runs: tuple[Path, ...], root: Path | None, output: Path | None, title: str) -> None:
+    """Render the pages of RUN folders, or of boards, from their records alone.
+
+    The pages are static files: they open from disk, and on any web server.
+    """
+    from fpbench.api import SpecError
+    from fpbench.report.build import build_page, build_site
+
+    if root is not None:
+        from fpbench.report.boards import folders_in
+
+        runs += tuple(folders_in(root))
+    if not runs:
+        raise SpecError(["report: expected RUN folders or --all FOLDER, got neither"])
+    whole = root is not None or len(runs) > 1
+    if root is not None and output is None:
+        raise SpecError([f"report --all: expected -o FOLDER for the site of {root}, got none"])
+    if whole and output is not None:
+        made = [build_site(runs, output, title)]
+    else:
+        made = [build_page(folder, output or folder / "page") for folder in runs]
+    for index in made:
+        click.echo(f"Open the leaderboard: {index.resolve().as_uri()}")

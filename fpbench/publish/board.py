@@ -1,0 +1,249 @@
+"""Adds a verified bundle to a board: a folder of one suite with the submissions of many.
+
+    suite.toml, suite.json   the suite; the second names the methods of all submissions
+    records.jsonl            every record there ever was; the last of each identity holds
+    samples/                 strips of all methods
+    submissions.json         who brought what, oldest first; of two that list one method the later
+                             one holds
+    CHANGELOG.md             what every submission changed, newest first
+    page/                    the board to look at
+
+It is laid out like the folder of a run, so `fpbench report` draws it. No clock is read: the same
+submissions in the same order give the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fpbench.api import StoreError
+from fpbench.execute.request import Request
+from fpbench.publish.archive import Bundle
+from fpbench.publish.changes import Changes, changes, harmless
+from fpbench.publish.checks import Record, read_records
+from fpbench.publish.merging import check_source, merge_strips, merged, unlike
+from fpbench.publish.redact import SUITE_FILE
+from fpbench.publish.suites import read_suite_json
+from fpbench.publish.verify import REFUSED, Verification
+from fpbench.report.build import build_page
+from fpbench.store import RecordLog
+from fpbench.store.objects import write_text
+
+RECORDS, SUITE, SUBMISSIONS, CHANGELOG = (
+    "records.jsonl",
+    "suite.json",
+    "submissions.json",
+    "CHANGELOG.md",
+)
+_MARK = 12  # digits of a digest that stand for it
+
+Submission = dict[str, Any]
+
+
+@dataclass
+class Added:
+    """What adding a bundle did.
+
+    Attributes:
+        page: the page to open.
+        changed: whether the board is another one now.
+        changes: of its rows.
+    """
+
+    page: Path
+    changed: bool
+    changes: Changes = field(default_factory=Changes)
+
+
+def add_to_board(bundle: Bundle, verified: Verification, board: Path) -> Added:
+    """Merge a bundle into a board and draw its page; a kill leaves the old board or the new one.
+
+    Args:
+        bundle: opened by `open_bundle`.
+        verified: what `verify` found out about it.
+        board: the board's folder; made if absent.
+
+    Raises:
+        StoreError: the bundle was refused, its numbers cannot be compared with those of the board,
+            or the board has newer ones of the same method.
+    """
+    if verified.status == REFUSED:
+        raise StoreError(
+            f"board {board}: expected a bundle that passes `fpbench verify`, got one with "
+            f"{len(verified.problems)} problems; have its maker export it again"
+        )
+    _recover(board)
+    submissions = read_submissions(board)
+    entry = _entry(bundle, verified)
+    if any(each == entry for each in submissions):
+        return Added(build_page(board, board / "page"), changed=False)
+    _check(bundle, board, submissions, entry)
+    stage = board.with_name(f".{board.name}.new")
+    shutil.rmtree(stage, ignore_errors=True)
+    try:
+        fresh = stage / board.name  # its own name, which the page may show
+        if board.exists():
+            shutil.copytree(board, fresh, symlinks=True)
+        fresh.mkdir(parents=True, exist_ok=True)
+        found = _merge(bundle, fresh, submissions, entry)
+        build_page(fresh, fresh / "page")
+        _swap(fresh, board)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+    return Added(board / "page" / "index.html", changed=True, changes=found)
+
+
+def read_submissions(board: Path) -> list[Submission]:
+    """Who brought what, oldest first.
+
+    Raises:
+        StoreError: the file is not what `board add` writes.
+    """
+    file = board / SUBMISSIONS
+    if not file.is_file():
+        return []
+    try:
+        found: list[Submission] = json.loads(file.read_text(encoding="utf-8"))["submissions"]
+        for each in found:
+            _ = each["digest"], each["data"], each["newest_utc"], each["methods"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise StoreError(
+            f"board {board}: expected a list of submissions in {SUBMISSIONS}, got another file "
+            f"({error!r}); take it from the last commit",
+            path=str(file),
+        ) from None
+    return found
+
+
+# -- what is compared first --------------------------------------------------------------------
+
+
+def _entry(bundle: Bundle, verified: Verification) -> Submission:
+    records = _records(bundle)
+    request = Request.from_json((bundle.folder / "request.json").read_text(encoding="utf-8"))
+    suite = read_suite_json(bundle.folder / SUITE)
+    return {
+        "digest": bundle.manifest.digest,
+        "submitter": bundle.manifest.submitter,
+        "note": bundle.manifest.note,
+        "fpbench": bundle.manifest.fpbench,
+        "status": verified.status,
+        "reasons": verified.reasons,
+        "methods": [method["label"] for method in suite["methods"]],
+        # The records' own dates: with a clock the same bundle would give other bytes.
+        "newest_utc": max((r.get("created_utc", "") for r in records), default=""),
+        "data": request.data.digest if request.data is not None else "",
+    }
+
+
+def _check(bundle: Bundle, board: Path, submissions: list[Submission], entry: Submission) -> None:
+    new = read_suite_json(bundle.folder / SUITE)
+    check_source(board, new)
+    problems = []
+    if (board / SUITE).is_file():
+        problems = unlike(read_suite_json(board / SUITE), new)
+    if others := {each["data"] for each in submissions} - {entry["data"]}:
+        problems.append(
+            f"images: the board's have the digest {min(others)[:16]}…, the bundle's "
+            f"{entry['data'][:16]}…"
+        )
+    if problems:
+        raise StoreError(
+            f"board {board}: expected a bundle whose numbers can be compared with the board's, got "
+            f"one with {len(problems)} differences: {'; '.join(problems[:10])}. Run the board's "
+            f"own {SUITE_FILE} on the same images, or name another board",
+            path=str(board),
+        )
+    for each in submissions:
+        if set(each["methods"]) & set(entry["methods"]) and (
+            each["newest_utc"] > entry["newest_utc"]
+        ):
+            shared = sorted(set(each["methods"]) & set(entry["methods"]))
+            raise StoreError(
+                f"board {board}: expected numbers of {', '.join(shared)} that are newer than those "
+                f"of {each['newest_utc']}, got some of {entry['newest_utc'] or 'no date'}; bring a "
+                "newer bundle, or one of other methods",
+                path=str(board),
+            )
+
+
+# -- how it is merged --------------------------------------------------------------------------
+
+
+def _merge(
+    bundle: Bundle, board: Path, submissions: list[Submission], entry: Submission
+) -> Changes:
+    """Write everything but the page into a copy of the board."""
+    old = read_suite_json(board / SUITE) if (board / SUITE).is_file() else None
+    new = read_suite_json(bundle.folder / SUITE)
+    mine = set(entry["methods"])
+    log = RecordLog(board / RECORDS)
+    before = log.read()
+    stay = {i: r for i, r in before.items() if r["method"].get("label") not in mine}
+    after = stay | {record["record_id"]: record for record in _records(bundle)}
+    log.update(after.values())
+    write_text(board / SUITE, _json(merged(old, new) if old is not None else new))
+    if not (board / SUITE_FILE).is_file():
+        write_text(board / SUITE_FILE, (bundle.folder / SUITE_FILE).read_text(encoding="utf-8"))
+    mark = entry["digest"][:_MARK]
+    merge_strips(board / "samples", bundle.folder / "samples", mine, mark)
+    kept = [each for each in submissions if each["digest"] != entry["digest"]]
+    write_text(board / SUBMISSIONS, _json({"submissions": [*kept, entry]}))
+    found = changes(before, after, old, new)
+    _log(board, entry, found)
+    return found
+
+
+def _records(bundle: Bundle) -> list[Record]:
+    return read_records(bundle.folder / RECORDS).records
+
+
+def _log(board: Path, entry: Submission, found: Changes) -> None:
+    """Put an entry before those of the change log."""
+    file = board / CHANGELOG
+    title = f"# Changes of {harmless(board.name)}\n"
+    former = file.read_text(encoding="utf-8") if file.is_file() else title
+    head, _, rest = former.partition("\n## ")
+    who = harmless(entry["submitter"]) or "no name given"
+    day = entry["newest_utc"][:10] or "no date"
+    lines = [
+        f"## {harmless(day)}, {who} (bundle {entry['digest'][:_MARK]})",
+        "",
+        f"- {entry['status'].capitalize()}"
+        + ("." if not entry["reasons"] else f": {harmless('; '.join(entry['reasons']))}."),
+        f"- Methods: {harmless(', '.join(entry['methods']))}.",
+        *([f"- {harmless(entry['note'])}"] if entry["note"] else []),
+        *found.lines(),
+    ]
+    text = head.rstrip("\n") + "\n\n" + "\n".join(lines) + "\n"
+    write_text(file, text + (f"\n## {rest}" if rest else ""))
+
+
+# -- the folder --------------------------------------------------------------------------------
+
+
+def _swap(fresh: Path, board: Path) -> None:
+    former = _former(board)
+    shutil.rmtree(former, ignore_errors=True)
+    if board.exists():
+        board.rename(former)
+    fresh.rename(board)
+    shutil.rmtree(former, ignore_errors=True)
+
+
+def _recover(board: Path) -> None:
+    """Put the old board back if a kill came between the two renames."""
+    if not board.exists() and _former(board).exists():
+        _former(board).rename(board)
+
+
+def _former(board: Path) -> Path:
+    return board.with_name(f".{board.name}.old")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=1, sort_keys=True) + "\n"

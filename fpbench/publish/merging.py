@@ -1,0 +1,155 @@
+"""Joins the suites and sample strips of several submissions into those of one board."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tomllib
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from fpbench.api import StoreError
+from fpbench.publish.redact import SUITE_FILE
+from fpbench.publish.strips import INDEX, Index, check_index, index_files, strip_files
+from fpbench.publish.suites import SuiteJson, without_cards
+from fpbench.store.objects import write_text
+
+_LISTS = {"methods": "label", "attacks": "label", "crosses": "", "backbones": "use"}
+"""Tables of a suite that submissions add to, and what names their entries."""
+_TEXTS = ("title", "description")
+
+
+def unlike(board: SuiteJson, new: SuiteJson) -> list[str]:
+    """Why the numbers of two suites cannot be compared, in words; empty if they can."""
+    ours, theirs = _bare(board), _bare(new)
+    found = []
+    for name in sorted(ours.keys() | theirs.keys()):
+        if name not in _LISTS and ours.get(name) != theirs.get(name):
+            found += _unlike(name, ours.get(name), theirs.get(name))
+    for name in ("attacks", "backbones"):
+        key = _LISTS[name]
+        known = {part[key]: part for part in ours.get(name, [])}
+        for part in theirs.get(name, []):
+            if part != known.get(part[key], part):
+                found += _unlike(f"{name} {part[key]}", known[part[key]], part)
+    return found
+
+
+def merged(board: SuiteJson, new: SuiteJson) -> SuiteJson:
+    """The board's suite with what the new one adds; a method of the same label is the new one."""
+    whole = dict(board)
+    for name, key in _LISTS.items():
+        known = {_name(part, key): part for part in board.get(name, [])}
+        more = {_name(part, key): part for part in new.get(name, [])}
+        whole[name] = list((known | more).values())
+    return whole
+
+
+def check_source(folder: Path, new: SuiteJson) -> None:
+    """Refuse a suite that is not the one whose source lies in a board's folder.
+
+    Raises:
+        StoreError: it has another name, version or seed.
+    """
+    source = folder / SUITE_FILE
+    if not source.is_file():
+        return
+    said = tomllib.loads(source.read_text(encoding="utf-8")).get("suite", {})
+    ours = {
+        "name": said.get("name"),
+        "version": said.get("version", 1),
+        "seed": said.get("seed", 0),
+    }
+    theirs = {name: new["suite"][name] for name in ours}
+    if ours != theirs:
+        raise StoreError(
+            f"board {folder}: expected the suite of its {SUITE_FILE}, {ours}, got {theirs}; name "
+            "the board of that suite",
+            path=str(source),
+        )
+
+
+def _name(part: dict[str, Any], key: str) -> str:
+    return str(part[key]) if key else json.dumps(part, sort_keys=True)
+
+
+def _bare(suite: SuiteJson) -> SuiteJson:
+    """What must be equal: no texts, and of the data set only what is not said by its digest."""
+    bare: SuiteJson = without_cards(suite)
+    bare["suite"] = {k: v for k, v in bare["suite"].items() if k not in _TEXTS}
+    bare["dataset"] = {k: v for k, v in bare["dataset"].items() if k != "params"}
+    return bare
+
+
+def _unlike(name: str, ours: Any, theirs: Any) -> list[str]:
+    """Every key in which two tables differ."""
+    if not (isinstance(ours, dict) and isinstance(theirs, dict)):
+        return [f"{name}: the board has {ours!r}, the bundle {theirs!r}"]
+    return [
+        f"{name}.{key}: the board has {ours.get(key)!r}, the bundle {theirs.get(key)!r}"
+        for key in sorted(ours.keys() | theirs.keys())
+        if ours.get(key) != theirs.get(key)
+    ]
+
+
+# -- strips ------------------------------------------------------------------------------------
+
+
+def merge_strips(board: Path, new: Path, methods: Collection[str], mark: str) -> None:
+    """Put the strips of some methods into a board's folder of strips, and drop what none shows.
+
+    Args:
+        board: the board's `samples` folder; made if absent.
+        new: the bundle's; may be absent.
+        methods: labels whose former strips go.
+        mark: put before the name of a file where the board has another one of this name.
+    """
+    index = _read(board)
+    index["methods"] = {k: v for k, v in index["methods"].items() if k not in methods}
+    more = _read(new)
+    board.mkdir(parents=True, exist_ok=True)
+    for name in ("host", "real"):
+        if name in more and name not in index:
+            index[name] = _place(new, board, more[name], mark)
+    _drop_unshown(board, index)
+    for label, strips in more["methods"].items():
+        names = {name: _place(new, board, name, mark) for name in sorted(strip_files(strips))}
+        index["methods"][label] = _renamed(strips, names)
+    _drop_unshown(board, index)
+    write_text(board / INDEX, json.dumps(index, indent=1, sort_keys=True) + "\n")
+
+
+def _read(folder: Path) -> Index:
+    file = folder / INDEX
+    if not file.is_file():
+        return {"methods": {}}
+    index = check_index(json.loads(file.read_text(encoding="utf-8")), file)
+    index.pop("key", None)  # of one run
+    return {"methods": {}, **index}
+
+
+def _place(source: Path, target: Path, name: str, mark: str) -> str:
+    """Copy a strip; under another name where the board has another strip of its name."""
+    content, there = (source / name).read_bytes(), target / name
+    if there.is_file() and there.read_bytes() != content:
+        name = f"{mark}-{name}"
+    (target / name).write_bytes(content)
+    return name
+
+
+def _renamed(strips: Any, names: dict[str, str]) -> Any:
+    if isinstance(strips, dict):
+        return {k: _renamed(v, names) for k, v in strips.items()}
+    if isinstance(strips, list):
+        return [_renamed(item, names) for item in strips]
+    return names.get(strips, strips)
+
+
+def _drop_unshown(folder: Path, index: Index) -> None:
+    shown = index_files(index) | {INDEX}
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name not in shown:
+            path.unlink()

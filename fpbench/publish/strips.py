@@ -1,0 +1,67 @@
+"""The index of sample strips: which files it names, and whether they are what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fpbench.api import StoreError
+
+INDEX = "samples.json"
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+Index = dict[str, Any]
+
+
+def strip_files(strips: Mapping[str, Any]) -> set[str]:
+    """Files that the entry of one method names."""
+    training = (steps.values() for steps in strips.get("training", {}).values())
+    names = {*strips.get("codes", []), strips.get("residual", ""), *strips["points"].values()}
+    return names.union(*training) - {""}
+
+
+def index_files(index: Index) -> set[str]:
+    """Files that an index names."""
+    own = {index.get(name, "") for name in ("host", "real")} - {""}
+    return own.union(*(strip_files(strips) for strips in index.get("methods", {}).values()))
+
+
+def problems_of(index: Index, folder: Path, methods: Iterable[str]) -> list[str]:
+    """What is wrong with an index and the files beside it, in words."""
+    try:
+        named, labels = index_files(index), set(index.get("methods", {}))
+    except (AttributeError, KeyError, TypeError) as error:
+        return [f"samples: expected an index as a run writes it, got {error!r} in {INDEX}"]
+    there = {path.name for path in folder.iterdir()} - {INDEX}
+    found = [
+        f"samples: {name!r} is listed and not there" for name in sorted(map(str, named - there))
+    ]
+    found += [f"samples: {name!r} is there and not listed" for name in sorted(there - named)]
+    found += [
+        f"samples: {label!r} is no method of the suite" for label in sorted(labels - set(methods))
+    ]
+    found += [
+        f"samples: expected a PNG image, got another file: {name!r}"
+        for name in sorted(there & named)
+        if not _is_png(folder / name)
+    ]
+    return found
+
+
+def check_index(index: object, place: Path) -> Index:
+    """The index, if it is one at all.
+
+    Raises:
+        StoreError: it is none.
+    """
+    if isinstance(index, dict) and isinstance(index.get("methods", {}), dict):
+        return index
+    raise StoreError(
+        f"samples: expected an index of strips in {place}, got another JSON; run again"
+    )
+
+
+def _is_png(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_PNG)) == _PNG

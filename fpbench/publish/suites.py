@@ -1,0 +1,99 @@
+"""The resolved suite of a bundle or a board, which others wrote: checked before it is used."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fpbench.api import StoreError
+from fpbench.publish.manifest import Header
+
+SuiteJson = dict[str, Any]
+
+
+class _Open(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow")
+
+
+class _Component(_Open):
+    name: str
+    version: str
+    params: dict[str, Any]
+
+
+class _Method(_Component):
+    label: str
+
+
+class _Attack(_Component):
+    label: str
+    strengths: list[float]
+
+
+class _Cross(_Open):
+    model: str
+    image: str
+
+
+class _Training(_Open):
+    seeds: list[int]
+
+
+class _Suite(_Open):
+    suite: dict[str, Any]
+    training: _Training
+    population: dict[str, Any]
+    negatives: dict[str, Any]
+    score: dict[str, Any]
+    dataset: _Component
+    host: _Component
+    methods: list[_Method]
+    attacks: list[_Attack]
+    crosses: list[_Cross]
+    backbones: list[dict[str, Any]] = []
+
+
+def read_suite_json(path: Path) -> SuiteJson:
+    """The resolved suite in a file.
+
+    Raises:
+        StoreError: it is none.
+    """
+    try:
+        data: SuiteJson = json.loads(path.read_text(encoding="utf-8"))
+        checked = _Suite.model_validate(data)
+        labels = {attack.label for attack in checked.attacks}
+        for cross in checked.crosses:
+            if not {cross.model, cross.image} <= labels:
+                raise ValueError(f"a cross of attacks that are not listed: {cross}")
+        header_of(data)
+    except (ValidationError, ValueError, RecursionError) as error:
+        text = " ".join(str(error).split())[:300]
+        raise StoreError(
+            f"{path.name}: expected a resolved suite as a run writes it, got another file: {text}. "
+            "Export the run again",
+            path=str(path),
+        ) from None
+    return data
+
+
+def header_of(suite: SuiteJson) -> Header:
+    """Name, version and seed of a suite.
+
+    Raises:
+        ValidationError: it has none.
+    """
+    own = suite["suite"]
+    return Header.model_validate({name: own.get(name) for name in ("name", "version", "seed")})
+
+
+def without_cards(value: Any) -> Any:
+    """The same without the cards of components, which are texts and may be reworded."""
+    if isinstance(value, dict):
+        return {k: without_cards(v) for k, v in value.items() if k != "card"}
+    if isinstance(value, list):
+        return [without_cards(item) for item in value]
+    return value

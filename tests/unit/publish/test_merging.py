@@ -1,0 +1,182 @@
+import copy
+import json
+
+import pytest
+
+from fpbench.publish.changes import changes, harmless
+from fpbench.publish.merging import merge_strips, merged, unlike
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def part(label, **more):
+    own = {"label": label, "name": label, "version": "1", "params": {}, "card": {"title": label}}
+    return {**own, **more}
+
+
+@pytest.fixture
+def suite():
+    return {
+        "suite": {"name": "s", "version": 1, "seed": 0, "title": "A title"},
+        "training": {"seeds": [0]},
+        "population": {"copies": 5},
+        "negatives": {"real": 20},
+        "score": {"registered": 30},
+        "dataset": part("faces", params={"path": "x.zip"}),
+        "host": part("host"),
+        "methods": [part("a"), part("b")],
+        "attacks": [part("jpeg", strengths=[90.0, 50.0]), part("noise", strengths=[0.1])],
+        "crosses": [{"model": "noise", "image": "jpeg"}],
+        "backbones": [{"use": "inception", "layer": "2048"}],
+    }
+
+
+@pytest.fixture
+def other(suite):
+    return copy.deepcopy(suite)
+
+
+def test_texts_places_and_further_entries_do_not_matter(suite, other):
+    other["suite"]["title"] = "Another title"
+    other["host"]["card"]["title"] = "Reworded"
+    other["dataset"]["params"]["path"] = "y.zip"
+    other["methods"] = [part("b", version="2"), part("c")]
+    other["attacks"].append(part("blur", strengths=[1.0]))
+    other["crosses"] = []
+    other["backbones"].append({"use": "lpips-alex"})
+    assert unlike(suite, other) == []
+    whole = merged(suite, other)
+    assert whole["suite"]["title"] == "A title"
+    assert [(m["label"], m["version"]) for m in whole["methods"]] == [
+        ("a", "1"),
+        ("b", "2"),
+        ("c", "1"),
+    ]
+    assert [a["label"] for a in whole["attacks"]] == ["jpeg", "noise", "blur"]
+    assert whole["crosses"] == suite["crosses"]
+    assert [b["use"] for b in whole["backbones"]] == ["inception", "lpips-alex"]
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value"),
+    [
+        ("suite", "name", "t"),
+        ("suite", "version", 2),
+        ("suite", "seed", 1),
+        ("training", "seeds", [0, 1]),
+        ("population", "copies", 6),
+        ("negatives", "real", 21),
+        ("score", "registered", 31),
+        ("dataset", "version", "2"),
+        ("host", "params", {"steps": 3}),
+    ],
+)
+def test_what_makes_numbers_another_quantity_is_said(suite, other, table, key, value):
+    other[table][key] = value
+    (problem,) = unlike(suite, other)
+    assert problem.startswith(f"{table}.{key}: the board has ")
+    assert problem.endswith(f"the bundle {value!r}")
+
+
+def test_an_attack_or_network_of_the_same_name_must_be_the_same(suite, other):
+    other["attacks"][0]["strengths"] = [90.0]
+    other["backbones"][0]["layer"] = "768"
+    assert [p.partition(":")[0] for p in unlike(suite, other)] == [
+        "attacks jpeg.strengths",
+        "backbones inception.layer",
+    ]
+
+
+def test_a_table_that_only_one_suite_has_is_said(suite, other):
+    other["secrecy"] = {"steps": 5}
+    assert unlike(suite, other) == ["secrecy: the board has None, the bundle {'steps': 5}"]
+
+
+# -- strips --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def strips(tmp_path):
+    """Writes a folder of strips; every file's content says whose it is."""
+
+    def write(name, methods, **more):
+        folder = tmp_path / name
+        folder.mkdir()
+        index = {"key": name, "host": "host.png", "methods": {}, **more}
+        for label in methods:
+            index["methods"][label] = {
+                "codes": [f"{label}-copy-0.png"],
+                "points": {"jpeg 50": f"{label}-jpeg-50.png"},
+                "training": {"host start": {"0": "host-step-0.png"}},
+            }
+            for file in (f"{label}-copy-0.png", f"{label}-jpeg-50.png", "host-step-0.png"):
+                (folder / file).write_bytes(PNG + name.encode())
+        (folder / "host.png").write_bytes(PNG + name.encode())
+        (folder / "samples.json").write_text(json.dumps(index))
+        return folder
+
+    return write
+
+
+def test_strips_of_other_methods_and_the_boards_host_stay(strips):
+    board, new = strips("board", ["a", "b"]), strips("new", ["b", "c"])
+    merge_strips(board, new, {"b", "c"}, "mark")
+    index = json.loads((board / "samples.json").read_text())
+    assert "key" not in index
+    assert index["host"] == "host.png"
+    assert (board / "host.png").read_bytes().endswith(b"board")
+    owners = {
+        label: (board / strips["codes"][0]).read_bytes()[len(PNG) :].decode()
+        for label, strips in index["methods"].items()
+    }
+    assert owners == {"a": "board", "b": "new", "c": "new"}
+    # Both hosts were trained: each method shows its own.
+    steps = {m: s["training"]["host start"]["0"] for m, s in index["methods"].items()}
+    assert steps == {
+        "a": "host-step-0.png",
+        "b": "mark-host-step-0.png",
+        "c": "mark-host-step-0.png",
+    }
+    shown = {"samples.json", "host.png", *steps.values()}
+    shown |= {f"{m}-{end}" for m in "abc" for end in ("copy-0.png", "jpeg-50.png")}
+    assert {p.name for p in board.iterdir()} == shown
+
+
+def test_strips_that_are_no_longer_shown_go(strips, tmp_path):
+    board = strips("board", ["a", "b"])
+    merge_strips(board, tmp_path / "none", {"b"}, "mark")
+    assert not [p for p in board.iterdir() if p.name.startswith("b-")]
+
+
+# -- changes -------------------------------------------------------------------------------------
+
+
+def row(identity, value, **more):
+    place = {"method": {"label": "a"}, "training_seed": 0, "point": {"label": "none"}}
+    return {"record_id": identity, "value": value, "metric": "m", "variant": "", **place, **more}
+
+
+def test_rows_are_counted_by_what_became_of_them(suite):
+    before = {i: row(i, 0.5) for i in ("same", "moved", "reworded", "gone")}
+    after = {
+        "same": {**before["same"], "created_utc": "later", "cost": {"wall_s": 3}},
+        "moved": row("moved", 0.25),
+        "reworded": row("reworded", 0.5, reason="another"),
+        "new": row("new", 1.0),
+    }
+    found = changes(before, after, suite, suite)
+    assert (found.added, found.superseded, found.unchanged, found.withdrawn) == (1, 2, 1, 1)
+    assert found.moved == [("a under none: m", 0.5, 0.25)]
+    assert found.redefined == []
+
+
+def test_no_more_than_twenty_values_are_named(suite):
+    before = {str(i): row(str(i), 0.0) for i in range(30)}
+    after = {str(i): row(str(i), 1.0) for i in range(30)}
+    lines = changes(before, after, suite, suite).lines()
+    assert len([line for line in lines if "→" in line]) == 20
+    assert lines[-1] == "- … and 10 more values."
+
+
+def test_markup_of_others_is_text():
+    assert harmless("<b>*x*</b>\n# y [z](w)") == r"&lt;b&gt;\*x\*&lt;/b&gt; \# y \[z\](w)"
