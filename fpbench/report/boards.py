@@ -107,7 +107,7 @@ def _measured(folder: Path, slug: str, output: Path) -> Entry:
         ("Attacks", str(len(board.attacks))),
         ("Training seeds", str(len(board.seeds))),
         ("Cells with numbers", f"{covered.done} of {covered.total}"),
-        ("Checked", ", ".join(dict.fromkeys(inputs.statuses.values()))),
+        ("Checked", ", ".join(dict.fromkeys(s.status for s in inputs.checked.values()))),
         ("Newest record", newest[:10]),
     ]
     return Entry(

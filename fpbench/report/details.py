@@ -47,8 +47,18 @@ def card(board: Board, method: MethodInfo) -> list[tuple[str, str]]:
         ("Bits", str(about.get("bits", ""))),
         ("Parameters", show.plain(about.get("params", {}))),
         ("Training seeds", ", ".join(map(str, board.seeds))),
+        ("Checked", _checked(board, method)),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _checked(board: Board, method: MethodInfo) -> str:
+    """How a board's numbers of the method were checked, and who brought them."""
+    found = board.inputs.checked.get(method.label)
+    if found is None:
+        return ""
+    who = f"{found.status}, submitted by {found.submitter or 'somebody unnamed'}"
+    return f"{who}: {'; '.join(found.reasons)}" if found.reasons else who
 
 
 def _described(board: Board, kind: str, label: str) -> list[tuple[str, str]]:

@@ -64,6 +64,29 @@ class Samples:
 
 
 @dataclass(frozen=True)
+class Submission:
+    """Who brought a board its numbers, and how they were checked.
+
+    Attributes:
+        digest: of the bundle.
+        submitter: a name, as given; may be empty.
+        note: a line, as given; may be empty.
+        status: "re-scored" or "self-reported".
+        reasons: why they could not be made again; empty if they were.
+        methods: labels.
+        newest: when its newest record was made.
+    """
+
+    digest: str
+    submitter: str
+    note: str
+    status: str
+    reasons: tuple[str, ...]
+    methods: tuple[str, ...]
+    newest: str
+
+
+@dataclass(frozen=True)
 class Inputs:
     """Everything the page is made of.
 
@@ -73,7 +96,7 @@ class Inputs:
         suite: the resolved suite; empty where there is none.
         samples: the strips.
         earlier: number of records of earlier runs, which the page does not show.
-        statuses: method -> how its numbers on a board were checked; empty for a run.
+        submissions: what a board is made of, oldest first; empty for a run.
     """
 
     folder: Path
@@ -81,7 +104,12 @@ class Inputs:
     suite: Record
     samples: Samples
     earlier: int = 0
-    statuses: Mapping[str, str] = field(default_factory=dict)
+    submissions: tuple[Submission, ...] = ()
+
+    @property
+    def checked(self) -> Mapping[str, Submission]:
+        """Method -> the submission that its numbers are of: the newest."""
+        return {label: each for each in self.submissions for label in each.methods}
 
 
 def read_inputs(folder: Path) -> Inputs:
@@ -94,8 +122,8 @@ def read_inputs(folder: Path) -> Inputs:
     latest = RecordLog(folder / "records.jsonl").numbered()
     records = current(latest, suite)
     samples = _samples(folder / "samples")
-    statuses = _statuses(folder / "submissions.json")
-    return Inputs(folder, records, suite, samples, len(latest) - len(records), statuses)
+    submissions = _submissions(folder / "submissions.json")
+    return Inputs(folder, records, suite, samples, len(latest) - len(records), submissions)
 
 
 def current(latest: Mapping[str, tuple[Record, int]], suite: Record) -> list[Record]:
@@ -184,10 +212,26 @@ def suite_points(suite: Record) -> dict[str, tuple[str, float | None]]:
     return points
 
 
-def _statuses(path: Path) -> dict[str, str]:
-    """What a board's list of submissions says of each method; the newest counts."""
-    listed = _json(path).get("submissions", [])
-    return {str(label): str(s["status"]) for s in listed for label in s["methods"]}
+def _submissions(path: Path) -> tuple[Submission, ...]:
+    try:
+        return tuple(
+            Submission(
+                digest=str(each["digest"]),
+                submitter=str(each.get("submitter", "")),
+                note=str(each.get("note", "")),
+                status=str(each["status"]),
+                reasons=tuple(map(str, each.get("reasons", []))),
+                methods=tuple(map(str, each["methods"])),
+                newest=str(each.get("newest_utc", "")),
+            )
+            for each in _json(path).get("submissions", [])
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StoreError(
+            f"page: expected the submissions of a board in {path}, got an entry without "
+            f"{error}; take the file back from version control",
+            path=str(path),
+        ) from None
 
 
 def _json(path: Path) -> Record:

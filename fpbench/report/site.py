@@ -165,6 +165,7 @@ def _protocol(board: Board, title: str) -> dict[str, Any]:
         "asked": protocol.asked(board),
         "attacks": protocol.attack_rows(board),
         "repeat": protocol.repeat(board),
+        "submissions": board.inputs.submissions,
         "bibtex": protocol.citation(board, title),
     }
 

@@ -113,7 +113,6 @@ def _columns(board: Board, scores: Mapping[str, MethodScore]) -> list[Column]:
     def psnr(name: str) -> Callable[[MethodInfo], Shown]:
         return lambda method: _psnr(board.number(method.label, NONE, name, "psnr"))
 
-    statuses = board.inputs.statuses
     reading, quality, cost = "Reading of untouched images", "Images", "Cost"
     up, down = "↑ 0–1", "↓ "
     return [
@@ -155,20 +154,18 @@ def _columns(board: Board, scores: Mapping[str, MethodScore]) -> list[Column]:
             )
         ),
         Column("Counts", "copies × images × seeds", lambda m: _counts(board, m), "", "Basis"),
-        *(
-            [
-                Column(
-                    "Checked",
-                    "",
-                    lambda m: Shown(statuses.get(m.label, "–"), css="name"),
-                    "",
-                    "Basis",
-                )
-            ]
-            if statuses
-            else []
-        ),
+        *_checked(board),
     ]
+
+
+def _checked(board: Board) -> list[Column]:
+    """How a board's numbers were checked; a run's own page has no such column."""
+    known = board.inputs.checked
+
+    def read(method: MethodInfo) -> Shown:
+        return Shown(known[method.label].status if method.label in known else "–", css="name")
+
+    return [Column("Checked", "", read, "", "Basis")] if known else []
 
 
 def _score(score: MethodScore) -> Shown:
