@@ -90,7 +90,10 @@ def _build(output: Path, stamp: str, write: Callable[[Path], None]) -> Path:
     fresh = output.parent / f".{output.name}.new"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir()
-    write(fresh)
+    from fpbench.store import no_collector
+
+    with no_collector():
+        write(fresh)
     (fresh / _STAMP).write_text(stamp, encoding="ascii")
     _swap(fresh, output)
     return index

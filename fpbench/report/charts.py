@@ -282,8 +282,8 @@ def steps(text: Text, items: Sequence[Steps], threshold: int | None) -> str:
     for item in items:
         data, height = f"M{svg.number(x(-0.5))} {box.bottom}", svg.number(box.bottom)
         for bits, value in enumerate(item.values):
-            if svg.number(y(value)) != height:
-                height = svg.number(y(value))
+            if (reached := svg.number(y(value))) != height:
+                height = reached
                 data += f"H{svg.number(x(bits - 0.5))}V{height}"
         data += f"H{svg.number(x(count - 0.5))}V{box.bottom}"
         parts.append(svg.group([svg.path(data, "area")], item.css))

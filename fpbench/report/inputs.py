@@ -138,17 +138,21 @@ def current(latest: Mapping[str, tuple[Record, int]], suite: Record) -> list[Rec
         suite: the resolved suite; where empty, every record is of it.
     """
     scope = _Scope.of(suite)
-    mine = [(r, line) for r, line in latest.values() if scope is None or scope.holds(r)]
+    mine = [
+        (record, _cell(record), line)
+        for record, line in latest.values()
+        if scope is None or scope.holds(record)
+    ]
     last: dict[tuple[str, int, str], tuple[int, str]] = {}
-    for record, line in mine:
+    for record, cell, line in mine:
         place = (line, record["cell"])
-        last[_cell(record)] = max(last.get(_cell(record), place), place)
-    measured = {record["cell"] for record, _ in mine if record["metric"]}
+        if cell not in last or last[cell] < place:
+            last[cell] = place
+    measured = {record["cell"] for record, _, _ in mine if record["metric"]}
     return [
         record
-        for record, _ in mine
-        if record["cell"] == last[_cell(record)][1]
-        and (record["metric"] or record["cell"] not in measured)
+        for record, cell, _ in mine
+        if record["cell"] == last[cell][1] and (record["metric"] or record["cell"] not in measured)
     ]
 
 

@@ -22,9 +22,10 @@ from fpbench.report.inputs import Record
 ABSENT = -1
 """Instead of a place in `values`: the record has no such field."""
 
+_TRIED = 2000  # values that show whether a field repeats
 _PIECE = 5000  # values that are turned into text at a time
 _GZIP = 16 + zlib.MAX_WBITS
-_LEVELS = ((20_000, 9), (1 << 62, 3))
+_LEVELS = ((20_000, 9), (1 << 62, 2))
 """(records, level of gzip): hard work pays while a page is small."""
 
 
@@ -74,14 +75,22 @@ def _listed(values: Sequence[Any]) -> Iterator[bytes]:
 
 def _column(column: Sequence[Any]) -> tuple[list[Any], list[int] | None]:
     """Distinct values in order of first appearance, and where each record's stands."""
+    complete = all(value is not _NONE for value in column)
+    first = _keys(column[:_TRIED])
+    if complete and len(column) > _TRIED and len(set(first)) > len(first) / 2:
+        return list(column), None  # few values repeat, so to look for them would be in vain
     keys = _keys(column)
-    firsts = dict(zip(reversed(keys), reversed(column), strict=True))  # the first one stays
-    firsts.pop(_NONE, None)
-    order = [key for key in dict.fromkeys(keys) if key is not _NONE]
-    if len(order) == len(column):
+    places = {
+        key: place for place, key in enumerate(k for k in dict.fromkeys(keys) if k is not _NONE)
+    }
+    if len(places) == len(column):
         return list(column), None
-    places = {key: place for place, key in enumerate(order)} | {_NONE: ABSENT}
-    return [firsts[key] for key in order], list(map(places.__getitem__, keys))
+    values = list(places)
+    if keys is not column:
+        firsts = dict(zip(reversed(keys), reversed(column), strict=True))  # the first one stays
+        values = [firsts[key] for key in places]
+    places[_NONE] = ABSENT
+    return values, list(map(places.__getitem__, keys))
 
 
 def _keys(column: Sequence[Any]) -> Sequence[Any]:

@@ -58,8 +58,7 @@ def tick_text(value: float) -> str:
 
 def number(value: float) -> str:
     """A coordinate."""
-    text = f"{value:.1f}"
-    return text[:-2] if text.endswith(".0") else text
+    return f"{round(value, 1):g}"
 
 
 def line(points: Sequence[Point | None]) -> str:

@@ -246,10 +246,11 @@ def _negligible(differences: npt.ArrayLike, values: Floats) -> npt.NDArray[np.bo
 def _summed_variance(families: list[Floats]) -> float:
     """Variance of the sum of the families' means over partly shared copies."""
     total = 0.0
+    variances = [_variance(values) for values in families]
     for f, first in enumerate(families):
-        total += _variance(first) / first.size
-        for second in families[f + 1 :]:
-            if _variance(first) == 0 or _variance(second) == 0:
+        total += variances[f] / first.size
+        for g, second in enumerate(families[f + 1 :], start=f + 1):
+            if variances[f] == 0 or variances[g] == 0:
                 continue  # the product of rounding errors is no covariance
             shared = min(first.size, second.size)
             one, other = first[:shared], second[:shared]

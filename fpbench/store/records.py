@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from fpbench.api import canonical_json, digest
+from fpbench.api import StoreError, canonical_json, digest
 from fpbench.store.objects import disk_errors
 from fpbench.store.schema import Record, parsed
 
@@ -77,10 +77,10 @@ class RecordLog:
 
     def _numbered(self) -> dict[str, tuple[Record, int]]:
         latest: dict[str, tuple[Record, int]] = {}
-        shared = _Shared()
-        with _no_cycles():
+        shared, name = _Shared(), str(self._path)
+        with no_collector():
             for number, line in enumerate(self._lines(), start=1):
-                record = shared.parts(parsed(line, f"line {number} of {self._path}"))
+                record = shared.parts(_read(line, number, name))
                 latest[record["record_id"]] = record, number
         return latest
 
@@ -101,8 +101,8 @@ class RecordLog:
 
 
 @contextmanager
-def _no_cycles() -> Iterator[None]:
-    """Records hold no cycles; looking for them takes longer than reading does."""
+def no_collector() -> Iterator[None]:
+    """While many records are held: they have no cycles, and to look for some takes long."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -110,6 +110,13 @@ def _no_cycles() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+def _read(line: bytes, number: int, name: str) -> Record:
+    try:
+        return parsed(line)
+    except StoreError:
+        return parsed(line, f"line {number} of {name}")  # the same fault again, with its place
 
 
 class _Shared:
