@@ -170,6 +170,7 @@ class FakeRun:
             number("false-accusation", "real", 0.001, low=None, high=0.004, n=1000),
             number("false-accusation", "host", 0.0, low=None, high=0.003, n=1000),
             number("false-accusation", "unregistered", 0.002),
+            *(matches(source, self.bits) for source in ("copies", "host", "real")),
         ]
         if name == "none":
             rows.append({"metric": "imperceptibility", "variant": "psnr", **REFUSED})
@@ -229,6 +230,14 @@ def number(metric: str, variant: str, value: float, **more: Any) -> dict[str, An
     low, high = max(value - 0.05, 0.0), min(value + 0.05, 1.0)
     base = {"metric": metric, "variant": variant, "value": value, "low": low, "high": high}
     return {**base, "n": 60, "clusters": 6, **more}
+
+
+def matches(source: str, bits: int) -> dict[str, Any]:
+    counts = [0] * (bits + 1)
+    middle = bits - 1 if source == "copies" else bits // 2
+    counts[middle - 1 : middle + 2] = [10, 40, 10]
+    detail = {"bits": bits, "registered": 30, "threshold_bits": bits - 2, "counts": counts}
+    return {"metric": "matches", "variant": source, "value": None, "n": 60, "detail": detail}
 
 
 def training(variant: str, *, pieces: int) -> dict[str, Any]:

@@ -84,7 +84,8 @@ def folders_in(root: Path) -> list[Path]:
     found = [
         path
         for path in sorted(root.iterdir())
-        if (path / "records.jsonl").is_file() or (path / "suite.toml").is_file()
+        if not path.name.startswith(".")  # what a kill leaves beside a board
+        and ((path / "records.jsonl").is_file() or (path / "suite.toml").is_file())
     ]
     if not found:
         raise SpecError(

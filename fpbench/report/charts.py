@@ -132,7 +132,7 @@ def curve(
         level: a horizontal line, e.g. chance.
     """
     crowded = sum(map(len, ticks)) > _CROWDED
-    box = _Box(260, 180, left=38, bottom=52 if crowded else 36)
+    box = _Box(270, 180, left=48, bottom=52 if crowded else 36)
     values = [v for s in series for v in (*s.values, *s.low, *s.high) if v is not None]
     y = box.up(*(limits or svg.span_of([*values, *([] if level is None else [level])])))
     x = Scale(-0.25, len(ticks) - 0.75, box.left, box.right)
@@ -156,8 +156,9 @@ def trace(text: Text, steps: Sequence[int], values: Sequence[float | None], inde
     y = box.up(*svg.span_of([v for v in values if v is not None]))
     x = Scale(steps[0], max(steps[-1], steps[0] + 1), box.left + 2, box.right - 6)
     points = [None if v is None else (x(s), y(v)) for s, v in zip(steps, values, strict=True)]
-    ends = dict.fromkeys((steps[0], steps[-1]))
-    names = [svg.text(x(s), box.bottom + 12, f"{s:,}", "middle") for s in ends]
+    names = [svg.text(box.left, box.bottom + 12, f"{steps[0]:,}")]
+    if len(steps) > 1:
+        names.append(svg.text(box.right, box.bottom + 12, f"{steps[-1]:,}", "end"))
     line = _series(index, [svg.path(svg.line(points), "line")])
     return box.figure(text, [box.rows(y, 3), *names, box.words(text), line])
 
@@ -228,7 +229,9 @@ def plane(
     parts = [box.rows(y), box.columns(x), box.words(text)]
     if line is not None:
         parts.append(svg.path(f"M{svg.number(x(line[0]))} {box.top}V{box.bottom}", "level"))
-        parts.append(svg.text(x(line[0]) + 5, box.bottom - 5, line[1], "muted"))
+        right = x(line[0]) < (box.left + box.right) / 2
+        place = (x(line[0]) + 5, box.bottom - 5) if right else (x(line[0]) - 5, box.bottom - 5)
+        parts.append(svg.text(*place, line[1], "" if right else "end"))
     if frontier:
         parts.append(svg.path(_stairs(frontier, x, y, box), "frontier"))
     for point in points:
@@ -264,7 +267,8 @@ def bars(
         for n, v in enumerate(values)
         if v > 0
     ]
-    names = [svg.text(x(t), box.bottom + 12, svg.tick_text(t), "middle") for t in _whole(low, high)]
+    ticks = svg.ticks_of(*span) if span else _whole(1, len(values))
+    names = [svg.text(x(t), box.bottom + 12, svg.tick_text(t), "middle") for t in ticks]
     parts = [box.rows(y), *names, box.words(text), _series(index, drawn)]
     if level is not None:
         parts.append(svg.path(f"M{box.left} {svg.number(y(level))}H{box.right}", "level"))
@@ -277,7 +281,9 @@ def steps(text: Text, items: Sequence[Steps], threshold: int | None) -> str:
     count = len(items[0].values)
     x = Scale(-0.5, count - 0.5, box.left, box.right)
     y = box.up(0, 1.05 * max(max(item.values) for item in items))
-    names = [svg.text(x(t), box.bottom + 12, svg.tick_text(t), "middle") for t in _whole(0, count)]
+    names = [
+        svg.text(x(t), box.bottom + 12, svg.tick_text(t), "middle") for t in _whole(0, count - 1)
+    ]
     parts = [box.rows(y), *names, box.words(text)]
     for item in items:
         data, height = f"M{svg.number(x(-0.5))} {box.bottom}", svg.number(box.bottom)
@@ -367,6 +373,6 @@ def _stairs(points: Sequence[tuple[float, float]], x: Scale, y: Scale, box: _Box
     return f"{data}H{svg.number(box.right)}"
 
 
-def _whole(low: float, high: float) -> list[float]:
-    """Round whole numbers, or the ends and the middle of a span that has none."""
-    return [t for t in svg.ticks_of(low, high) if t == int(t) or high - low < 3]
+def _whole(low: int, high: int) -> list[float]:
+    """Round whole numbers in [low, high]."""
+    return [t for t in svg.ticks_of(low, high) if t == int(t)] if high > low else [low]

@@ -18,6 +18,7 @@ class Measure:
     Attributes:
         key: for identifiers.
         title: above the panel, with the better direction.
+        axis: beside the panel.
         metric: of the records.
         variant: of the records.
         ratio: show the distance over the untouched copy's.
@@ -27,6 +28,7 @@ class Measure:
 
     key: str
     title: str
+    axis: str
     metric: str
     variant: str = ""
     ratio: bool = False
@@ -119,12 +121,15 @@ def _measures(board: Board, attack: AttackInfo) -> Iterable[Measure]:
     right = "right-rate ↑"
     if board.registered is not None and board.false_rate is not None:
         right = f"traced right, N = {board.registered:,}, α = {board.false_rate:g} ↑"
-    yield Measure("right", right, ATTRIBUTION, limits=(0, 1))
-    yield Measure("bits", "bit accuracy ↑ (chance 0.5)", "bit-accuracy", limits=(0.4, 1), level=0.5)
-    yield Measure("psnr", "damage: PSNR to unattacked, dB", "damage", "psnr")
+    yield Measure("right", right, "traced right ↑", ATTRIBUTION, limits=(0, 1))
+    bits = "bit accuracy ↑ (chance 0.5)"
+    yield Measure("bits", bits, "bit accuracy ↑", "bit-accuracy", limits=(0.4, 1), level=0.5)
+    yield Measure("psnr", "damage: PSNR to unattacked, dB", "PSNR, dB", "damage", "psnr")
     if attack.kind in ("model", "cross"):
         title = f"damage: {board.distance_name} over the untouched copy's (budget {board.budget:g})"
-        yield Measure("ratio", title, *board.distance_key, ratio=True, level=board.budget)
+        yield Measure(
+            "ratio", title, "times untouched", *board.distance_key, ratio=True, level=board.budget
+        )
 
 
 def _panel(
@@ -140,14 +145,16 @@ def _panel(
     if not series:
         return None
     limits = measure.limits
-    if limits and (least := min(v for s in series for v in s.values if v is not None)) < limits[0]:
-        limits = (least, limits[1])
+    drawn = [v for s in series for v in (*s.values, *s.low) if v is not None]
+    if limits and min(drawn) < limits[0]:
+        limits = (min(drawn), limits[1])
     words = charts.Text(
-        f"{attack.slug}-{measure.key}".replace(".", "-"),
+        f"{attack.slug}-{measure.key}",
         f"{attack.label}: {measure.title}",
         f"Lines of {len(series)} methods over {', '.join(ticks)}; the numbers are in a table "
         "on the attack's page.",
         x=attack.knob or "strength",
+        y=measure.axis,
     )
     svg = charts.curve(words, ticks, series, limits=limits, level=measure.level)
     return Panel(measure.title, svg)

@@ -179,7 +179,7 @@ def bit_errors(board: Board, method: MethodInfo) -> tuple[str, list[tuple[int, l
     """Chart and numbers of the share of wrong readings of each bit, untouched; empty if unknown."""
     number = board.number(method.label, NONE, "bit-accuracy")
     values = number.detail.get("per_bit") if number.done else None
-    if not values:
+    if not values or None in values:
         return "", []
     words = charts.Text(
         "bits",

@@ -51,7 +51,7 @@ def _distribution(board: Board, method: MethodInfo, point: PointInfo) -> Distrib
     threshold = done["copies"].detail.get("threshold_bits")
     bits = len(shares["copies"]) - 1
     words = charts.Text(
-        f"matches-{point.slug}".replace(".", "-"),
+        f"matches-{point.slug}",
         f"{method.label}, {point.title}: bits that agree",
         f"Shares of images by the number of {bits} bits that agree with a code: "
         f"{', '.join(_WORDS[s] for s in shares)}; the numbers are in the table below.",

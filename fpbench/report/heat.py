@@ -28,7 +28,7 @@ class HeatCell:
     Attributes:
         shown: number and damage, or the outcome.
         note: number of the note that says why; 0 for none.
-        mark: "scored", "over budget", or "" where neither applies.
+        mark: "scored", "over budget", "damage unknown", or "" where none applies.
     """
 
     shown: Shown

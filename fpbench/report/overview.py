@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fpbench.report import charts, show
 from fpbench.report.score import ATTRIBUTION, MethodScore
 from fpbench.report.show import Notes, Shown
-from fpbench.report.standings import SOURCES, accusation_bound, order, rank_text
+from fpbench.report.standings import SOURCES, accusation_bound, badness, order, rank_text
 from fpbench.report.tables import NONE, Board, Number
 
 _LISTED = 6
@@ -78,7 +78,7 @@ def forest(board: Board, scores: Mapping[str, MethodScore]) -> str:
 
 def plane(board: Board, scores: Mapping[str, MethodScore]) -> str:
     """Fréchet distance against score; empty where no method has both."""
-    points = [row for row in _estimates(board, scores) if row.x is not None]
+    points = [r for r in _estimates(board, scores) if r.x is not None and r.rank != "–"]
     if not points:
         return ""
     hosts = [board.distance(m.label, NONE).detail.get("host") for m in board.methods]
@@ -111,19 +111,26 @@ def _estimates(board: Board, scores: Mapping[str, MethodScore]) -> list[charts.E
         if score.value is None:
             continue
         quality = board.distance(method.label, NONE)
+        one = len(score.seeds) < 2
         rows.append(
             charts.Estimate(
                 method.label,
                 method.index,
                 score.value,
-                score.low,
-                score.high,
+                score.low if one else min(score.seeds),
+                score.high if one else max(score.seeds),
                 quality.value if quality.done else None,
                 score.seeds,
                 rank_text(score),
             )
         )
     return rows
+
+
+def _interval(score: MethodScore) -> str:
+    if len(score.seeds) > 1:
+        return f"seeds {', '.join(map(show.share, score.seeds))}"
+    return show.span(score.low, score.high) or "–"
 
 
 def score_rows(board: Board, scores: Mapping[str, MethodScore]) -> list[tuple[str, list[str]]]:
@@ -135,7 +142,7 @@ def score_rows(board: Board, scores: Mapping[str, MethodScore]) -> list[tuple[st
         cells = [
             rank_text(score),
             show.share(score.value),
-            show.span(score.low, score.high) or "–",
+            _interval(score),
             ", ".join(score.ties) or "–",
             show.distance(quality.value),
         ]
@@ -235,7 +242,7 @@ def _capacity(board: Board, method: str) -> list[Shown]:
     sub = f"{least:.0%} traced" if isinstance(least, float) else ""
     return [
         show.cell(users, show.count(users.value), sub),
-        show.cell(bits, f"{bits.value or 0:.1f}", "bits an image"),
+        show.cell(bits, "–" if bits.value is None else f"{bits.value:.1f}", "bits an image"),
     ]
 
 
@@ -328,15 +335,16 @@ def accusations(board: Board) -> Grid:
 
     def worst(method: str, source: str) -> Shown:
         found = [
-            (number.value, number, point)
+            (number, point)
             for point in board.traced_points
             if (number := board.number(method, point.label, "false-accusation", source)).value
             is not None
         ]
         if not found:
             return Shown("–")
-        _, number, point = max(found, key=lambda each: each[0])
-        return rate(number, point.title)
+        number, point = max(found, key=lambda pair: badness(pair[0]))
+        others = sum(each.value == number.value for each, _ in found) - 1
+        return rate(number, point.title + (f", and {others} more alike" if others else ""))
 
     heads, rows = [], []
     for title in titles.values():

@@ -48,6 +48,8 @@ def attack_rows(board: Board) -> list[tuple[str, str, list[str]]]:
         scored = "within the damage budget"
         if attack.kind == "image":
             scored = ", ".join(p.short for p in attack.points if p.scored) or "none"
+        elif attack.kind == "unknown":
+            scored = "no record of it"
         elif attack.kind != "model":
             scored = "beside the score"
         rows.append(
@@ -79,8 +81,11 @@ def repeat(board: Board) -> Facts:
         ("Suite", [f"{header.get('name', '?')}, version {header.get('version', '?')}"]),
         ("Suite seed", [str(header.get("seed", "?"))]),
         ("Training seeds", [", ".join(map(str, board.seeds))]),
-        ("Data set", [*_components(r["dataset"] for r in records), *_card(suite, "dataset")]),
-        ("Host", [*_components(r["host"] for r in records), *_card(suite, "host")]),
+        (
+            "Data set",
+            [*_components(r.get("dataset") or {} for r in records), *_card(suite, "dataset")],
+        ),
+        ("Host", [*_components(r.get("host") or {} for r in records), *_card(suite, "host")]),
         ("Command", _distinct(r.get("command", "") for r in records)),
         ("Device", _distinct(str(e.get("device", "")) for e in environments)),
         ("Threads", _distinct(str(e.get("threads", "")) for e in environments)),
@@ -101,6 +106,8 @@ def _card(suite: Mapping[str, Any], kind: str) -> list[str]:
 def _components(parts: Iterable[Mapping[str, Any]]) -> list[str]:
     found = []
     for part in _once(parts):
+        if not part:
+            continue
         params = show.plain(part.get("params", {}))
         found.append(
             f"{part.get('name')} {part.get('version')}" + (f" ({params})" if params else "")

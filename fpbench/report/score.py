@@ -53,6 +53,7 @@ class MethodScore:
         seeds: the score of each training seed.
         families: family -> its part.
         worst: label of the scored point with the lowest right-rate, and that rate.
+        worst_others: scored points with the same rate.
         problems: why it is not ranked; empty if it is.
         rank: shared by ties.
         ties: methods that are not significantly different.
@@ -65,6 +66,7 @@ class MethodScore:
     seeds: tuple[float, ...] = ()
     families: Mapping[str, FamilyScore] = field(default_factory=dict)
     worst: tuple[str, float] | None = None
+    worst_others: int = 0
     problems: tuple[str, ...] = ()
     rank: int | None = None
     ties: tuple[str, ...] = ()
@@ -133,7 +135,7 @@ def _score(board: Board, method: MethodInfo, copies: Mapping[str, int]) -> Metho
         for i in range(len(board.seeds))
     )
     return MethodScore(
-        value, low, high, rule, seeds, families, _worst(board, method.label, families),
+        value, low, high, rule, seeds, families, *_worst(board, method.label, families),
         problems=tuple(_unconverged(board, method.label)),
     )  # fmt: skip
 
@@ -197,9 +199,13 @@ def _family(
         ]
         by_copy = np.mean(by_attack, axis=0)
         return FamilyScore(float(by_copy.mean()), by_copy, tuple(rates))
-    meant = [p for p in points if _applies(board.at_seed(method, seed, p.label, ATTRIBUTION))]
-    if meant and not any(p.kind == "model" for p in meant):
+    # Asked of the points alone, so that no method has a family that another one lacks.
+    if not any(p.kind == "model" or p.scored for p in points):
         return FamilyScore(0.0, np.zeros(0), ())
+    meant = any(
+        p.kind == "model" and _applies(board.at_seed(method, seed, p.label, ATTRIBUTION))
+        for p in points
+    )
     clean = np.array(board.at_seed(method, seed, NONE, ATTRIBUTION).by_copy[:copies])
     stand_in = NOT_REMOVED if meant else DOES_NOT_APPLY
     return FamilyScore(float(clean.mean()), clean, (NONE,), stand_in)
@@ -293,7 +299,7 @@ def _interval(families: Mapping[str, FamilyScore]) -> tuple[float | None, float 
 
 def _worst(
     board: Board, method: str, families: Mapping[str, FamilyScore]
-) -> tuple[str, float] | None:
+) -> tuple[tuple[str, float] | None, int]:
     rates = [
         (rate.value, label)
         for part in families.values()
@@ -301,6 +307,6 @@ def _worst(
         if (rate := board.number(method, label, ATTRIBUTION)).value is not None
     ]
     if not rates:
-        return None
+        return None, 0
     value, label = min(rates, key=lambda pair: pair[0])
-    return label, value
+    return (label, value), len({other for rate, other in rates if rate == value}) - 1

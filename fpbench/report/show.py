@@ -32,6 +32,7 @@ class Shown:
         reason: why, for the notes under the table.
         record: start of the id of the record that the number comes from; empty if it has none.
         best: whether it is the best of its column.
+        claim: whether it may be the best: False for stand-ins, and for what few copies show.
         css: further classes.
     """
 
@@ -42,6 +43,7 @@ class Shown:
     reason: str = ""
     record: str = ""
     best: bool = False
+    claim: bool = True
     css: str = ""
 
 
@@ -120,7 +122,8 @@ def cell(number: Number, text: str, sub: str = "") -> Shown:
     """A number as a table cell, or its outcome."""
     if not number.done:
         return missing(number)
-    return Shown(text, sub, number.value, record=number.record)
+    claim = not number.detail.get("no_claim")
+    return Shown(text, sub, number.value, record=number.record, claim=claim)
 
 
 def missing(number: Number) -> Shown:

@@ -90,6 +90,11 @@ def suite_header(board: Board) -> dict[str, Any]:
     return dict(header)
 
 
+def static(name: str) -> str:
+    """A style sheet or script."""
+    return (_PACKAGE / "static" / name).read_text(encoding="utf-8")
+
+
 class Pages:
     """Renders templates and writes files below one folder.
 
@@ -114,6 +119,7 @@ class Pages:
             "colours": COLOURS,
             "most_bands": MOST_BANDS,
             "strip_images": pictures.IMAGES,
+            "inline": None,
         }
 
     def write(self, path: str, template: str, **context: Any) -> None:
@@ -132,7 +138,7 @@ class Pages:
     def static(self, names: tuple[str, ...] = STATIC) -> None:
         """Copy the style sheet and scripts."""
         for name in names:
-            self.file(name, (_PACKAGE / "static" / name).read_text(encoding="utf-8"))
+            self.file(name, static(name))
 
 
 def _index(board: Board, scores: dict[str, MethodScore], curves: list[Curves]) -> dict[str, Any]:

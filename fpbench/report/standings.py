@@ -95,7 +95,8 @@ def rank_text(score: MethodScore) -> str:
 
 def _rank(score: MethodScore) -> Shown:
     if score.rank is not None:
-        sub = f"tied with {len(score.ties)}" if score.ties else ""
+        others = "other" if len(score.ties) == 1 else "others"
+        sub = f"tied with {len(score.ties)} {others}" if score.ties else ""
         return Shown(rank_text(score), sub, score.rank)
     converged = not any("did not converge" in problem for problem in score.problems)
     word = "not ranked" if converged else "did not converge"
@@ -172,16 +173,18 @@ def _score(score: MethodScore) -> Shown:
     if score.value is None:
         return Shown("no score", outcome="unranked", reason=score.reason)
     sub = show.span(score.low, score.high)
-    if len(score.seeds) > 1:
-        sub += f"\nseeds {show.span(min(score.seeds), max(score.seeds))}"
-    return Shown(show.share(score.value), sub.strip(), score.value)
+    if len(score.seeds) > 1:  # an interval over copies would hide how much trainings differ
+        sub = f"seeds {show.span(min(score.seeds), max(score.seeds))}"
+    return Shown(show.share(score.value), sub, score.value)
 
 
 def _worst(score: MethodScore) -> Shown:
     if score.worst is None:
         return Shown("–")
     label, value = score.worst
-    return Shown(show.share(value), label, value, css="name")
+    where = "clean rate" if label == NONE else label
+    others = f"\nand {score.worst_others} more" if score.worst_others else ""
+    return Shown(show.share(value), where + others, value, css="name")
 
 
 def _family(scores: Mapping[str, MethodScore], family: str) -> Callable[[MethodInfo], Shown]:
@@ -189,7 +192,9 @@ def _family(scores: Mapping[str, MethodScore], family: str) -> Callable[[MethodI
         part = scores[method.label].families.get(family)
         if part is None:
             return Shown("–")
-        return Shown(show.share(part.value), "clean rate" if part.stand_in else "", part.value)
+        # A rate that stands in for an attack is no achievement against it.
+        sub = f"clean rate:\n{part.stand_in}" if part.stand_in else ""
+        return Shown(show.share(part.value), sub, part.value, claim=not sub, css="name" * bool(sub))
 
     return read
 
@@ -215,14 +220,18 @@ def _attribution(board: Board, method: MethodInfo) -> Shown:
 
 
 def _accused(board: Board, method: MethodInfo) -> Shown:
-    numbers = [
-        (board.number(method.label, NONE, "false-accusation", source), source) for source in SOURCES
-    ]
-    for number, _ in numbers:
-        if not number.done:
+    numbers = {s: board.number(method.label, NONE, "false-accusation", s) for s in SOURCES}
+    for number in numbers.values():
+        if not number.done or number.value is None:
             return show.missing(number)
-    number, source = max(numbers, key=lambda pair: pair[0].value or 0.0)
+    source, number = max(numbers.items(), key=lambda pair: badness(pair[1]))
     return show.cell(number, show.rate(number.value), f"{source}\n{accusation_bound(number)}")
+
+
+def badness(number: Number) -> tuple[float, float]:
+    """What a rate of accusations is ordered by: of equal ones the weaker evidence is worse."""
+    value = 0.0 if number.value is None else number.value
+    return value, max(number.seeds, default=value) if number.high is None else number.high
 
 
 def accusation_bound(number: Number) -> str:
@@ -284,7 +293,7 @@ def _mark_best(
         eligible = [
             (cells[place].sort, cells[place].text)
             for row, cells in zip(rows, marked, strict=True)
-            if cells[place].sort is not None and not scores[row.method.label].problems
+            if _eligible(cells[place], scores[row.method.label])
         ]
         if not column.better or len({text for _, text in eligible}) < 2:
             continue  # nothing is better than anything
@@ -293,9 +302,13 @@ def _mark_best(
         for row, cells in zip(rows, marked, strict=True):
             score = scores[row.method.label]
             leads = score.rank == 1 if column.head == "Score" else cells[place].text == best
-            if leads and not score.problems:
+            if leads and _eligible(cells[place], score):
                 cells[place] = replace(cells[place], best=True)
     return [replace(row, cells=cells) for row, cells in zip(rows, marked, strict=True)]
+
+
+def _eligible(shown: Shown, score: MethodScore) -> bool:
+    return shown.sort is not None and shown.claim and not score.problems
 
 
 # -- as a file ---------------------------------------------------------------------------------
@@ -306,23 +319,32 @@ def csv(board: Board, scores: Mapping[str, MethodScore]) -> str:
     import pandas as pd
 
     frame = pd.DataFrame([_plain(board, m, scores[m.label]) for m in order(board, scores)])
+    if "rank" in frame:
+        frame["rank"] = frame["rank"].astype("Int64")  # unranked methods must not make it 1.0
     text: str = frame.to_csv(index=False, lineterminator="\n")
     return text
 
 
 def _plain(board: Board, method: MethodInfo, score: MethodScore) -> dict[str, object]:
+    checked = board.inputs.checked.get(method.label)
     row: dict[str, object] = {
-        "method": method.label,
-        "placement": method.about.get("placement", ""),
+        "method": _harmless(method.label),
+        "placement": _harmless(str(method.about.get("placement", ""))),
         "bits": method.about.get("bits", ""),
+        "checked": _harmless(checked.status) if checked else "",
         "rank": score.rank,
-        "not_ranked_because": "; ".join(score.problems),
+        "not_ranked_because": _harmless("; ".join(score.problems)),
         "score": score.value,
-        "score_low": score.low,
-        "score_high": score.high,
-        "worst_point": score.worst[0] if score.worst else "",
+        "score_low": score.low if len(score.seeds) < 2 else None,
+        "score_high": score.high if len(score.seeds) < 2 else None,
+        **{f"score_seed_{n}": v for n, v in zip(board.seeds, score.seeds, strict=False)},
+        "worst_point": _harmless(score.worst[0]) if score.worst else "",
         "worst_right_rate": score.worst[1] if score.worst else None,
     }
+    for family in board.families():
+        part = score.families.get(family)
+        row[f"family_{_harmless(family)}"] = None if part is None else part.value
+        row[f"family_{_harmless(family)}_stand_in"] = part.stand_in if part else ""
     for name, metric, variant in _PLAIN:
         number = board.number(method.label, NONE, metric, variant)
         row |= {name: number.value, f"{name}_outcome": number.outcome}
@@ -344,6 +366,12 @@ _PLAIN = (
     ("ssim_to_host", "imperceptibility", "ssim"),
     ("psnr_between_codes_db", "code-influence", "psnr"),
 )
+
+
+def _harmless(text: str) -> str:
+    """A label as a table's cell: on one line, and no formula to a spreadsheet."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line
 
 
 def latex(board: Board, scores: Mapping[str, MethodScore]) -> str:
@@ -391,8 +419,9 @@ def _tex_cells(
 
 def _tex(text: str) -> str:
     """Text with what LaTeX takes for commands written out."""
-    out = "".join(_TEX.get(letter, letter) for letter in text)
-    return " ".join(out.split())
+    out = "".join(_TEX.get(c, c) if c.isprintable() else " " for c in text)
+    line = " ".join(out.split())
+    return f"{{}}{line}" if line.startswith(("[", "*")) else line  # after \\\\ these are options
 
 
 _TEX = {

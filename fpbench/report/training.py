@@ -41,7 +41,9 @@ def phases(board: Board, method: MethodInfo) -> Iterator[Phase]:
     )
     for variant in variants:
         number = board.at_seed(method.label, board.seeds[0], NONE, "training", variant)
-        curve, steps = number.detail.get("curve", {}), number.detail.get("step", [])
+        steps = number.detail.get("step") or []
+        logged = number.detail.get("curve") or {}
+        curve = {k: v for k, v in logged.items() if steps and len(v) == len(steps)}
         yield Phase(
             variant,
             _facts(number),

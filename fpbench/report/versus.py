@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fpbench.builtin.metrics.shared import CLAIM_COPIES
 from fpbench.report import charts, show
 from fpbench.report.comparing import Line, Versus
 
@@ -59,7 +60,7 @@ def sheet(found: Versus) -> Sheet:
         (found.b.method, found.b.folder),
         f"{metric}; {100 * found.level:g} % intervals of A - B; p adjusted over the points (Holm)",
         pairing,
-        found.notes,
+        [*found.notes, *_few(found)],
         [_row(line, run_paired=not found.unpaired) for line in lines],
         [line.reason for line in lines],
         summary,
@@ -67,17 +68,24 @@ def sheet(found: Versus) -> Sheet:
     )
 
 
+def _few(found: Versus) -> list[str]:
+    few = [line.label for line in found.lines if line.result and line.copies[0][0] < CLAIM_COPIES]
+    if not few:
+        return []
+    return [f"fewer than {CLAIM_COPIES} copies are no basis for a claim: {', '.join(few)}"]
+
+
 def write_comparison(comparisons: Sequence[Versus], output: Path) -> None:
-    """Write a page of comparisons: one HTML file with its style sheet and script beside it."""
-    from fpbench.report.site import Pages
+    """Write a page of comparisons: a single HTML file, which needs nothing beside it."""
+    from fpbench.report.site import Pages, static
 
     pages = Pages(output.parent)
     pages.globals |= {"title": _title(comparisons), "where": "comparison", "home": ""}
     parts = [
         (sheet(found), _chart(found, number), number) for number, found in enumerate(comparisons)
     ]
+    pages.globals["inline"] = {"style": static("style.css"), "script": static("page.js")}
     pages.write(output.name, "versus.html.j2", parts=parts, heads=HEADS)
-    pages.static()
 
 
 def _title(comparisons: Sequence[Versus]) -> str:

@@ -2,6 +2,10 @@
 
 import pytest
 
+from fpbench.report.comparing import compare_sides
+from fpbench.report.sides import read_side
+from fpbench.report.versus import write_comparison
+
 PAGES = (
     "index.html",
     "protocol.html",
@@ -142,10 +146,41 @@ def test_printed_pages_drop_what_paper_cannot_do(browse, site):
     page.emulate_media(media="print")
     assert page.locator("#tools").is_hidden()
     assert page.locator(".pin").first.is_hidden()
-    assert page.locator("#standings").is_visible()
+    heads = page.locator("#standings thead tr.heads").inner_text()
+    assert "Score" in heads
+    assert "Bit accuracy" in heads
+    assert "alpha" in page.locator(".legend").first.inner_text()
     assert (
         page.locator(".box").first.evaluate("(box) => getComputedStyle(box).overflowX") == "visible"
     )
+
+
+def test_a_legend_has_the_colours_of_its_chart(browse, site):
+    page = browse(site / "methods/alpha.html")
+    for key in ("d-copies", "d-real", "d-host"):
+        swatch = page.locator(f".legend .key.{key}").evaluate(
+            "(key) => getComputedStyle(key).borderTopColor"
+        )
+        area = page.locator(f"section[aria-labelledby=matches] .{key} .area").first.evaluate(
+            "(area) => getComputedStyle(area).stroke"
+        )
+        assert swatch == area
+
+
+def test_a_comparison_needs_nothing_beside_it(browse, run_folder, tmp_path):
+    sides = [read_side(run_folder, label) for label in ("alpha", "gamma")]
+    write_comparison([compare_sides(*sides)], tmp_path / "comparison.html")
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["comparison.html"]
+    page = browse(tmp_path / "comparison.html")
+    assert page.locator("svg.chart").is_visible()
+    assert page.evaluate("getComputedStyle(document.querySelector('.box')).overflowX") == "auto"
+    column = page.locator("thead th", has_text="A - B").locator("button")
+    column.click()
+    cells = page.locator("tbody tr td:nth-child(4).number").all_inner_texts()
+    values = [float(cell) for cell in cells]
+    assert values == sorted(values)
+    assert len(values) > 3
+    assert violations(page) == []
 
 
 def test_every_chart_has_words_and_its_numbers_in_a_table(browse, site):

@@ -40,6 +40,18 @@ def test_three_columns_sort_both_ways_and_say_so(browse, site):
             assert names(page)[: len(order)] == order[::-1]
 
 
+def test_strengths_sort_as_numbers(browse, site):
+    page = browse(site / "attacks/weight-noise.html")
+    page.locator("#data + .box thead th").first.locator("button").click()
+    first = page.locator("#data + .box tbody tr th").all_inner_texts()
+    assert list(dict.fromkeys(first)) == ["0.1", "0.4", "none"]
+    page = browse(site / "methods/alpha.html")
+    page.locator("table.main th", has_text="Point").locator("button").click()
+    assert page.evaluate(
+        """() => ["blur 0.5", "blur 0.05", "blur 10", "blur 2", "a 0.3"].sort(fpbench.natural)"""
+    ) == ["a 0.3", "blur 0.05", "blur 0.5", "blur 2", "blur 10"]
+
+
 def test_what_has_no_value_stays_last(browse, site):
     page = browse(site / "index.html")
     for _ in range(2):
@@ -75,6 +87,11 @@ def test_filters_hide_rows_and_say_how_many_are_left(browse, site):
     page.locator("#groups input").first.uncheck()
     assert column(page, "Score").is_hidden()
     assert column(page, "Bit accuracy").is_visible()
+    again = browse(site / "index.html", page.evaluate("location.hash"))
+    assert column(again, "Score").is_hidden()
+    assert "gone" not in names(again)
+    again.locator("#filter").fill("pin")
+    assert names(again) == []  # a button's word is no method's
 
 
 def test_pinned_methods_stand_side_by_side_and_in_the_address(browse, site):
