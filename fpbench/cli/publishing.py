@@ -116,9 +116,21 @@ def board() -> None:
 @click.option(
     "--trust", is_flag=True, help="Do not make its numbers again; they are marked self-reported."
 )
+@click.option(
+    "--replace-checked",
+    is_flag=True,
+    help="Let self-reported numbers replace re-scored ones of the same method.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.pass_obj
-def add(plugins: tuple[str, ...], path: Path, folder: Path, trust: bool, as_json: bool) -> None:
+def add(
+    plugins: tuple[str, ...],
+    path: Path,
+    folder: Path,
+    trust: bool,
+    replace_checked: bool,
+    as_json: bool,
+) -> None:
     """Verify BUNDLE and add it to BOARD, a folder like leaderboards/faces-32; draw the page.
 
     Rows of other submissions stay. A method that is there already is superseded; what it said
@@ -134,7 +146,7 @@ def add(plugins: tuple[str, ...], path: Path, folder: Path, trust: bool, as_json
             _say(found)
             click.echo(_next(found, path))
             sys.exit(exits.VERIFICATION_FAILED)
-        added = add_to_board(bundle, found, folder)
+        added = add_to_board(bundle, found, folder, replace_checked=replace_checked)
     if as_json:
         state = {"changed": added.changed, "page": str(added.page), **vars(added.changes)}
         click.echo(json.dumps({**found.as_json(), **state}))
@@ -168,14 +180,16 @@ def _say_added(added: Added, folder: Path) -> None:
 
 
 def _next(found: Verification, path: Path) -> str:
+    from fpbench.publish.verify import NO_READINGS
+
     if found.problems:
         return "Next: have its maker mend what is wrong and run `fpbench export` again"
+    add = f"fpbench board add {path} leaderboards/{found.suite}"
+    if NO_READINGS in found.reasons:
+        return f"Next: ask its submitter for readings, or add it as self-reported: {add}"
     if found.reasons:
-        return (
-            "Next: install what is missing and verify again, or add it as self-reported: "
-            f"fpbench board add {path} leaderboards/{found.suite}"
-        )
-    return f"Next: fpbench board add {path} leaderboards/{found.suite}"
+        return f"Next: install what is missing and verify again, or add it as self-reported: {add}"
+    return f"Next: send it to the board's maintainers, or add it to a board of your own: {add}"
 
 
 def _echo_some(before: str, lines: Sequence[str]) -> None:

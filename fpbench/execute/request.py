@@ -114,7 +114,7 @@ def read_request(folder: Path, plugins: tuple[str, ...], store: Path) -> Request
     try:
         text = (folder / "request.json").read_text(encoding="utf-8")
         request = Request.from_json(text).portable()
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RecursionError) as error:
         raise SpecError(
             [
                 f"{folder}: expected the folder of a run with a request.json, got none that can be "

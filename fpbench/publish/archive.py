@@ -8,7 +8,7 @@ import stat
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +25,12 @@ from fpbench.publish.manifest import (
 )
 from fpbench.store.objects import disk_errors
 
+RECORDS = "records.jsonl"
 MOST_BYTES = 8 * 2**30
 """Of all files of a bundle together."""
-_MOST_MANIFEST = 64 * 2**20
+_MOST_RECORDS = 2**30
+_MOST_TEXT = 64 * 2**20
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _PIECE = 2**20
 
 
@@ -84,10 +87,10 @@ def _unpacked(archive: zipfile.ZipFile, target: Path, most_bytes: int) -> Bundle
     check_names([entry.orig_filename for entry in entries])
     for entry in entries:
         _check_entry(entry)
-    _check_total(sum(entry.file_size for entry in entries), most_bytes)
+    _check_sizes({entry.filename: entry.file_size for entry in entries}, most_bytes)
     by_name = {entry.filename: entry for entry in entries}
-    if MANIFEST not in by_name or by_name[MANIFEST].file_size > _MOST_MANIFEST:
-        raise _wrong(archive.filename, f"a file {MANIFEST}", "none, or a far too large one")
+    if MANIFEST not in by_name:
+        raise _wrong(archive.filename, f"a file {MANIFEST}", "none; it is no bundle")
     manifest = read_manifest(archive.read(MANIFEST))
     check_listed(set(by_name), manifest)
     for name, facts in manifest.files.items():
@@ -109,6 +112,9 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
         raise _wrong(entry.filename, "a plain file", "a link, a folder or a device")
     if entry.flag_bits & 1:
         raise _wrong(entry.filename, "a file that can be read", "an encrypted one")
+    if entry.compress_type not in _PACKED:
+        got = f"method {entry.compress_type} of compression; pack it again"
+        raise _wrong(entry.filename, "a stored or deflated file", got)
 
 
 # -- a folder ----------------------------------------------------------------------------------
@@ -125,7 +131,7 @@ def _from_folder(path: Path, most_bytes: int) -> Bundle:
             elif not stat.S_ISDIR(mode):
                 raise _wrong(file, "a plain file", "a link or a device")
     check_names(sorted(files))
-    _check_total(sum(file.stat().st_size for file in files.values()), most_bytes)
+    _check_sizes({name: file.stat().st_size for name, file in files.items()}, most_bytes)
     if MANIFEST not in files:
         raise _wrong(path, f"a file {MANIFEST}", "none; it is no bundle")
     manifest = read_manifest(files[MANIFEST].read_bytes())
@@ -153,12 +159,25 @@ def _check_content(name: str, facts: FileFacts, source: IO[bytes], copy: IO[byte
         raise _changed(name, facts, f"{seen} bytes with SHA-256 {total.hexdigest()[:16]}…")
 
 
-def _check_total(size: int, most_bytes: int) -> None:
+def _check_sizes(sizes: Mapping[str, int], most_bytes: int) -> None:
+    for name, own in sizes.items():
+        most = _most_of(name)
+        if own > most:
+            got = f"{own:,}; nothing was unpacked. Ask its maker for a smaller one"
+            raise _wrong(name, f"at most {most:,} bytes", got)
+    size = sum(sizes.values())
     if size > most_bytes:
         raise StoreError(
             f"bundle: expected at most {most_bytes:,} bytes in all, got {size:,}; nothing was "
             "unpacked. Ask its maker for a bundle with --no-readings"
         )
+
+
+def _most_of(name: str) -> int:
+    """Bytes that a file may have: texts are read as a whole, records line by line."""
+    if name == RECORDS:
+        return _MOST_RECORDS
+    return _MOST_TEXT if name.endswith((".json", ".toml")) else MOST_BYTES
 
 
 def _changed(name: str, facts: FileFacts, got: str) -> StoreError:

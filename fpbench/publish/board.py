@@ -22,23 +22,21 @@ from typing import Any
 
 from fpbench.api import StoreError
 from fpbench.execute.request import Request
-from fpbench.publish.archive import Bundle
+from fpbench.publish import redact
+from fpbench.publish.alike import unlike_records
+from fpbench.publish.archive import RECORDS, Bundle
 from fpbench.publish.changes import Changes, changes, harmless
-from fpbench.publish.checks import Record, read_records
+from fpbench.publish.checks import Record, place_of, read_records
+from fpbench.publish.lock import locked
 from fpbench.publish.merging import check_source, merge_strips, merged, unlike
 from fpbench.publish.redact import SUITE_FILE
 from fpbench.publish.suites import read_suite_json
-from fpbench.publish.verify import REFUSED, Verification
+from fpbench.publish.verify import REFUSED, RESCORED, SELF_REPORTED, Verification
 from fpbench.report.build import build_page
 from fpbench.store import RecordLog
 from fpbench.store.objects import write_text
 
-RECORDS, SUITE, SUBMISSIONS, CHANGELOG = (
-    "records.jsonl",
-    "suite.json",
-    "submissions.json",
-    "CHANGELOG.md",
-)
+SUITE, SUBMISSIONS, CHANGELOG = "suite.json", "submissions.json", "CHANGELOG.md"
 _MARK = 12  # digits of a digest that stand for it
 
 Submission = dict[str, Any]
@@ -59,29 +57,45 @@ class Added:
     changes: Changes = field(default_factory=Changes)
 
 
-def add_to_board(bundle: Bundle, verified: Verification, board: Path) -> Added:
+def add_to_board(
+    bundle: Bundle, verified: Verification, board: Path, *, replace_checked: bool = False
+) -> Added:
     """Merge a bundle into a board and draw its page; a kill leaves the old board or the new one.
 
     Args:
         bundle: opened by `open_bundle`.
         verified: what `verify` found out about it.
         board: the board's folder; made if absent.
+        replace_checked: let self-reported numbers replace those of a method that were made again.
 
     Raises:
         StoreError: the bundle was refused, its numbers cannot be compared with those of the board,
-            or the board has newer ones of the same method.
+            the board has newer or better checked ones of the same method, or somebody else changes
+            it now.
     """
     if verified.status == REFUSED:
         raise StoreError(
             f"board {board}: expected a bundle that passes `fpbench verify`, got one with "
             f"{len(verified.problems)} problems; have its maker export it again"
         )
-    _recover(board)
+    board = board.resolve()
+    if bundle.folder.resolve() == board:
+        raise StoreError(
+            f"board {board}: expected another folder than the bundle's own, got the same; name a "
+            "board like leaderboards/NAME",
+            path=str(board),
+        )
+    with locked(board):
+        _recover(board)
+        return _add(bundle, _entry(bundle, verified), board, replace_checked=replace_checked)
+
+
+def _add(bundle: Bundle, entry: Submission, board: Path, *, replace_checked: bool) -> Added:
     submissions = read_submissions(board)
-    entry = _entry(bundle, verified)
     if any(each == entry for each in submissions):
         return Added(build_page(board, board / "page"), changed=False)
     _check(bundle, board, submissions, entry)
+    _check_history(board, submissions, entry, replace_checked=replace_checked)
     stage = board.with_name(f".{board.name}.new")
     shutil.rmtree(stage, ignore_errors=True)
     try:
@@ -109,8 +123,8 @@ def read_submissions(board: Path) -> list[Submission]:
     try:
         found: list[Submission] = json.loads(file.read_text(encoding="utf-8"))["submissions"]
         for each in found:
-            _ = each["digest"], each["data"], each["newest_utc"], each["methods"]
-    except (ValueError, TypeError, KeyError) as error:
+            _ = each["digest"], each["data"], each["newest_utc"], each["methods"], each["status"]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise StoreError(
             f"board {board}: expected a list of submissions in {SUBMISSIONS}, got another file "
             f"({error!r}); take it from the last commit",
@@ -132,7 +146,7 @@ def _entry(bundle: Bundle, verified: Verification) -> Submission:
         "note": bundle.manifest.note,
         "fpbench": bundle.manifest.fpbench,
         "status": verified.status,
-        "reasons": verified.reasons,
+        "reasons": [redact.text(reason) for reason in verified.reasons],
         "methods": [method["label"] for method in suite["methods"]],
         # The records' own dates: with a clock the same bundle would give other bytes.
         "newest_utc": max((r.get("created_utc", "") for r in records), default=""),
@@ -146,6 +160,7 @@ def _check(bundle: Bundle, board: Path, submissions: list[Submission], entry: Su
     problems = []
     if (board / SUITE).is_file():
         problems = unlike(read_suite_json(board / SUITE), new)
+        problems += unlike_records(_staying(board, entry).values(), _records(bundle))
     if others := {each["data"] for each in submissions} - {entry["data"]}:
         problems.append(
             f"images: the board's have the digest {min(others)[:16]}…, the bundle's "
@@ -158,6 +173,12 @@ def _check(bundle: Bundle, board: Path, submissions: list[Submission], entry: Su
             f"own {SUITE_FILE} on the same images, or name another board",
             path=str(board),
         )
+
+
+def _check_history(
+    board: Path, submissions: list[Submission], entry: Submission, *, replace_checked: bool
+) -> None:
+    """Refuse what is older, or less checked, than what the board has of the same methods."""
     for each in submissions:
         if set(each["methods"]) & set(entry["methods"]) and (
             each["newest_utc"] > entry["newest_utc"]
@@ -169,6 +190,20 @@ def _check(bundle: Bundle, board: Path, submissions: list[Submission], entry: Su
                 "newer bundle, or one of other methods",
                 path=str(board),
             )
+    badges = _badges(submissions)
+    checked = [label for label in entry["methods"] if badges.get(label) == RESCORED]
+    if checked and entry["status"] == SELF_REPORTED and not replace_checked:
+        raise StoreError(
+            f"board {board}: expected re-scored numbers of {', '.join(checked)}, as the board has, "
+            f"got {SELF_REPORTED} ones; verify the bundle where its numbers can be made again, or "
+            "replace those that were checked with --replace-checked",
+            path=str(board),
+        )
+
+
+def _badges(submissions: list[Submission]) -> dict[str, str]:
+    """Method -> how its numbers were checked."""
+    return {label: each["status"] for each in submissions for label in each["methods"]}
 
 
 # -- how it is merged --------------------------------------------------------------------------
@@ -183,8 +218,8 @@ def _merge(
     mine = set(entry["methods"])
     log = RecordLog(board / RECORDS)
     before = log.read()
-    stay = {i: r for i, r in before.items() if r["method"].get("label") not in mine}
-    after = stay | {record["record_id"]: record for record in _records(bundle)}
+    stay = _staying(board, entry)
+    after = stay | _own(bundle, board, entry, stay)
     log.update(after.values())
     write_text(board / SUITE, _json(merged(old, new) if old is not None else new))
     if not (board / SUITE_FILE).is_file():
@@ -194,12 +229,45 @@ def _merge(
     kept = [each for each in submissions if each["digest"] != entry["digest"]]
     write_text(board / SUBMISSIONS, _json({"submissions": [*kept, entry]}))
     found = changes(before, after, old, new)
+    found.badges = _other_badges(submissions, entry)
     _log(board, entry, found)
     return found
 
 
 def _records(bundle: Bundle) -> list[Record]:
-    return read_records(bundle.folder / RECORDS).records
+    """Those of cells; what could not be loaded on one machine is nothing that a board tells."""
+    return [record for record in read_records(bundle.folder / RECORDS).records if record["cell"]]
+
+
+def _staying(board: Path, entry: Submission) -> dict[str, Record]:
+    """The board's records of methods that a submission does not bring."""
+    there = RecordLog(board / RECORDS).read()
+    return {i: r for i, r in there.items() if place_of(r)[0] not in entry["methods"]}
+
+
+def _own(
+    bundle: Bundle, board: Path, entry: Submission, stay: dict[str, Record]
+) -> dict[str, Record]:
+    """The records of a submission, none of which is about a method of others."""
+    own = {record["record_id"]: record for record in _records(bundle)}
+    foreign = {place_of(record)[0] for record in own.values()} - set(entry["methods"])
+    foreign |= {place_of(stay[identity])[0] for identity in own.keys() & stay.keys()}
+    if foreign:
+        raise StoreError(
+            f"board {board}: expected records of {', '.join(entry['methods'])} alone, got some of "
+            f"{', '.join(sorted(foreign))}; have the bundle's maker export it again",
+            path=str(board),
+        )
+    return own
+
+
+def _other_badges(submissions: list[Submission], entry: Submission) -> list[str]:
+    former = _badges(submissions)
+    return [
+        f"The badge of {label} is another one: {former[label]} → {entry['status']}."
+        for label in entry["methods"]
+        if former.get(label, entry["status"]) != entry["status"]
+    ]
 
 
 def _log(board: Path, entry: Submission, found: Changes) -> None:
@@ -231,7 +299,11 @@ def _swap(fresh: Path, board: Path) -> None:
     shutil.rmtree(former, ignore_errors=True)
     if board.exists():
         board.rename(former)
-    fresh.rename(board)
+    try:
+        fresh.rename(board)
+    except OSError:
+        _recover(board)
+        raise
     shutil.rmtree(former, ignore_errors=True)
 
 

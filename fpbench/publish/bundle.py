@@ -120,16 +120,18 @@ def _strips(inputs: Inputs, wish: Wish) -> dict[str, Content]:
         return {}
     index = check_index(json.loads((folder / INDEX).read_text("utf-8")), folder / INDEX)
     if not wish.keep_real:
-        index = redact.samples(index, _photographed(inputs))
+        index = redact.samples(index, photographed(inputs.records))
     shown = {f"samples/{name}": folder / name for name in index_files(index)}
     check_names(list(shown))
     return {f"samples/{INDEX}": _json(index), **shown}
 
 
-def _photographed(inputs: Inputs) -> set[str]:
+def photographed(records: Iterable[Mapping[str, Any]]) -> set[str]:
     """Labels of the points whose strips start from images of the data set."""
-    points = (record["point"] for record in inputs.records)
-    return {p["label"] for p in points if (p.get("model") or {}).get("kind") == "forgery"}
+    points = [
+        record["point"] for record in records if isinstance(record["point"].get("model"), dict)
+    ]
+    return {point["label"] for point in points if point["model"].get("kind") == "forgery"}
 
 
 def _take(plan: Plan, inputs: Inputs, source: Store, target: Store, wish: Wish) -> None:
@@ -146,7 +148,7 @@ def _take(plan: Plan, inputs: Inputs, source: Store, target: Store, wish: Wish) 
         )
     forged = set()
     if not wish.keep_real:
-        forged = {key for cell in cells for key in _forged(plan, cell)}
+        forged = {key for cell in cells for key in forged_readings(plan, cell)}
     needed = [measurer.needed(cell) for cell in cells]
     for key, columns in _columns(needed).items():
         _copy_columns(source, target, key, columns, without_images=key in forged)
@@ -180,7 +182,7 @@ def _columns(needed: Iterable[Needed]) -> dict[str, set[str]]:
     return found
 
 
-def _forged(plan: Plan, cell: Cell) -> list[str]:
+def forged_readings(plan: Plan, cell: Cell) -> list[str]:
     """Readings of a cell whose images show images of the data set."""
     model = cell.point.model
     if model is None or model.kind != "forgery":

@@ -26,6 +26,7 @@ class Changes:
         withdrawn: rows that no longer stand.
         moved: (row, value before, value after) of superseded rows with another value.
         redefined: methods that are not what they were, in words.
+        badges: methods whose numbers are checked otherwise than they were, in words.
     """
 
     added: int = 0
@@ -34,6 +35,7 @@ class Changes:
     withdrawn: int = 0
     moved: list[tuple[str, Any, Any]] = field(default_factory=list)
     redefined: list[str] = field(default_factory=list)
+    badges: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """As the change log has them, in Markdown."""
@@ -42,7 +44,7 @@ class Changes:
             f"({len(self.moved):,} with another value), {self.unchanged:,} unchanged, "
             f"{self.withdrawn:,} withdrawn."
         ]
-        lines += [f"- {harmless(text)}" for text in self.redefined]
+        lines += [f"- {harmless(text)}" for text in [*self.badges, *self.redefined]]
         lines += [
             f"- {harmless(row)}: {_shown(before)} → {_shown(after)}"
             for row, before, after in self.moved[:_NAMED]

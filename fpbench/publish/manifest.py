@@ -16,6 +16,8 @@ FORMAT = 1
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _WORDS = r"^[^\x00-\x1f\x7f-\x9f]*$"  # what a terminal or a page may print
 
+_LONGEST = 120  # characters of a file's name; no file system takes much more
+
 _HEX = r"[0-9a-f]"
 _NAMES = re.compile(
     rf"""manifest\.json | records\.jsonl | suite\.json | suite\.toml | request\.json
@@ -157,6 +159,8 @@ def _problem(name: str) -> str:
         return "the name of a drive"
     if ".." in name.split("/"):
         return "a way out of its folder"
+    if len(name.rpartition("/")[2]) > _LONGEST:
+        return f"one of more than {_LONGEST} characters"
     return ""
 
 
@@ -165,6 +169,11 @@ def _validated(data: bytes | dict[str, Any]) -> Manifest:
         if isinstance(data, bytes):
             return Manifest.model_validate_json(data)
         return Manifest.model_validate(data)
+    except RecursionError:
+        raise StoreError(
+            f"bundle: expected a manifest of format {FORMAT}, got one that is nested too deeply. "
+            "Export the run again"
+        ) from None
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the whole"

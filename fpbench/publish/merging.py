@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tomllib
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from typing import Any
 from fpbench.api import StoreError
 from fpbench.publish.redact import SUITE_FILE
 from fpbench.publish.strips import INDEX, Index, check_index, index_files, strip_files
-from fpbench.publish.suites import SuiteJson, without_cards
+from fpbench.publish.suites import SuiteJson, source_header, without_cards
 from fpbench.store.objects import write_text
 
 _LISTS = {"methods": "label", "attacks": "label", "crosses": "", "backbones": "use"}
@@ -33,16 +31,29 @@ def unlike(board: SuiteJson, new: SuiteJson) -> list[str]:
         for part in theirs.get(name, []):
             if part != known.get(part[key], part):
                 found += _unlike(f"{name} {part[key]}", known[part[key]], part)
+    # A method that was not attacked by all that others were would be ranked on fewer numbers.
+    for name in ("attacks", "crosses"):
+        mine, other = (_names(suite, name) for suite in (ours, theirs))
+        if mine != other:
+            found += [f"{name}: the board has {sorted(mine)}, the bundle {sorted(other)}"]
     return found
 
 
+def _names(suite: SuiteJson, table: str) -> set[str]:
+    return {_name(part, _LISTS[table]) for part in suite.get(table, [])}
+
+
 def merged(board: SuiteJson, new: SuiteJson) -> SuiteJson:
-    """The board's suite with what the new one adds; a method of the same label is the new one."""
+    """The board's suite with what the new one adds; a method of the same label is the new one.
+
+    Of everything else that both have, the board's own words stay.
+    """
     whole = dict(board)
     for name, key in _LISTS.items():
         known = {_name(part, key): part for part in board.get(name, [])}
         more = {_name(part, key): part for part in new.get(name, [])}
-        whole[name] = list((known | more).values())
+        both = known | more if name == "methods" else known | more | known
+        whole[name] = list(both.values())
     return whole
 
 
@@ -50,17 +61,12 @@ def check_source(folder: Path, new: SuiteJson) -> None:
     """Refuse a suite that is not the one whose source lies in a board's folder.
 
     Raises:
-        StoreError: it has another name, version or seed.
+        StoreError: it has another name, version or seed, or the source cannot be read.
     """
     source = folder / SUITE_FILE
     if not source.is_file():
         return
-    said = tomllib.loads(source.read_text(encoding="utf-8")).get("suite", {})
-    ours = {
-        "name": said.get("name"),
-        "version": said.get("version", 1),
-        "seed": said.get("seed", 0),
-    }
+    ours = source_header(source, ())
     theirs = {name: new["suite"][name] for name in ours}
     if ours != theirs:
         raise StoreError(
@@ -97,7 +103,9 @@ def _unlike(name: str, ours: Any, theirs: Any) -> list[str]:
 
 
 def merge_strips(board: Path, new: Path, methods: Collection[str], mark: str) -> None:
-    """Put the strips of some methods into a board's folder of strips, and drop what none shows.
+    """Put the strips of some methods into a board's folder of strips, and drop those replaced.
+
+    Files that the former index does not name are none of ours, and stay.
 
     Args:
         board: the board's `samples` folder; made if absent.
@@ -106,17 +114,19 @@ def merge_strips(board: Path, new: Path, methods: Collection[str], mark: str) ->
         mark: put before the name of a file where the board has another one of this name.
     """
     index = _read(board)
+    former = index_files(index)
     index["methods"] = {k: v for k, v in index["methods"].items() if k not in methods}
     more = _read(new)
     board.mkdir(parents=True, exist_ok=True)
     for name in ("host", "real"):
         if name in more and name not in index:
             index[name] = _place(new, board, more[name], mark)
-    _drop_unshown(board, index)
+    for name in former - index_files(index):
+        if Path(name).name == name:
+            (board / name).unlink(missing_ok=True)
     for label, strips in more["methods"].items():
         names = {name: _place(new, board, name, mark) for name in sorted(strip_files(strips))}
         index["methods"][label] = _renamed(strips, names)
-    _drop_unshown(board, index)
     write_text(board / INDEX, json.dumps(index, indent=1, sort_keys=True) + "\n")
 
 
@@ -144,12 +154,3 @@ def _renamed(strips: Any, names: dict[str, str]) -> Any:
     if isinstance(strips, list):
         return [_renamed(item, names) for item in strips]
     return names.get(strips, strips)
-
-
-def _drop_unshown(folder: Path, index: Index) -> None:
-    shown = index_files(index) | {INDEX}
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name not in shown:
-            path.unlink()

@@ -24,8 +24,13 @@ from fpbench.store.records import VOLATILE
 
 TOLERANCE = 1e-6
 """Relative; other processors and libraries sum in another order."""
+_LEAST = 1e-12  # what lies closer together is the same, however small both are
 
 _LEFT_OUT = VOLATILE | {"supersedes", "schema_version", "cell"}
+_UNMEASURED = frozenset(
+    {Outcome.FAILED, Outcome.OUT_OF_MEMORY, Outcome.BLOCKED, Outcome.UNAVAILABLE}
+)
+"""How a cell may end that no rule refuses; a refusal follows from the suite, and is known here."""
 _SHOWN = 5  # fields of a record, or cells, that one sentence names
 
 
@@ -69,6 +74,8 @@ class _Comparison:
             versions = self._said.setdefault(record["metric"], set())
             versions.add(str(record.get("metric_version", "")))
         self._absent: set[str] = set()
+        self._other_keys: list[str] = []
+        self._made = 0  # cells whose numbers were made again
         self._found = Compared()
 
     def run(self) -> Compared:
@@ -90,6 +97,7 @@ class _Comparison:
             "version of fpbench measured it, or its rows were left out"
             for name in sorted(self._absent)
         ]
+        self._keys()
         if lacking:
             found.reasons.append(
                 f"the bundle lacks readings of {len(lacking)} cells under the keys that the source "
@@ -136,20 +144,52 @@ class _Comparison:
     def _cell(self, again: Recomputed, own: list[Record]) -> Iterator[str]:
         """What is wrong with the records of a cell."""
         cell, place = again.cell, _place(again.cell)
-        if again.problem is not None:
+        if again.problem is not None and own[0]["metric"]:
             yield f"{show(place)}: expected readings that give numbers, got {again.problem.reason}"
         elif cell.refusal is not None:
             reason = cell.refusal.reason
             refused = outcome_record(self._plan, cell, Outcome.REFUSED, reason, "")
             yield from self._rows(place, [refused], own)
         elif own[0]["metric"]:
+            self._made += 1
+            if own[0]["cell"] != cell.key:
+                self._other_keys.append(show(place))
             meta = {"rows": again.rows, "environment": {}, "created_utc": "", **again.about}
             yield from self._rows(place, cell_records(self._plan, cell, meta, ""), own)
-        elif not again.lacking:
+        elif again.rows:
             # A failure cannot be repeated; but numbers that there are must not be kept back.
             yield (
                 f"{show(place)}: expected {len(again.rows)} numbers, which the bundle's readings "
                 f"give, got “{own[0]['outcome']}”. Run the suite again and export the run"
+            )
+        else:
+            yield from self._unmeasured(cell, own)
+
+    def _unmeasured(self, cell: Cell, own: list[Record]) -> Iterator[str]:
+        """What is wrong with a cell without numbers: its outcome and reason alone are free."""
+        place, outcome, reason = _place(cell), Outcome(own[0]["outcome"]), own[0]["reason"]
+        if outcome in _UNMEASURED:
+            expected = outcome_record(self._plan, cell, outcome, reason, "")
+            yield from self._rows(place, [{**expected, "reason": reason}], own)
+        else:
+            yield (
+                f"{show(place)}: expected numbers, or one of {', '.join(sorted(_UNMEASURED))}, got "
+                f"“{outcome}”, though no rule of the suite refuses it. Run the suite again and "
+                "export the run"
+            )
+
+    def _keys(self) -> None:
+        """Cells under other keys: all of them where a metric has other source, else edited."""
+        others = self._other_keys
+        if not others:
+            return
+        text = f"{len(others)} of {self._made} cells have other keys than here, e.g. {others[0]}"
+        if len(others) == self._made:
+            self._found.reasons.append(f"{text}; the source of a metric was another one")
+        else:
+            self._found.problems.append(
+                f"records: expected the key that suite and source give as cell, got another one: "
+                f"{text}; they were edited. Export the run again"
             )
 
     def _rows(self, place: Place, expected: list[Record], own: list[Record]) -> Iterator[str]:
@@ -215,7 +255,7 @@ def _unlike(place: str, a: Any, b: Any) -> Iterator[tuple[str, Any, Any]]:
 def close(a: Any, b: Any) -> bool:
     """Whether two plain values without parts are the same, numbers up to the tolerance."""
     if _is_number(a) and _is_number(b):
-        return math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+        return math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=_LEAST)
     return type(a) is type(b) and bool(a == b)
 
 

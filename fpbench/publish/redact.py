@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import PureWindowsPath
@@ -22,15 +23,21 @@ SUITE_FILE = "suite.toml"
 _FREE = frozenset({"reason", "environment", "detail", "params"})
 """Fields whose texts come from plugins and machines; all other texts are names."""
 
+_SAID = ("title", "description")
+
 _START = r"(?:~[\w.-]*[/\\]|[A-Za-z]:[/\\]|\\\\(?=\w)|/)"
 _PART = r"[^\s/\\'\"`,;:()<>|=\[\]{}]+"
+_UP = rf"(?:\.\.[/\\])+(?={_PART}[/\\])"
 _QUOTED = re.compile(rf"""(["'`])((?:file:/+)?{_START}[^"'`\n]*)\1""")
 _IN_TEXT = re.compile(
     rf"""(?P<url>\b(?!file:)[A-Za-z][\w+.-]+://\S*)   # elsewhere, and public
-       | (?<![\w./\\~-])(?:file:/+(?=/))?{_START}{_PART}(?:[/\\]+{_PART})*[/\\]?""",
+       | (?<![\w./\\~-])(?:(?:file:/+(?=/))?{_START}|{_UP}){_PART}(?:[/\\]+{_PART})*[/\\]?""",
     re.VERBOSE,
 )
-_WHOLE = re.compile(rf"(?:file:/+(?=/))?{_START}.*", re.DOTALL)
+_WHOLE = re.compile(
+    rf"(?:(?:file:/+(?=/))?{_START}|(?:\.\.[/\\])+[^/\\]+[/\\]).*",
+    re.DOTALL,
+)
 _TOML_LINE = re.compile(
     r"""(?P<value>(?:[^"'#]|"(?:\\.|[^"\\])*"|'[^']*')*)(?P<comment>(?:\#.*)?\n?)""",
 )
@@ -44,11 +51,17 @@ def text(value: str) -> str:
 
 
 def source(toml: str) -> str:
-    """A suite's text without paths in comments, and where a whole value is one.
+    """A suite's text without paths in comments, in what is said of it, and as whole values.
 
     Within other values what looks like a path may be a name, which is part of what was run.
     """
-    return "".join(map(_source_line, toml.splitlines(keepends=True)))
+    cut = "".join(map(_source_line, toml.splitlines(keepends=True)))
+    try:
+        header = tomllib.loads(cut).get("suite", {})
+    except (ValueError, RecursionError):  # no suite; whoever reads it says so
+        return cut
+    texts = [header.get(name) for name in _SAID] if isinstance(header, dict) else []
+    return _without_paths(cut, *(each for each in texts if isinstance(each, str)))
 
 
 def command(line: str) -> str:
@@ -80,8 +93,13 @@ def record(value: Mapping[str, Any]) -> Record:
 
 
 def suite(value: Record) -> Record:
-    """A resolved suite without local paths in parameters."""
+    """A resolved suite without local paths in parameters and in what is said of it."""
     found: Record = _inside(value)
+    header = found.get("suite", {})
+    said = {k: header[k] for k in _SAID if isinstance(header.get(k), str)}
+    if said:
+        cut = {k: _without_paths(value, *said.values()) for k, value in said.items()}
+        found["suite"] = {**header, **cut}
     return found
 
 
@@ -115,6 +133,20 @@ def samples(index: Record, photographs: Collection[str]) -> Record:
     return {**_without(index, {"real"}), "methods": methods}
 
 
+def _without_paths(whole: str, *texts: str) -> str:
+    """What is written, without the paths that stand in some texts; a word after a slash stays."""
+    paths = {
+        match[0]
+        for each in texts
+        for match in _IN_TEXT.finditer(each)
+        if not match["url"] and len(re.findall(r"[^/\\]+", match[0])) > 1
+    }
+    for path in sorted(paths, key=len, reverse=True):
+        for written in (path.replace("\\", r"\\"), path):  # with backslashes escaped, or not
+            whole = whole.replace(written, _last(path))
+    return whole
+
+
 def _source_line(line: str) -> str:
     match = _TOML_LINE.fullmatch(line)
     if match is None:  # within a text of several lines
@@ -141,12 +173,20 @@ def _inside(value: Any) -> Any:
 
 def _free(value: Any) -> Any:
     if isinstance(value, str):
-        return _last(value) if _WHOLE.fullmatch(value) and " " not in value else text(value)
+        return _free_text(value)
     if isinstance(value, Mapping):
         return {k: _free(v) for k, v in value.items()}
     if isinstance(value, list):
         return [_free(item) for item in value]
     return value
+
+
+def _free_text(value: str) -> str:
+    """A path as a whole, which may hold spaces; `PATH: what is wrong with it`; or a text."""
+    head, colon, tail = value.partition(": ")
+    if _WHOLE.fullmatch(head) and "\n" not in head:
+        return _last(head) + colon + text(tail)
+    return text(value)
 
 
 def _last(path: str) -> str:

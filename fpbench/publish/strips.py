@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,23 @@ def problems_of(index: Index, folder: Path, methods: Iterable[str]) -> list[str]
         if not _is_png(folder / name)
     ]
     return found
+
+
+def photographs_in(index: Index, forged: Collection[str]) -> list[str]:
+    """Strips that show images of the data set, in words.
+
+    Args:
+        index: a whole one.
+        forged: labels of the points whose strips start from such images.
+    """
+    shown = ["real"] if index.get("real") else []
+    for label, strips in index.get("methods", {}).items():
+        shown += [f"{label} under {point}" for point in strips["points"] if point in forged]
+    return [
+        f"samples: expected no strip of images of the data set, since the manifest says so, got "
+        f"{name!r}; export the run again, with --keep-real if no real person is on them"
+        for name in shown
+    ]
 
 
 def check_index(index: object, place: Path) -> Index:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fpbench.api import StoreError
 from fpbench.publish.manifest import Header
+from fpbench.spec.source import set_value
+
+_MOST_SOURCE = 2**20  # bytes of a suite that somebody has written
 
 SuiteJson = dict[str, Any]
 
@@ -22,6 +27,7 @@ class _Component(_Open):
     name: str
     version: str
     params: dict[str, Any]
+    card: dict[str, str] = {}
 
 
 class _Method(_Component):
@@ -88,6 +94,38 @@ def header_of(suite: SuiteJson) -> Header:
     """
     own = suite["suite"]
     return Header.model_validate({name: own.get(name) for name in ("name", "version", "seed")})
+
+
+def source_header(path: Path, assignments: Iterable[str]) -> dict[str, Any]:
+    """Name, version and seed in a suite's source.
+
+    Args:
+        path: of the suite.toml.
+        assignments: `table.key=value` changes.
+
+    Raises:
+        StoreError: it is none.
+    """
+    try:
+        if path.stat().st_size > _MOST_SOURCE:
+            raise ValueError(f"more than {_MOST_SOURCE:,} bytes")
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        for assignment in assignments:
+            set_value(data, assignment)
+        said = data.get("suite")
+        if not isinstance(said, dict):
+            raise ValueError("no table [suite]")
+    except (ValueError, OSError, RecursionError) as error:
+        raise StoreError(
+            f"{path.name}: expected the source of a suite in TOML, got {error}. Take it from the "
+            "last commit, or export the run again",
+            path=str(path),
+        ) from None
+    return {
+        "name": said.get("name"),
+        "version": said.get("version", 1),
+        "seed": said.get("seed", 0),
+    }
 
 
 def without_cards(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,11 +14,13 @@ from fpbench.execute.request import Request, read_request
 from fpbench.plan import Plan
 from fpbench.publish import redact
 from fpbench.publish.archive import Bundle
+from fpbench.publish.bundle import forged_readings, photographed
 from fpbench.publish.checks import Record, foreign, incomplete, place_of, read_records
 from fpbench.publish.numbers import compare
-from fpbench.publish.strips import INDEX, problems_of
-from fpbench.publish.suites import SuiteJson, read_suite_json, without_cards
+from fpbench.publish.strips import INDEX, photographs_in, problems_of
+from fpbench.publish.suites import SuiteJson, read_suite_json, source_header, without_cards
 from fpbench.registry import Catalogue, load
+from fpbench.report.build import build_page
 from fpbench.store import Store
 
 RESCORED = "re-scored"
@@ -26,6 +29,7 @@ SELF_REPORTED = "self-reported"
 """The bundle is whole, but its numbers could not be made again here."""
 REFUSED = "refused"
 """Something is wrong."""
+NO_READINGS = "the bundle holds no readings that numbers could be made of"
 
 
 @dataclass
@@ -78,29 +82,51 @@ def verify(bundle: Bundle, plugins: tuple[str, ...] = (), *, rescore: bool = Tru
     found.records, found.problems = len(read.records), read.problems
     try:
         suite = read_suite_json(folder / "suite.json")
-    except StoreError as error:
-        found.problems.append(str(error))
-        return found
-    try:
         request = _request(folder, plugins)
-    except SpecError as error:
+        said = source_header(folder / redact.SUITE_FILE, request.assignments)
+    except (StoreError, SpecError) as error:
         found.problems.append(str(error))
         return found
+    found.problems += _other_header(said, suite)
     found.problems += foreign(read.records, suite, manifest.suite)
     found.problems += incomplete(read.records, suite)
-    found.problems += _samples(folder, suite)
+    forged = None if manifest.real else photographed(read.records)
+    found.problems += _samples(folder, suite, forged)
     found.notes += _notes(bundle, read.unknown)
     if not rescore:
         found.reasons.append("its numbers were not made again, as was asked for")
     elif not manifest.readings:
-        found.reasons.append("the bundle holds no readings that numbers could be made of")
+        found.reasons.append(NO_READINGS)
     else:
-        _rescore(found, request, suite, read.records)
+        _rescore(found, request, suite, read.records, real=manifest.real)
+    if not found.problems:
+        found.problems += _undrawable(folder)
     return found
 
 
+def _other_header(said: dict[str, Any], suite: SuiteJson) -> Iterator[str]:
+    own = {name: suite["suite"].get(name) for name in said}
+    if own != said:
+        yield f"suite.toml: expected the suite {own} of suite.json, got {said}; export it again"
+
+
+def _undrawable(folder: Path) -> Iterator[str]:
+    """Why no page can be drawn of a bundle; others' pages must not break with it."""
+    with tempfile.TemporaryDirectory(prefix="fpbench-page-") as place:
+        try:
+            build_page(folder, Path(place) / "page")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the bundle made it
+            text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            yield f"page: expected a bundle that a page can be drawn of, got {text}; export again"
+
+
 def _rescore(
-    found: Verification, request: Request, suite: SuiteJson, records: list[Record]
+    found: Verification,
+    request: Request,
+    suite: SuiteJson,
+    records: list[Record],
+    *,
+    real: bool,
 ) -> None:
     found.reasons += _strangers(suite, load(request.plugins))
     if found.reasons:
@@ -112,13 +138,23 @@ def _rescore(
             f"suite.toml: expected a suite that can be planned here, got: {error}. Export it again"
         )
         return
-    if differing := _differing(plan, suite, records):
+    away = _away(records)
+    found.reasons += _installed(plan, away)
+    found.problems += _unnamed(plan, away)
+    if differing := _differing(plan, suite, away):
         found.problems.append(
             "suite.json: expected what suite.toml and request.json come to, got another "
             f"{', '.join(differing)}; it was edited. Export the run again"
         )
         return
-    compared = compare(plan, Store(Path(request.store)), records)
+    store = Store(Path(request.store))
+    if not real:
+        found.problems += _photographs(plan, store)
+    try:
+        compared = compare(plan, store, records)
+    except StoreError as error:
+        found.problems.append(str(error))
+        return
     found.numbers = compared.numbers
     found.problems += compared.problems
     found.reasons += compared.reasons
@@ -128,13 +164,72 @@ def _rescore(
         )
 
 
-def _differing(plan: Plan, suite: SuiteJson, records: list[Record]) -> list[str]:
+Away = dict[str, set[str]]
+"""Methods and attacks that could not be loaded where the run was made: kind -> labels."""
+
+
+def _away(records: list[Record]) -> Away:
+    places = [place_of(record) for record in records if not record["cell"]]
+    return {
+        "methods": {method for method, _, _ in places if method},
+        "attacks": {point for method, _, point in places if not method},
+    }
+
+
+def _here(plan: Plan) -> Away:
+    """Methods and attacks of the suite that are installed here."""
+    resolved = plan.suite.resolved()
+    return {kind: {part["label"] for part in resolved[kind]} for kind in ("methods", "attacks")}
+
+
+def _installed(plan: Plan, away: Away) -> Iterator[str]:
+    """What is called unavailable and could be run here: its numbers are missing, not impossible."""
+    for kind, labels in _here(plan).items():
+        for label in sorted(labels & away[kind]):
+            yield (
+                f"{kind.removesuffix('s')} {label}: the bundle calls it unavailable, and it is "
+                "installed here; run the suite again where its plugin is installed"
+            )
+
+
+def _unnamed(plan: Plan, away: Away) -> Iterator[str]:
+    """What is called unavailable, and which the suite does not ask for."""
+    here = _here(plan)
+    for item in plan.suite.unavailable:
+        here[item.kind].add(item.label)
+    for kind, labels in away.items():
+        for label in sorted(labels - here[kind]):
+            yield (
+                f"records: expected {kind} of the suite, got {label!r}, which suite.toml does not "
+                "name, as unavailable. Export the run again"
+            )
+
+
+def _photographs(plan: Plan, store: Store) -> Iterator[str]:
+    """Readings that hold images that were made of images of the data set."""
+    measured = [cell for cell in plan.cells if cell.refusal is None]
+    for key in dict.fromkeys(key for cell in measured for key in forged_readings(plan, cell)):
+        try:
+            shards = [store.shard(key, shard) for shard in set(store.columns(key).values())]
+        except StoreError as error:
+            yield str(error)
+            continue
+        if any(name.endswith("/shared") for shard in shards for name in shard.arrays):
+            yield (
+                f"store: expected no images in reading {key[:16]}… of a forgery, since the "
+                "manifest says so, got some; export again"
+            )
+
+
+def _differing(plan: Plan, suite: SuiteJson, away: Away) -> list[str]:
     """Tables of a suite that are not what its source says."""
     resolved = json.loads(json.dumps(plan.suite.resolved()))
-    # What could not be loaded there may well be installed here.
-    unavailable = {place_of(r)[0] or place_of(r)[2] for r in records if not r["cell"]}
-    for kind in ("methods", "attacks"):
-        resolved[kind] = [part for part in resolved[kind] if part["label"] not in unavailable]
+    for kind, labels in away.items():
+        resolved[kind] = [part for part in resolved[kind] if part["label"] not in labels]
+    if away["attacks"]:
+        resolved["crosses"] = [
+            c for c in resolved["crosses"] if not away["attacks"] & {*c.values()}
+        ]
     expected, got = without_cards(redact.suite(resolved)), without_cards(suite)
     return sorted(name for name in expected | got if expected.get(name) != got.get(name))
 
@@ -174,16 +269,20 @@ def _strangers(suite: SuiteJson, catalogue: Catalogue) -> Iterator[str]:
             )
 
 
-def _samples(folder: Path, suite: SuiteJson) -> list[str]:
+def _samples(folder: Path, suite: SuiteJson, forged: set[str] | None) -> list[str]:
+    """What is wrong with the strips; `forged` are points whose strips may not be shown."""
     strips = folder / "samples"
     if not strips.is_dir():
         return []
     try:
         index = json.loads((strips / INDEX).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return [f"samples: expected an index {INDEX}, got none that can be read ({error})"]
     labels = [method["label"] for method in suite["methods"]]
-    return problems_of(index, strips, labels)
+    problems = problems_of(index, strips, labels)
+    if not problems and forged is not None:
+        problems = photographs_in(index, forged)
+    return problems
 
 
 def _notes(bundle: Bundle, unknown: set[str]) -> Iterator[str]:

@@ -80,7 +80,8 @@ _ID = re.compile(r"[0-9a-f]{64}")
 # What a line that is no JSON may still tell: whose it is, and a number that JSON does not have.
 _NAMED = re.compile(r'"record_id": ?"([0-9a-f]{64})"')
 _ODD = re.compile(r"[:,\[] ?(NaN|-?Infinity)")
-_EDITED = "Move the file away and run again: it is rebuilt from the store"
+EDITED = "Move the file away and run again: it is rebuilt from the store"
+"""What to do about a line of a run's log; who reads other files says another thing."""
 
 
 def parsed(line: bytes | str, where: str = "") -> Record:
@@ -221,7 +222,7 @@ def _wanted(name: str, types: tuple[type, ...]) -> str:
     return f"{' or '.join(dict.fromkeys(names))} as '{name}'"
 
 
-def _wrong(identity: str, where: str, expected: str, got: str, step: str = _EDITED) -> StoreError:
+def _wrong(identity: str, where: str, expected: str, got: str, step: str = EDITED) -> StoreError:
     who = f"record {identity[:16]}…" if identity else "what is not a record"
     place = f" ({where})" if where else ""
     return StoreError(f"records: {who}{place}: expected {expected}, got {got}. {step}", identity)

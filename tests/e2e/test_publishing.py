@@ -11,8 +11,9 @@ from click.testing import CliRunner
 from PIL import Image
 from rows import value
 
-from fpbench.api import StoreError, canonical_json
+from fpbench.api import Outcome, StoreError, canonical_json
 from fpbench.cli.main import cli, main
+from fpbench.execute.measure import outcome_record
 from fpbench.execute.request import read_request
 from fpbench.plan import Want
 from fpbench.publish import board as boards
@@ -365,6 +366,105 @@ def test_numbers_that_are_kept_back_are_named(folder):
     assert "got “failed”" in found.problems[0]
 
 
+def unmeasured(folder, outcome, **more):
+    """Take the numbers and a reading of one cell out of a bundle; say that it ended otherwise."""
+    store = Store(folder / "store")
+    plan, _ = read_request(folder, FAKES, folder / "store").plan()
+    named = ("perfect", "fine-tune 1")
+    (cell,) = [c for c in plan.cells if (c.fit.method.label, c.point.label) == named]
+    store.drop(plan.reading_key(cell.fit, 0, cell.point.model))
+    record = {**outcome_record(plan, cell, outcome, "it broke", ""), **more}
+    others = [
+        r
+        for r in lines(folder / "records.jsonl")
+        if (r["method"].get("label"), r["point"]["label"]) != named
+    ]
+    return rewritten(clean(folder), [*others, record])
+
+
+def rewritten(folder, records):
+    text = "".join(json.dumps(r) + "\n" for r in records)
+    (folder / "records.jsonl").write_text(text)
+    return seal(folder)
+
+
+def test_a_cell_that_failed_is_shown_as_such(folder):
+    assert verified(unmeasured(folder, Outcome.FAILED)).status == "re-scored"
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.NOT_SUPPORTED])
+def test_only_rules_refuse_a_cell(folder, outcome):
+    (problem,) = verified(unmeasured(folder, outcome)).problems
+    assert "perfect under fine-tune 1: expected numbers, or one of blocked, failed" in problem
+    assert "though no rule of the suite refuses it" in problem
+
+
+@pytest.mark.parametrize(
+    ("field", "more"),
+    [
+        ("point.image", {"point": {"label": "fine-tune 1", "image": {"kind": "x"}, "model": None}}),
+        ("level", {"level": "image"}),
+        ("detail", {"detail": {"refused_by": "attack"}}),
+        ("value", {"value": 1.0}),
+    ],
+)
+def test_a_cell_that_failed_says_nothing_else(folder, field, more):
+    (problem,) = verified(unmeasured(folder, Outcome.FAILED, **more)).problems
+    assert f"as {field}, got" in problem
+
+
+def test_numbers_under_the_key_of_another_cell_are_named(folder):
+    def change(record):
+        mine = is_row(record, "perfect", "none", record["metric"], record["variant"])
+        return {**record, "cell": "0" * 64} if mine else record
+
+    (problem,) = verified(edit(folder, change)).problems
+    assert "1 of 7 cells have other keys than here, e.g. perfect under none" in problem
+    found = verified(edit(folder, lambda r: {**r, "cell": f"{r['cell'][1:]}0"}))
+    assert found.status == "self-reported"
+    assert "the source of a metric was another one" in found.reasons[0]
+
+
+def called_unavailable(folder, **parts):
+    record = next(r for r in lines(folder / "records.jsonl") if not r["metric"])
+    nothing = {"cell": "", "level": "", "outcome": "unavailable", "detail": {}, "reason": "gone"}
+    return renamed({**record, **nothing, **parts})
+
+
+def test_what_is_called_unavailable_and_is_installed_here_is_named(folder):
+    suite = json.loads((folder / "suite.json").read_text())
+    suite["attacks"] = [a for a in suite["attacks"] if a["label"] != "jpeg"]
+    (folder / "suite.json").write_text(json.dumps(suite))
+    record = called_unavailable(folder, method={}, point={"label": "jpeg"})
+    kept = [r for r in lines(folder / "records.jsonl") if r["point"]["label"] != "jpeg 50"]
+    found = verified(rewritten(folder, [*kept, record]))
+    assert found.status == "self-reported"
+    assert found.reasons[0].startswith("attack jpeg: the bundle calls it unavailable, and it is")
+    # The same as a method: the attack itself is missing then.
+    record = called_unavailable(folder, method={"label": "jpeg"}, point={"label": ""})
+    found = verified(rewritten(folder, [*kept, record]))
+    assert "expected methods of the suite, got 'jpeg'" in found.problems[0]
+    assert "got another attacks" in found.problems[1]
+
+
+def test_photographs_are_found_where_the_manifest_denies_them(runs, tmp_path):
+    shown = exported(runs[0], tmp_path / "b.zip", keep_real=True)
+    shutil.unpack_archive(shown, tmp_path / "bundle")
+    problems = verified(seal(tmp_path / "bundle", real=False)).problems
+    texts = " ".join(problems)
+    assert "got 'real'" in texts
+    assert "got 'perfect under leaked-code'" in texts
+    assert "of a forgery, since the manifest says so, got some" in texts
+
+
+def test_a_bundle_that_no_page_can_be_drawn_of_is_named(folder):
+    index = json.loads((folder / "samples" / "samples.json").read_text())
+    index["methods"]["perfect"]["training"] = {"host": {"not a step": "host.png"}}
+    (folder / "samples" / "samples.json").write_text(json.dumps(index))
+    texts = " ".join(verified(seal(folder)).problems)
+    assert "expected a bundle that a page can be drawn of" in texts
+
+
 def renamed(record):
     """A record with the identity that it has now."""
     from fpbench.execute.measure import record_id
@@ -487,9 +587,10 @@ def test_strips_that_nobody_shows_are_named(folder):
 # -- what is added -------------------------------------------------------------------------------
 
 
-def add(path, board, plugins=FAKES, **options):
+def add(path, board, plugins=FAKES, *, replace_checked=False, **options):
     with open_bundle(path) as bundle:
-        return add_to_board(bundle, verify(bundle, plugins, **options), board)
+        found = verify(bundle, plugins, **options)
+        return add_to_board(bundle, found, board, replace_checked=replace_checked)
 
 
 def content(folder):
@@ -593,6 +694,87 @@ def test_self_reported_bundles_are_marked_and_verified_later(bundles, board):
     assert (board / "records.jsonl").read_bytes() == records
 
 
+def test_what_was_made_again_is_not_replaced_by_what_is_only_said(bundles, board, folder):
+    add(bundles[0], board)
+    before = content(board)
+    seal(folder, note="another")
+    with pytest.raises(StoreError, match="--replace-checked"):
+        add(folder, board, rescore=False)
+    assert content(board) == before
+    assert add(folder, board, rescore=False, replace_checked=True).changes.badges
+    log = (board / "CHANGELOG.md").read_text()
+    assert "The badge of perfect is another one: re-scored → self-reported." in log
+
+
+def test_points_that_say_something_else_are_not_added(bundles, board, tmp_path):
+    def change(record):
+        if record["point"]["label"] == "jpeg 50":
+            record["point"]["image"]["scored"] = False
+        return record
+
+    add(bundles[0], board)
+    shutil.unpack_archive(bundles[1], tmp_path / "other")
+    with pytest.raises(StoreError, match=r"point jpeg 50 \(image.scored\): the board has true"):
+        add(edit(tmp_path / "other", change), board, rescore=False)
+
+
+def test_records_of_methods_of_others_are_not_merged(bundles, board):
+    with open_bundle(bundles[0]) as bundle:
+        with pytest.raises(StoreError, match="expected records of perfect alone, got some of <scr"):
+            boards._own(bundle, board, {"methods": ["perfect"]}, {})
+        there = boards._own(bundle, board, {"methods": ["perfect", SCRIPT]}, {})
+        with pytest.raises(StoreError, match="got some of"):
+            boards._own(bundle, board, {"methods": ["perfect", SCRIPT]}, there)
+
+
+def test_what_was_unavailable_is_no_matter_of_the_board(folder, board):
+    record = called_unavailable(folder, method={}, point={"label": "away"})
+    rewritten(folder, [*lines(folder / "records.jsonl"), record])
+    add(folder, board, rescore=False)
+    assert record["record_id"] not in RecordLog(board / "records.jsonl").read()
+
+
+def test_reasons_name_no_place_of_the_machine(bundles, board):
+    with open_bundle(bundles[0]) as bundle:
+        found = verify(bundle, FAKES, rescore=False)
+        found.reasons = ["plugin broken: in /home/maintainer/secret/y.py"]
+        add_to_board(bundle, found, board)
+    for name in ("submissions.json", "CHANGELOG.md"):
+        assert "broken: in y.py" in (board / name).read_text()
+
+
+def test_a_bundle_is_not_its_own_board(folder):
+    before = content(folder)
+    with pytest.raises(StoreError, match="expected another folder than the bundle's own"):
+        add(folder, folder)
+    assert content(folder) == before
+
+
+def test_a_linked_board_stays_a_link(bundles, board, tmp_path):
+    add(bundles[0], tmp_path / "real")
+    board.parent.mkdir()
+    board.symlink_to(tmp_path / "real")
+    assert add(bundles[1], board).changed
+    assert board.is_symlink()
+    assert len(boards.read_submissions(tmp_path / "real")) == 2
+
+
+def test_a_board_that_cannot_be_put_in_place_is_put_back(bundles, board, monkeypatch):
+    add(bundles[0], board)
+    before, rename = content(board), Path.rename
+
+    def refusing(path, target):
+        if path.parent.name == ".shown.new":
+            raise OSError("no")
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", refusing)
+        with pytest.raises(OSError, match="no"):
+            add(bundles[1], board)
+    assert content(board) == before
+
+
 UNLIKE = {
     "another seed": (("seed = 3", "seed = 4"), "seed"),
     "another population": (("copies = 5", "copies = 6"), "population.copies"),
@@ -691,7 +873,9 @@ def test_from_a_run_to_a_board(fpbench, runs, board, tmp_path):
     assert (code, said[-1]) == (0, f"Next: fpbench verify {path}")
     code, said = fpbench("verify", path)
     assert code == 0
-    assert said[-2:] == ["Result: RE-SCORED", f"Next: fpbench board add {path} leaderboards/shown"]
+    assert said[-2] == "Result: RE-SCORED"
+    assert said[-1].startswith("Next: send it to the board's maintainers, or add it to a board")
+    assert said[-1].endswith(f": fpbench board add {path} leaderboards/shown")
     code, said = fpbench("board", "add", path, board)
     assert code == 0
     assert said[-1].startswith("Next: read ")

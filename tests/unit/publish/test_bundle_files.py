@@ -109,6 +109,7 @@ class TestContent:
         ("samples/.hidden.png", "another one"),
         ("samples/x.png\x00.html", "another one"),
         ("samples/", "another one"),
+        (f"samples/{'a' * 121}.png", "more than 120 characters"),
     ],
 )
 def test_names_that_lead_elsewhere(folder, tmp_path, refused, name, problem):
@@ -186,6 +187,25 @@ def test_a_bomb_that_lies_about_its_size(folder, tmp_path, refused):
         archive.NameToInfo.pop(MANIFEST)
         archive.writestr(MANIFEST, manifest_text(make_manifest({**FACTS, "files": files})))
     assert "a zip file without damage" in refused(path, most_bytes=1_000_000)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_ways_of_packing(folder, tmp_path, refused, method):
+    with zipfile.ZipFile(tmp_path / "b.zip", "w", method) as archive:
+        for path in folder.iterdir():
+            archive.write(path, path.name)
+    assert "expected a stored or deflated file" in refused(tmp_path / "b.zip")
+
+
+def test_texts_that_are_too_large(folder, refused):
+    with (folder / "suite.json").open("wb") as file:
+        file.truncate(65 * 2**20)
+    assert "suite.json: expected at most 67,108,864 bytes" in refused(folder)
+
+
+def test_a_manifest_that_is_nested_too_deeply(folder, refused):
+    (folder / MANIFEST).write_text('{"a":' + "[" * 10**5 + "]" * 10**5 + "}")
+    assert "expected a manifest of format 1" in refused(folder)
 
 
 @pytest.mark.parametrize("cut", [1, 30, 200])

@@ -3,8 +3,10 @@ import json
 
 import pytest
 
+from fpbench.api import StoreError
+from fpbench.publish.alike import unlike_records
 from fpbench.publish.changes import changes, harmless
-from fpbench.publish.merging import merge_strips, merged, unlike
+from fpbench.publish.merging import check_source, merge_strips, merged, unlike
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -41,8 +43,7 @@ def test_texts_places_and_further_entries_do_not_matter(suite, other):
     other["host"]["card"]["title"] = "Reworded"
     other["dataset"]["params"]["path"] = "y.zip"
     other["methods"] = [part("b", version="2"), part("c")]
-    other["attacks"].append(part("blur", strengths=[1.0]))
-    other["crosses"] = []
+    other["attacks"][0]["card"]["title"] = "Reworded"
     other["backbones"].append({"use": "lpips-alex"})
     assert unlike(suite, other) == []
     whole = merged(suite, other)
@@ -52,7 +53,8 @@ def test_texts_places_and_further_entries_do_not_matter(suite, other):
         ("b", "2"),
         ("c", "1"),
     ]
-    assert [a["label"] for a in whole["attacks"]] == ["jpeg", "noise", "blur"]
+    assert whole["attacks"] == suite["attacks"]
+    assert whole["host"] == suite["host"]
     assert whole["crosses"] == suite["crosses"]
     assert [b["use"] for b in whole["backbones"]] == ["inception", "lpips-alex"]
 
@@ -92,6 +94,58 @@ def test_a_table_that_only_one_suite_has_is_said(suite, other):
     assert unlike(suite, other) == ["secrecy: the board has None, the bundle {'steps': 5}"]
 
 
+def test_other_attacks_or_crosses_are_said(suite, other):
+    other["attacks"].append(part("blur", strengths=[1.0]))
+    other["crosses"] = []
+    assert [p.partition(":")[0] for p in unlike(suite, other)] == ["attacks", "crosses"]
+
+
+# -- records -------------------------------------------------------------------------------------
+
+
+def reading(method, point="jpeg 50", metric="attribution", copies=3, version="1", **facts):
+    image = {"name": "jpeg", "version": "1", "kind": "image", "family": "f", "scored": True}
+    return {
+        "method": {"label": method},
+        "point": {"label": point, "model": None, "image": {**image, "tuned": {}, **facts}},
+        "metric": metric,
+        "variant": "",
+        "metric_version": version,
+        "by_copy": [1.0] * copies,
+    }
+
+
+def test_records_that_say_the_same_of_points_and_metrics_are_alike():
+    others = [
+        reading("b", tuned={"lr": 1}),
+        reading("b", "new 1", kind="x"),
+        reading("b", copies=0),
+    ]
+    assert unlike_records([reading("a")], others) == []
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        (reading("b", scored=False), "point jpeg 50 (image.scored): the board has true"),
+        (reading("b", family="g"), "point jpeg 50 (image.family)"),
+        (reading("b", params={"q": 1}), "point jpeg 50 (image.params)"),
+        (reading("b", version="2"), "version of metric attribution: the board has 1"),
+        (reading("b", copies=1), "number of copies under jpeg 50: the board has 3, the bundle 1"),
+    ],
+)
+def test_what_makes_records_another_quantity_is_said(other, named):
+    (problem,) = unlike_records([reading("a")], [other])
+    assert problem.startswith(named)
+
+
+@pytest.mark.parametrize("text", ["x = [", "suite = 5", "x = " + "[" * 5000, "x" * 2**21])
+def test_a_source_that_is_no_suite_is_said(tmp_path, text):
+    (tmp_path / "suite.toml").write_text(text)
+    with pytest.raises(StoreError, match=r"suite\.toml: expected the source of a suite in"):
+        check_source(tmp_path, {"suite": {}})
+
+
 # -- strips --------------------------------------------------------------------------------------
 
 
@@ -120,6 +174,8 @@ def strips(tmp_path):
 
 def test_strips_of_other_methods_and_the_boards_host_stay(strips):
     board, new = strips("board", ["a", "b"]), strips("new", ["b", "c"])
+    (board / "raw").mkdir()
+    (board / "README.md").write_text("by hand")
     merge_strips(board, new, {"b", "c"}, "mark")
     index = json.loads((board / "samples.json").read_text())
     assert "key" not in index
@@ -137,7 +193,7 @@ def test_strips_of_other_methods_and_the_boards_host_stay(strips):
         "b": "mark-host-step-0.png",
         "c": "mark-host-step-0.png",
     }
-    shown = {"samples.json", "host.png", *steps.values()}
+    shown = {"samples.json", "host.png", "README.md", "raw", *steps.values()}
     shown |= {f"{m}-{end}" for m in "abc" for end in ("copy-0.png", "jpeg-50.png")}
     assert {p.name for p in board.iterdir()} == shown
 

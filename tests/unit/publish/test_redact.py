@@ -141,3 +141,26 @@ def test_strips_of_photographs_go_and_others_stay():
         "host": "host.png",
         "methods": {"m": {"codes": ["a.png"], "points": {"jpeg 50": "b.png"}}},
     }
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("/home/John Smith/faces.zip", "faces.zip"),
+        (r"C:\Users\John Smith\faces.zip", "faces.zip"),
+        ("../../home/alice/faces.zip", "faces.zip"),
+        ("/home/John Smith/faces.zip: no such file", "faces.zip: no such file"),
+        ("no faces in ../alice/faces.zip", "no faces in faces.zip"),
+        ("a/b and 3../4", "a/b and 3../4"),
+    ],
+)
+def test_whole_values_and_paths_that_lead_up(value, expected):
+    assert redact.record({"reason": value})["reason"] == expected
+
+
+def test_what_a_suite_says_of_itself_is_cut_too():
+    toml = '[suite]\ndescription = """Of /home/alice/x.zip,\nsee http://h/home/y"""\n'
+    cut = '[suite]\ndescription = """Of x.zip,\nsee http://h/home/y"""\n'
+    assert redact.source(toml) == cut
+    said = {"suite": {"name": "s", "description": "Of /home/alice/x.zip"}}
+    assert redact.suite(said) == {"suite": {"name": "s", "description": "Of x.zip"}}
