@@ -36,10 +36,11 @@ viewer.facts = (value) => {
 
 viewer.show = () => {
   const id = location.hash.slice(1).toLowerCase();
+  if (id && !/^[0-9a-f]{6,}$/.test(id)) return; // a link within the page
   const section = document.getElementById("record");
   section.hidden = true;
   document.getElementById("unknown").hidden = true;
-  if (!/^[0-9a-f]+$/.test(id)) return;
+  if (!id) return;
   let place = 0;
   while (place < viewer.data.count && !viewer.field(place, "record_id").startsWith(id)) place += 1;
   if (place === viewer.data.count) {
@@ -92,7 +93,7 @@ viewer.line = (place) => {
     const cell = row.insertCell();
     const value = viewer.field(place, name);
     cell.className = "number";
-    cell.textContent = typeof value === "number" ? Number(value.toPrecision(6)) : "–";
+    cell.textContent = typeof value === "number" ? value : "–";
   }
   const outcome = row.insertCell();
   outcome.textContent = viewer.readers.outcome(place);

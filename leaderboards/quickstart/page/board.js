@@ -21,7 +21,7 @@ board.filter = () => {
   );
   let shown = 0;
   for (const row of board.rows()) {
-    const text = row.querySelector("th").textContent.toLowerCase();
+    const text = `${row.dataset.method} ${row.dataset.kind}`.toLowerCase();
     const fits = kinds.has(row.dataset.kind) && words.every((word) => text.includes(word));
     row.hidden = !fits;
     shown += fits;
@@ -30,7 +30,12 @@ board.filter = () => {
   board.remember();
 };
 
-board.columns = (name, show) => {
+board.columns = () => {
+  for (const input of document.querySelectorAll("#groups input")) board.column(input.value, input.checked);
+  board.remember();
+};
+
+board.column = (name, show) => {
   for (const cell of board.table.querySelectorAll("[data-group]")) {
     if (cell.dataset.group === name) cell.hidden = !show;
   }
@@ -44,7 +49,7 @@ board.choices = (id, names, change) => {
     input.type = "checkbox";
     input.checked = true;
     input.value = name;
-    input.addEventListener("change", () => change(input));
+    input.addEventListener("change", change);
     label.append(input, ` ${name}`);
     set.append(label);
   }
@@ -123,6 +128,7 @@ board.remember = () => {
   const sorted = board.heads().find((header) => header.hasAttribute("aria-sort"));
   if (filter) state.set("filter", filter);
   for (const input of document.querySelectorAll("#kinds input:not(:checked)")) state.append("no", input.value);
+  for (const input of document.querySelectorAll("#groups input:not(:checked)")) state.append("hide", input.value);
   for (const row of board.pinned()) state.append("pin", row.dataset.method);
   if (sorted) state.set("sort", `${sorted.cellIndex}${sorted.getAttribute("aria-sort") === "ascending" ? "" : "-"}`);
   const text = state.toString();
@@ -135,6 +141,10 @@ board.recall = () => {
   document.getElementById("filter").value = state.get("filter") ?? "";
   for (const input of document.querySelectorAll("#kinds input")) {
     input.checked = !state.getAll("no").includes(input.value);
+  }
+  for (const input of document.querySelectorAll("#groups input")) {
+    input.checked = !state.getAll("hide").includes(input.value);
+    board.column(input.value, input.checked);
   }
   const sort = /^(\d+)(-?)$/.exec(state.get("sort") ?? "");
   const header = sort && board.heads()[Number(sort[1])];
@@ -161,7 +171,7 @@ board.choices("kinds", new Set(board.rows().map((row) => row.dataset.kind)), boa
 board.choices(
   "groups",
   new Set(Array.from(board.table.querySelectorAll(".groups [data-group]"), (h) => h.dataset.group)),
-  (input) => board.columns(input.value, input.checked),
+  board.columns,
 );
 document.getElementById("filter").addEventListener("input", board.filter);
 document.getElementById("unpin").addEventListener("click", () => {

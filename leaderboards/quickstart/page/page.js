@@ -9,16 +9,29 @@ const fpbench = {};
 fpbench.value = (row, column) => {
   const cell = row.cells[column];
   if (cell.dataset.sort !== undefined) return Number(cell.dataset.sort);
-  if (cell.classList.contains("outcome") || cell.textContent.trim() === "–") return null;
-  return cell.textContent.trim();
+  const text = cell.textContent.trim();
+  if (cell.classList.contains("outcome") || text === "–") return null;
+  const number = Number(text.replace(/^[<>≤×]\s*/, "").replace("−", "-").replaceAll(",", "") || NaN);
+  return Number.isNaN(number) ? text : number;
+};
+
+// Texts by their words and numbers: "blur 0.05" stands before "blur 0.5", and that before "blur 1".
+fpbench.words = (text) => text.split(/(-?\d+(?:\.\d+)?)/).map((part, n) => (n % 2 ? Number(part) : part));
+
+fpbench.natural = (a, b) => {
+  const [x, y] = [fpbench.words(String(a)), fpbench.words(String(b))];
+  for (let n = 0; n < Math.min(x.length, y.length); n += 1) {
+    const order = n % 2 ? x[n] - y[n] : x[n].localeCompare(y[n], "en");
+    if (order) return order;
+  }
+  return x.length - y.length;
 };
 
 // What has no value stays last in both directions: it is neither best nor worst.
 fpbench.compare = (a, b, direction) => {
   if (a === null || b === null) return (a === null) - (b === null);
   const numbers = typeof a === "number" && typeof b === "number";
-  const order = numbers ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });
-  return direction * order;
+  return direction * (numbers ? a - b : fpbench.natural(a, b));
 };
 
 // Sorting is stable, so sorting by several columns one after the other sorts by all of them.
