@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import sys
+import warnings
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -22,11 +26,32 @@ from fpbench.report.inputs import Record
 ABSENT = -1
 """Instead of a place in `values`: the record has no such field."""
 
+_MANY = 50_000  # records from which a second process is worth its memory
 _TRIED = 2000  # values that show whether a field repeats
 _PIECE = 5000  # values that are turned into text at a time
 _GZIP = 16 + zlib.MAX_WBITS
 _LEVELS = ((20_000, 9), (1 << 62, 2))
 """(records, level of gzip): hard work pays while a page is small."""
+
+
+@contextmanager
+def packing(records: Sequence[Record], path: Path) -> Iterator[None]:
+    """Do `write_packed` while the block runs; on another core where there is much of it."""
+    if len(records) < _MANY or sys.platform != "linux":
+        yield
+        write_packed(records, path)
+        return
+    with warnings.catch_warnings():
+        # Python warns of threads, which libraries have idle; the child computes and writes a file.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = get_context("fork").Process(target=write_packed, args=(records, path))
+        child.start()
+    try:
+        yield
+    finally:
+        child.join()
+    if child.exitcode != 0:
+        write_packed(records, path)  # again, for its exception
 
 
 def write_packed(records: Sequence[Record], path: Path) -> None:

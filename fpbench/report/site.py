@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from fpbench.report.charts import COLOURS, MOST_BANDS, shape
 from fpbench.report.curves import Curves, attack_curves
 from fpbench.report.heat import heat_map
 from fpbench.report.inputs import Inputs
-from fpbench.report.packed import write_packed
+from fpbench.report.packed import packing
 from fpbench.report.score import MethodScore, score_board
 from fpbench.report.show import share
 from fpbench.report.tables import AttackInfo, Board, MethodInfo
@@ -45,11 +44,8 @@ def write_board(inputs: Inputs, folder: Path, home: str = "") -> None:
         folder: where to.
         home: way from there to a page over all boards, e.g. "../"; empty if there is none.
     """
-    # Compressing takes half of the time and lets other threads run.
-    with ThreadPoolExecutor(1) as beside:
-        done = beside.submit(write_packed, inputs.records, folder / "records.js")
+    with packing(inputs.records, folder / "records.js"):
         _write_pages(inputs, folder, home)
-        done.result()
 
 
 def _write_pages(inputs: Inputs, folder: Path, home: str) -> None:

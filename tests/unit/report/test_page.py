@@ -17,7 +17,7 @@ from report_factory import BYPASS, JPEG, NOISE, FakeRun
 
 from fpbench.api import SpecError, StoreError
 from fpbench.report.build import build_page, build_site
-from fpbench.report.packed import write_packed
+from fpbench.report.packed import packing, write_packed
 from fpbench.store import RecordLog
 
 HOSTILE = "<script>alert('$x$')</script>"
@@ -297,6 +297,18 @@ def test_packed_records_keep_types_and_absent_fields_apart(tmp_path):
     assert data["fields"]["own"] == {"values": [None], "places": [0, -1, -1]}
     assert packed(records) == text
     assert packed([]) == packed([])
+
+
+@pytest.mark.parametrize("many", [1, 10**9], ids=["beside", "here"])
+def test_records_are_packed_beside_the_pages_or_after_them(tmp_path, monkeypatch, many):
+    monkeypatch.setattr("fpbench.report.packed._MANY", many)
+    records = [{"record_id": str(n), "value": n / 7} for n in range(50)]
+    write_packed(records, tmp_path / "expected.js")
+    with packing(records, tmp_path / "records.js"):
+        pass
+    assert (tmp_path / "records.js").read_bytes() == (tmp_path / "expected.js").read_bytes()
+    with pytest.raises(FileNotFoundError), packing(records, tmp_path / "no" / "records.js"):
+        pass
 
 
 def test_pictures_of_untouched_images_keep_every_pixel(tmp_path):
