@@ -119,9 +119,8 @@ class Run:
         settings: Settings,
     ) -> None:
         self._plan = plan
-        self._suite_text = suite_text(
-            request.suite
-        )  # as it is now: hours may pass until it is kept
+        # As it is now: hours may pass until it is kept.
+        self._suite_text = suite_text(request.suite)
         self._request = request.knowing(plan.backbones, plan.facts)
         self._store = Store(Path(request.store))
         self._folder = folder

@@ -34,7 +34,7 @@ from fpbench.publish.suites import read_suite_json
 from fpbench.publish.verify import REFUSED, RESCORED, SELF_REPORTED, Verification
 from fpbench.report.build import build_page
 from fpbench.store import RecordLog
-from fpbench.store.objects import write_text
+from fpbench.store.objects import replace_folder, restore_folder, write_text
 
 SUITE, SUBMISSIONS, CHANGELOG = "suite.json", "submissions.json", "CHANGELOG.md"
 _MARK = 12  # digits of a digest that stand for it
@@ -86,7 +86,7 @@ def add_to_board(
             path=str(board),
         )
     with locked(board):
-        _recover(board)
+        restore_folder(board)
         return _add(bundle, _entry(bundle, verified), board, replace_checked=replace_checked)
 
 
@@ -105,7 +105,7 @@ def _add(bundle: Bundle, entry: Submission, board: Path, *, replace_checked: boo
         fresh.mkdir(parents=True, exist_ok=True)
         found = _merge(bundle, fresh, submissions, entry)
         build_page(fresh, fresh / "page")
-        _swap(fresh, board)
+        replace_folder(fresh, board)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
     return Added(board / "page" / "index.html", changed=True, changes=found)
@@ -289,32 +289,6 @@ def _log(board: Path, entry: Submission, found: Changes) -> None:
     ]
     text = head.rstrip("\n") + "\n\n" + "\n".join(lines) + "\n"
     write_text(file, text + (f"\n## {rest}" if rest else ""))
-
-
-# -- the folder --------------------------------------------------------------------------------
-
-
-def _swap(fresh: Path, board: Path) -> None:
-    former = _former(board)
-    shutil.rmtree(former, ignore_errors=True)
-    if board.exists():
-        board.rename(former)
-    try:
-        fresh.rename(board)
-    except OSError:
-        _recover(board)
-        raise
-    shutil.rmtree(former, ignore_errors=True)
-
-
-def _recover(board: Path) -> None:
-    """Put the old board back if a kill came between the two renames."""
-    if not board.exists() and _former(board).exists():
-        _former(board).rename(board)
-
-
-def _former(board: Path) -> Path:
-    return board.with_name(f".{board.name}.old")
 
 
 def _json(value: Any) -> str:

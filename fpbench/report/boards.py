@@ -12,10 +12,9 @@ from fpbench.api import SpecError
 from fpbench.report import overview, show, standings
 from fpbench.report.inputs import read_inputs
 from fpbench.report.names import Slugs
-from fpbench.report.score import MethodScore, score_board
+from fpbench.report.score import MethodScore
 from fpbench.report.show import Shown
 from fpbench.report.site import STATIC, Pages, suite_header, write_board
-from fpbench.report.tables import Board
 from fpbench.report.verdict import verdict
 
 
@@ -96,9 +95,7 @@ def folders_in(root: Path) -> list[Path]:
 
 def _measured(folder: Path, slug: str, output: Path) -> Entry:
     inputs = read_inputs(folder)
-    write_board(inputs, output, home="../")
-    board = Board(inputs)
-    scores = score_board(board)
+    board, scores = write_board(inputs, output, home="../")
     header, covered = suite_header(board), overview.coverage(board)
     newest = max((r["created_utc"] for r in board.records if r.get("created_utc")), default="")
     facts = [

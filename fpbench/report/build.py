@@ -91,11 +91,12 @@ def _build(output: Path, stamp: str, write: Callable[[Path], None]) -> Path:
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir()
     from fpbench.store import no_collector
+    from fpbench.store.objects import replace_folder
 
     with no_collector():
         write(fresh)
     (fresh / _STAMP).write_text(stamp, encoding="ascii")
-    _swap(fresh, output)
+    replace_folder(fresh, output)
     return index
 
 
@@ -111,12 +112,3 @@ def _refuse_foreign(output: Path) -> None:
         raise SpecError(
             [f"page: expected an empty folder or an earlier page, got {output}; name another one"]
         )
-
-
-def _swap(fresh: Path, output: Path) -> None:
-    former = output.parent / f".{output.name}.old"
-    shutil.rmtree(former, ignore_errors=True)
-    if output.exists():
-        output.rename(former)
-    fresh.rename(output)
-    shutil.rmtree(former, ignore_errors=True)

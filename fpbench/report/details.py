@@ -374,7 +374,9 @@ def _scored(board: Board, attack: AttackInfo) -> str:
     if attack.kind == "image":
         return ", ".join(p.short for p in attack.points if p.scored) or "none"
     if attack.kind == "model":
-        return f"those with a Fréchet distance within ×{board.budget:g} of the untouched copy's"
+        return (
+            f"those with a {board.distance_name} within ×{board.budget:g} of the untouched copy's"
+        )
     return "none: shown beside the score"
 
 

@@ -36,8 +36,10 @@ STATIC = ("style.css", "page.js")
 _BOARD_STATIC = (*STATIC, "board.js", "viewer.js")
 
 
-def write_board(inputs: Inputs, folder: Path, home: str = "") -> None:
-    """Write all files of a board into an empty folder.
+def write_board(
+    inputs: Inputs, folder: Path, home: str = ""
+) -> tuple[Board, dict[str, MethodScore]]:
+    """Write all files of a board into an empty folder; returns what they show.
 
     Args:
         inputs: of a run.
@@ -45,12 +47,14 @@ def write_board(inputs: Inputs, folder: Path, home: str = "") -> None:
         home: way from there to a page over all boards, e.g. "../"; empty if there is none.
     """
     with packing(inputs.records, folder / "records.js"):
-        _write_pages(inputs, folder, home)
+        board = Board(inputs)
+        scores = score_board(board)
+        _write_pages(board, scores, folder, home)
+    return board, scores
 
 
-def _write_pages(inputs: Inputs, folder: Path, home: str) -> None:
-    board = Board(inputs)
-    scores = score_board(board)
+def _write_pages(board: Board, scores: dict[str, MethodScore], folder: Path, home: str) -> None:
+    inputs = board.inputs
     curves = [attack_curves(board, attack) for attack in board.tracing_attacks if attack.points]
     header = suite_header(board)
     title = str(header.get("title") or header.get("name") or "fpbench")

@@ -69,7 +69,11 @@ def sheet(found: Versus) -> Sheet:
 
 
 def _few(found: Versus) -> list[str]:
-    few = [line.label for line in found.lines if line.result and line.copies[0][0] < CLAIM_COPIES]
+    few = [
+        line.label
+        for line in found.lines
+        if line.result and min(fewest for fewest, _ in line.copies) < CLAIM_COPIES
+    ]
     if not few:
         return []
     return [f"fewer than {CLAIM_COPIES} copies are no basis for a claim: {', '.join(few)}"]

@@ -226,6 +226,33 @@ class Store:
         return Shard(arrays, body["meta"])
 
 
+def replace_folder(fresh: Path, target: Path) -> None:
+    """Put a folder in the place of another by two renames; a failure puts the former one back.
+
+    A kill between the two leaves the former one beside; `restore_folder` brings it back.
+    """
+    former = _former(target)
+    shutil.rmtree(former, ignore_errors=True)
+    if target.exists():
+        target.rename(former)
+    try:
+        fresh.rename(target)
+    except OSError:
+        restore_folder(target)
+        raise
+    shutil.rmtree(former, ignore_errors=True)
+
+
+def restore_folder(target: Path) -> None:
+    """Bring a folder back whose replacement was killed; nothing is done where it is there."""
+    if not target.exists() and _former(target).exists():
+        _former(target).rename(target)
+
+
+def _former(target: Path) -> Path:
+    return target.with_name(f".{target.name}.old")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file in one step: it is there whole or not at all."""
     with disk_errors(path):
