@@ -12,8 +12,9 @@ from typing import Any
 from fpbench.api import canonical_json
 from fpbench.report.inputs import read_inputs
 from fpbench.report.tables import Board
+from fpbench.store.schema import SCHEMA_VERSION
 
-COPIES = 6
+COPIES = 12
 
 
 @dataclass(frozen=True)
@@ -24,21 +25,35 @@ class FakeAttack:
     strengths: Sequence[float] = (1.0, 2.0)
     scored: Sequence[float] = ()
     copies: int = COPIES
+    tier: str = ""
+    geometric: bool = False
+    samples: Sequence[float] = ()
+    steps: bool = False  # the strength is a number of training steps
+    access: Sequence[str] = ()
+
+    @property
+    def held(self) -> list[str]:
+        return list(self.access) or ["images" if self.kind == "image" else "copy"]
 
 
 JPEG = FakeAttack("jpeg", "compression", strengths=(90.0, 50.0))
 NOISE = FakeAttack("weight-noise", "weight noise", "model", (0.1, 0.4))
 BYPASS = FakeAttack("bypass", "bypass", "model", ())
+TUNE = FakeAttack(
+    "fine-tune", "fine-tuning", "model", (10.0, 30.0), tier="training", steps=True,
+    access=("clean-images", "copy"),
+)  # fmt: skip
 
 
 def right(method: str, seed: int, point: str, copy: int) -> float:
     del method, seed, point
-    return 0.9 + 0.01 * copy
+    return 0.9 + 0.005 * copy
 
 
-def ratio(method: str, seed: int, point: str) -> float | None:
+def damage(method: str, seed: int, point: str) -> float | None:
+    """D of model attacks, 1 - SSIM of image attacks."""
     del method, seed
-    return 3.0 if point.endswith("0.4") else 1.0
+    return 2.0 if point.endswith("0.4") else 0.1
 
 
 @dataclass
@@ -48,10 +63,13 @@ class FakeRun:
     seeds: Sequence[int] = (0,)
     bits: int = 16
     right: Callable[[str, int, str, int], float] = right
-    ratio: Callable[[str, int, str], float | None] = ratio
+    damage: Callable[[str, int, str], float | None] = damage
     accuracy: Mapping[str, float] = field(default_factory=dict)
     outcomes: Mapping[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     inapplicable: Sequence[tuple[str, str]] = ()
+    ineffective: Sequence[tuple[str, str]] = ()
+    untrained: Sequence[str] = ()  # methods that train nothing
+    accused: Mapping[tuple[str, str], int] = field(default_factory=dict)
     absent: Sequence[tuple[str, str]] = ()
     supported: bool = True
     unavailable: Sequence[tuple[str, str, str]] = ()
@@ -78,7 +96,14 @@ class FakeRun:
             },
             "training": {"seeds": list(self.seeds)},
             "population": {"copies": COPIES, "images": 10, "shared": 8},
-            "score": {"registered": 30, "false_rate": 0.01, "damage_budget": 1.5},
+            "score": {
+                "registered": 30,
+                "false_rate": 0.01,
+                "damage_budget": 0.5,
+                "sample_budget": 0.25,
+                "training_steps": 100,
+                "clean_samples": 128,
+            },
             "dataset": component("toy"),
             "host": component("tiny"),
             "methods": [{"label": label, **component(label)} for label in self.methods],
@@ -87,6 +112,7 @@ class FakeRun:
                     "label": a.label,
                     "strengths": list(a.strengths),
                     "scored": list(a.scored),
+                    "copies": a.copies,
                     **component(a.label),
                 }
                 for a in self.attacks
@@ -101,7 +127,7 @@ class FakeRun:
             point = {"label": "" if kind == "methods" else label}
             found.append(self._record("", method, 0, point, outcome="unavailable", reason=reason))
         for label in self.methods:
-            for seed in self.seeds:
+            for seed in self.seeds[: 1 if label in self.untrained else None]:
                 for point in self._points():
                     found += self._cell(label, seed, point)
         return found
@@ -114,12 +140,16 @@ class FakeRun:
                     **component(a.label),
                     "label": a.label,
                     "family": a.family,
-                    "access": ["copy"],
+                    "access": a.held,
+                    "tier": a.tier or ("samples" if a.kind == "image" else "copy"),
+                    "geometric": a.geometric,
+                    "in_samples": a.geometric and strength in (a.samples or a.strengths),
+                    "steps": int(strength or 0) if a.steps else 0,
                     "strength": strength,
                     "strength_name": "sigma",
                     "strength_unit": "px",
                     "scored": not a.scored or strength in a.scored,
-                    "clean_images": 0,
+                    "clean_images": 128 if "clean-images" in a.held else 0,
                     "_copies": a.copies,
                 }
                 label = a.label if strength is None else f"{a.label} {strength:g}"
@@ -135,6 +165,7 @@ class FakeRun:
             "label": method,
             "placement": "in-model",
             "bits": self.bits,
+            "trains": method not in self.untrained,
             **component(method),
         }
         cell = sha(method, seed, name, self.version)
@@ -146,8 +177,9 @@ class FakeRun:
             outcome, reason = self.outcomes[method, name]
             return [self._record(cell, about, seed, point, outcome=outcome, reason=reason)]
         part = point["model"] or point["image"] or {}
+        effect = "none" if (method, name) in self.ineffective else ""
         return [
-            self._record(cell, about, seed, point, **row)
+            self._record(cell, about, seed, point, effect=effect, **row)
             for row in self._rows(method, seed, name, part.get("_copies", COPIES), point)
         ]
 
@@ -161,14 +193,15 @@ class FakeRun:
         bits = {"gate": 0.9, "converged": accuracy >= 0.9, "per_bit": [0.01] * self.bits}
         read = {"registered": 30, "false_rate": 0.01, "wrong": 0.0, "none": 1 - mean}
         main = number("attribution", "", mean, by_copy=rates, detail=read, clusters=copies)
+        main["n"] = 10 * copies
         rows = [
             main if self.supported else {"metric": "attribution", "variant": "", **unsupported},
             {"metric": "attribution", "variant": "n=10000", **unsupported},
             {"metric": "attribution", "variant": "n=1000000", **unsupported},
             number("bit-accuracy", "", accuracy, by_copy=[accuracy] * copies, detail=bits),
             number("verification", "fpr=0.01", 0.98),
-            number("false-accusation", "real", 0.001, low=None, high=0.004, n=1000),
-            number("false-accusation", "host", 0.0, low=None, high=0.003, n=1000),
+            self._accusation(method, "real"),
+            self._accusation(method, "host"),
             number("false-accusation", "unregistered", 0.002),
             *(matches(source, self.bits) for source in ("copies", "host", "real")),
         ]
@@ -179,18 +212,27 @@ class FakeRun:
             rows += [training("host pairs", pieces=1), training("method joint", pieces=2)]
         else:
             rows.append(number("damage", "psnr", 30.0, low=29.0, high=31.0))
-        times = self.ratio(method, seed, name) if point["model"] else None
+        done = self.damage(method, seed, name)
+        if point["image"] and done is not None:
+            rows.append(number("damage", "ssim", 1 - done))
         if point["model"] or name == "none":
-            detail = {"host": 1.5, "untouched": 2.0, "ratio_to_untouched": times}
+            detail = {"host": 1.5, "untouched": 2.0, "damage": done, "ratio_to_untouched": 1.5}
             rows.append(number("frechet-proxy", "copies", 2.0, detail=detail))
         return rows
+
+    def _accusation(self, method: str, source: str) -> dict[str, Any]:
+        hits = self.accused.get((method, source), 0)
+        detail = {"accused": hits, "by_chance": 2.9e-4}
+        return number(
+            "false-accusation", source, hits / 1000, low=None, high=0.004, n=1000, detail=detail
+        )
 
     def _record(
         self, cell: str, method: dict[str, Any], seed: int, point: dict[str, Any], **row: Any
     ) -> dict[str, Any]:
         metric, variant = row.get("metric", ""), row.get("variant", "")
         return {
-            "schema_version": 1,
+            "schema_version": SCHEMA_VERSION,
             "suite": {"name": "fake", "version": self.version, "seed": 7},
             "modality": "image",
             "dataset": component("toy"),
@@ -229,7 +271,7 @@ REFUSED = {"outcome": "refused", "reason": "the method changes the sample"}
 def number(metric: str, variant: str, value: float, **more: Any) -> dict[str, Any]:
     low, high = max(value - 0.05, 0.0), min(value + 0.05, 1.0)
     base = {"metric": metric, "variant": variant, "value": value, "low": low, "high": high}
-    return {**base, "n": 60, "clusters": 6, **more}
+    return {**base, "n": 10 * COPIES, "clusters": COPIES, **more}
 
 
 def matches(source: str, bits: int) -> dict[str, Any]:

@@ -189,7 +189,7 @@ def _base(about: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
         "value": None,
         "low": None,
         "high": None,
-        "rule": "korn-graubard",
+        "rule": "korn-graubard, bounded",
         "n": COPIES * IMAGES,
         "clusters": COPIES,
         "by_copy": [],

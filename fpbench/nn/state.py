@@ -31,13 +31,16 @@ def part(state: State, name: str) -> dict[str, Tensor]:
 
 
 def filled(build: Callable[[], M], tensors: Mapping[str, Tensor]) -> M:
-    """A module that holds given tensors, without drawing weights that they replace.
+    """A module that holds given tensors.
+
+    The weights that they replace are drawn, and nobody's draws move by it. On the meta device they
+    would not be, but to leave them out torch loads its compiler, for seconds in each process.
 
     Args:
         build: makes the module.
         tensors: all of its state; shared, not copied.
     """
-    with torch.device("meta"):
+    with torch.random.fork_rng(devices=[]):
         module = build()
     module.load_state_dict(tensors, assign=True)
     return module.eval().requires_grad_(False)

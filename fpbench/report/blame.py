@@ -139,63 +139,77 @@ def sentences(board: Board) -> list[str]:
 
 
 _TRACED = 0.9
-"""Least share of a coalition's images that lead to members and to nobody else, to be traced."""
+"""Share of a coalition's images shown to lead to members and nobody else, for it to be traced."""
 _FRAMED = 0.1
-"""Share of forged images an innocent user is accused of, from which a method can be forged."""
+"""Share of images shown to be blamed on the innocent, from which that is said."""
 
 
 def _coalition_sentences(board: Board) -> list[str]:
-    points = board.points_of("coalition")
+    """Said only where the bounds, not the estimates, carry it."""
     found: dict[str, list[str]] = {}
-    worst: tuple[float, str, str] | None = None
+    traced, framing = [], []
     for method in board.methods:
-        for point in points:
-            traced = _value(board.number(method.label, point.label, "collusion", "traced"))
-            framed = [
-                _value(board.number(method.label, point.label, "collusion", key))
-                for key in ("traced-and-framed", "framed")
-            ]
-            if traced is not None and traced >= _TRACED:
+        for point in board.points_of("coalition"):
+            numbers = {
+                key: board.number(method.label, point.label, "collusion", key)
+                for key, _ in OUTCOMES
+            }
+            if not numbers["traced"].done:
+                continue
+            traced.append(numbers["traced"])
+            if _low(numbers["traced"]) >= _TRACED:
                 found.setdefault(method.label, []).append(point.label)
-            if None not in framed:
-                blamed = sum(filter(None, framed))
-                worst = max(worst or (0.0, "", ""), (blamed, method.label, point.label))
-    listed = [f"{label} under {', '.join(labels)}" for label, labels in found.items()]
+            blamed = [numbers["traced-and-framed"], numbers["framed"]]
+            if max(map(_low, blamed)) >= _FRAMED:
+                share = sum(number.value or 0.0 for number in blamed)
+                framing.append((share, method.label, point.label))
     said = []
-    if points:
-        share = f"{_TRACED:.0%}"
+    if found:
+        listed = "; ".join(f"{label} under {', '.join(labels)}" for label, labels in found.items())
         said.append(
-            f"Coalitions are traced (at least {share} of their images lead to members and to "
-            f"nobody else): {'; '.join(listed)}."
-            if listed
-            else f"No coalition is traced: nowhere do {share} of its images lead to members only."
+            f"Coalitions are traced (at least {_TRACED:.0%} of their images lead to members and to "
+            f"nobody else, 95 % bound): {listed}."
         )
-    if worst is not None and worst[0] >= _FRAMED:
+    elif traced and all(_high(number) < _TRACED for number in traced):
         said.append(
-            f"Coalitions frame the innocent most with {worst[1]} under {worst[2]} "
-            f"({show.share(worst[0])} of images)."
+            f"No coalition is traced: nowhere do {_TRACED:.0%} of its images lead to members only."
+        )
+    if framing:
+        share, label, point = max(framing)
+        said.append(
+            f"Coalitions frame the innocent most with {label} under {point} "
+            f"({show.share(share)} of images)."
         )
     return said
 
 
 def _forgery_sentences(board: Board) -> list[str]:
-    points = board.points_of("forgery")
-    blamed = [
-        f"{method.label} under {point.label} ({show.share(value)})"
+    numbers = [
+        (method.label, point.label, number)
         for method in board.methods
-        for point in points
-        if (value := _value(board.number(method.label, point.label, "forgery"))) is not None
-        and value >= _FRAMED
+        for point in board.points_of("forgery")
+        if (number := board.number(method.label, point.label, "forgery")).done
+    ]
+    blamed = [
+        f"{method} under {point} ({show.share(number.value)})"
+        for method, point, number in numbers
+        if _low(number) >= _FRAMED
     ]
     if blamed:
         return [f"Forged images are blamed on an innocent user: {'; '.join(blamed)}."]
-    measured = any(
-        _value(board.number(m.label, p.label, "forgery")) is not None
-        for m in board.methods
-        for p in points
-    )
-    return [f"No forgery is blamed on its victim in {_FRAMED:.0%} of images."] if measured else []
+    if numbers and all(_high(number) < _FRAMED for _, _, number in numbers):
+        return [f"No forgery is blamed on its victim in {_FRAMED:.0%} of images (95 % bound)."]
+    return []
 
 
-def _value(number: Number) -> float | None:
-    return number.value if number.done else None
+def _low(number: Number) -> float:
+    """Lower limit of a share; of several trainings the least of them."""
+    if len(number.seeds) > 1:
+        return min(number.seeds)
+    return 0.0 if number.low is None else number.low
+
+
+def _high(number: Number) -> float:
+    if len(number.seeds) > 1:
+        return max(number.seeds)
+    return 1.0 if number.high is None else number.high

@@ -119,8 +119,10 @@ def _measured(folder: Path, slug: str, output: Path) -> Entry:
 
 
 def _place(score: MethodScore) -> Shown:
+    if not score.placed:
+        return Shown("no place", outcome="unranked", reason=score.reason)
     if score.rank is None:
-        return Shown("not ranked", outcome="unranked", reason=score.reason)
+        return Shown(show.share(score.value), score.unranked, score.value)
     return Shown(show.share(score.value), f"rank {standings.rank_text(score)}", score.value)
 
 

@@ -6,7 +6,6 @@ copies are two independent samples, and nothing is gained from their order.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from fpbench import stats
 from fpbench.api import SpecError
-from fpbench.report.score import ATTRIBUTION, MethodScore, score_board
+from fpbench.report.score import MethodScore, score_board
 from fpbench.report.show import WORDS
 from fpbench.report.sides import (
     Side,
@@ -30,11 +29,11 @@ from fpbench.report.sides import (
     unpaired_because,
 )
 from fpbench.report.tables import Number
-from fpbench.stats.intervals import student_p, student_quantile
+from fpbench.report.tiers import ATTRIBUTION
 
 Floats = NDArray[np.float64]
-Values = Mapping[str, Floats]
-"""Family -> (n_f,) values by copy; a single point is one family."""
+Values = Mapping[str, stats.Sample]
+"""Tier -> its values by copy; a single point is one part."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Line:
         b: value of B.
         result: difference A - B, its interval and p; None where the two are not compared.
         adjusted: p after Holm over all points; None for the score and where there is no test.
-        copies: of A, of B; the fewest and the most where families differ.
+        copies: of A, of B; the fewest and the most where tiers differ.
         paired: whether copies pair by index.
         reason: why there is no value or no test; empty if there is one.
     """
@@ -137,12 +136,17 @@ def _line(
     first, second = np.array(one.by_copy), np.array(other.by_copy)
     if not (first.size and second.size):
         return replace(line, reason=f"{metric} has no values by copy to compare")
+    sizes = ((first.size, first.size), (second.size, second.size))
+    if (fewest := min(first.size, second.size)) < stats.LEAST_COPIES:
+        few = f"{fewest} copies: fewer than {stats.LEAST_COPIES} decide nothing"
+        return replace(line, copies=sizes, reason=few)
     if one.value != other.value and (uncounted := _uncounted(one, other)):
         return replace(line, reason=uncounted)
     # An attack may have its own numbers of copies and images.
     pair = pair and (one.clusters, one.n) == (other.clusters, other.n)
-    result = _test({point: first}, {point: second}, level, paired=pair)
-    sizes = ((first.size, first.size), (second.size, second.size))
+    result = _test(
+        {point: _sample(first, one)}, {point: _sample(second, other)}, level, paired=pair
+    )
     return replace(line, result=result, copies=sizes, paired=pair)
 
 
@@ -164,7 +168,7 @@ def _uncounted(a: Number, b: Number) -> str:
     so a test would find them significant, while the images that do fail have not been drawn.
     `stats.rate` takes rates of this kind as without variance for the same reason.
     """
-    if any(number.rule != "korn-graubard" for number in (a, b)):
+    if any(number.rule != stats.RATE_RULE for number in (a, b)):
         return ""
     for word, share in (("right", 0.0), ("wrong", 1.0)):
         if all(abs((n.value or 0.0) - share) * n.n < 1 - 1e-9 for n in (a, b)):
@@ -178,24 +182,30 @@ def _score_line(a: Side, b: Side, level: float, pair: bool) -> Line:
     if difference := parting(*rules(a, b)):
         return replace(line, reason=f"the runs score different things: {difference}")
     if one.problems or other.problems:
-        reasons = [s.reason and f"not ranked: {s.reason}" for s in (one, other)]
+        reasons = [s.reason and f"no place: {s.reason}" for s in (one, other)]
         return replace(line, reason=_reason(*reasons))
-    if odd := one.families.keys() ^ other.families.keys():
-        return replace(line, reason=f"only one of them has the families {', '.join(sorted(odd))}")
+    if odd := one.tiers.keys() ^ other.tiers.keys():
+        return replace(line, reason=f"only one of them has the tiers {', '.join(sorted(odd))}")
     first, second = _by_copy(one), _by_copy(other)
     pair = pair and populations(a) == populations(b)
-    pair = pair and all(first[f].size == second[f].size for f in first)
+    pair = pair and all(first[t].values.size == second[t].values.size for t in first)
     result = _test(first, second, level, paired=pair)
     return replace(line, result=result, copies=(_sizes(first), _sizes(second)), paired=pair)
 
 
 def _by_copy(score: MethodScore) -> Values:
-    return {family: part.by_copy for family, part in score.families.items()}
+    return {tier: stats.Sample(part.by_copy, part.images) for tier, part in score.tiers.items()}
 
 
 def _sizes(values: Values) -> tuple[int, int]:
-    sizes = [v.size for v in values.values()]
+    sizes = [sample.values.size for sample in values.values()]
     return min(sizes), max(sizes)
+
+
+def _sample(by_copy: Floats, number: Number) -> stats.Sample:
+    """The values of a point, with the images behind each where they are rates."""
+    rates = number.rule == stats.RATE_RULE and number.clusters > 0
+    return stats.Sample(by_copy, number.n // number.clusters if rates else None)
 
 
 def _adjusted(lines: Sequence[Line]) -> Iterable[Line]:
@@ -205,30 +215,5 @@ def _adjusted(lines: Sequence[Line]) -> Iterable[Line]:
 
 
 def _test(a: Values, b: Values, level: float, *, paired: bool) -> stats.Comparison:
-    """As the board compares scores; unpaired by Welch (1947) on the two scores' own variances."""
-    if paired:
-        return stats.compare(a, b, level)
-    (var_a, df_a), (var_b, df_b) = _alone(a, level), _alone(b, level)
-    # What is equal but for rounding is equal, by the same rule as for pairs.
-    difference = stats.compare(
-        {f: v.mean(keepdims=True) for f, v in a.items()},
-        {f: v.mean(keepdims=True) for f, v in b.items()},
-    ).difference
-    if 0 in (df_a, df_b):
-        return stats.Comparison(difference, math.nan, math.nan, 1.0, 0)
-    error = math.sqrt(var_a + var_b)
-    if error == 0:
-        p = 0.0 if difference != 0 else 1.0
-        return stats.Comparison(difference, difference, difference, p, math.inf)
-    df = (var_a + var_b) ** 2 / (var_a**2 / df_a + var_b**2 / df_b)
-    half = student_quantile(df, level) * error
-    p = student_p(difference / error, df)
-    return stats.Comparison(difference, difference - half, difference + half, p, df)
-
-
-def _alone(values: Values, level: float) -> tuple[float, float]:
-    """Variance of a score and its degrees of freedom, 0 if unknown."""
-    own = stats.compare(values, {f: np.zeros_like(v) for f, v in values.items()}, level)
-    if own.df == 0 or math.isinf(own.df):
-        return 0.0, own.df
-    return ((own.high - own.low) / 2 / student_quantile(own.df, level)) ** 2, own.df
+    """As the board compares copies; unpaired by Welch on the two scores' own variances."""
+    return (stats.compare if paired else stats.compare_independent)(a, b, level)

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fpbench.report import charts, show
-from fpbench.report.score import ATTRIBUTION
 from fpbench.report.show import Notes, Shown
 from fpbench.report.tables import NONE, AttackInfo, Board, MethodInfo, Number
+from fpbench.report.tiers import ATTRIBUTION
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Measure:
         axis: beside the panel.
         metric: of the records.
         variant: of the records.
-        ratio: show the distance over the untouched copy's.
+        damage: show D of the distance, (attacked - untouched) / host.
         limits: of the axis.
         level: a line to draw.
     """
@@ -31,14 +31,14 @@ class Measure:
     axis: str
     metric: str
     variant: str = ""
-    ratio: bool = False
+    damage: bool = False
     limits: tuple[float, float] | None = None
     level: float | None = None
 
     def shown(self, number: Number) -> Shown:
         """The number as a table cell."""
-        if self.ratio:
-            return show.cell(number, show.ratio(number.value))
+        if self.damage:
+            return show.cell(number, "–" if number.value is None else f"{number.value:.2f}")
         if self.metric == "damage":
             return show.cell(number, f"{show.decibel(number.value)} dB")
         return show.cell(number, show.share(number.value), show.interval(number))
@@ -108,11 +108,11 @@ def attack_curves(board: Board, attack: AttackInfo) -> Curves:
 
 
 def read(board: Board, measure: Measure, method: str, point: str) -> Number:
-    """The number of a measure; of ratios the ratio is the value."""
+    """The number of a measure; of damage D is the value."""
     number = board.number(method, point, measure.metric, measure.variant)
-    if not (measure.ratio and number.done):
+    if not (measure.damage and number.done):
         return number
-    value = number.detail.get("ratio_to_untouched")
+    value = 0.0 if point == NONE else number.detail.get("damage")
     seeds = () if value is None else (value,)
     return Number(number.outcome, number.reason, value, seeds=seeds, ids=number.ids)
 
@@ -126,10 +126,11 @@ def _measures(board: Board, attack: AttackInfo) -> Iterable[Measure]:
     yield Measure("bits", bits, "bit accuracy ↑", "bit-accuracy", limits=(0.4, 1), level=0.5)
     yield Measure("psnr", "damage: PSNR to unattacked, dB", "PSNR, dB", "damage", "psnr")
     if attack.kind in ("model", "cross"):
-        title = f"damage: {board.distance_name} over the untouched copy's (budget {board.budget:g})"
-        yield Measure(
-            "ratio", title, "times untouched", *board.distance_key, ratio=True, level=board.budget
-        )
+        budget = board.budgets.damage
+        title = f"damage D by {board.distance_name} (budget {budget:g})"
+        yield Measure("damage", title, "D", *board.distance_key, damage=True, level=budget)
+    else:
+        yield Measure("ssim", "damage: SSIM to unattacked", "SSIM", "damage", "ssim")
 
 
 def _panel(
@@ -164,7 +165,7 @@ def _series(
     board: Board, measure: Measure, method: MethodInfo, labels: Sequence[str]
 ) -> charts.Series:
     numbers = [read(board, measure, method.label, label) for label in labels]
-    banded = measure.metric != "damage" and not measure.ratio
+    banded = measure.metric != "damage" and not measure.damage
 
     def end(number: Number, which: str) -> float | None:
         if len(number.seeds) > 1:

@@ -10,10 +10,11 @@ from fpbench.report.blame import attack_costs
 from fpbench.report.heat import damage, point_mark
 from fpbench.report.inputs import MethodSamples, Record
 from fpbench.report.overview import Grid, grid
-from fpbench.report.score import ATTRIBUTION, FamilyScore, MethodScore
+from fpbench.report.score import MethodScore
 from fpbench.report.show import Shown
-from fpbench.report.standings import RATES, SOURCES, accusation_bound
+from fpbench.report.standings import RATES, SOURCES, accusation_bound, tier_titles
 from fpbench.report.tables import NONE, AttackInfo, Board, MethodInfo, PointInfo
+from fpbench.report.tiers import ATTRIBUTION
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,16 @@ def card(board: Board, method: MethodInfo) -> list[tuple[str, str]]:
         ("Placement", str(about.get("placement", ""))),
         ("Bits", str(about.get("bits", ""))),
         ("Parameters", show.plain(about.get("params", {}))),
-        ("Training seeds", ", ".join(map(str, board.seeds))),
+        ("Training seeds", _trainings(board, method)),
         ("Checked", _checked(board, method)),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _trainings(board: Board, method: MethodInfo) -> str:
+    if not method.trains:
+        return "it trains nothing, so it was run once"
+    return ", ".join(map(str, board.seeds_of(method.label)))
 
 
 def _checked(board: Board, method: MethodInfo) -> str:
@@ -75,18 +82,13 @@ def _described(board: Board, kind: str, label: str) -> list[tuple[str, str]]:
     return [(name, str(card.get(key, ""))) for key, name in names.items()]
 
 
-def family_rows(score: MethodScore) -> list[tuple[str, str, str]]:
-    """(family, right-rate, scored points) of a score."""
+def tier_rows(board: Board, score: MethodScore) -> list[tuple[str, str, str]]:
+    """(tier, right-rate, worst attack or what stands in) of a score."""
+    titles = tier_titles(board)
     return [
-        (family, show.share(part.value), _points(part)) for family, part in score.families.items()
+        (titles[tier], show.share(part.value), part.stand_in or part.worst)
+        for tier, part in score.tiers.items()
     ]
-
-
-def _points(part: FamilyScore) -> str:
-    if part.points == (NONE,):
-        return f"{part.stand_in}: clean rate"
-    listed = ", ".join("clean rate" if label == NONE else label for label in part.points)
-    return f"{listed} ({part.stand_in} in some trainings)" if part.stand_in else listed
 
 
 @dataclass(frozen=True)
@@ -150,12 +152,12 @@ def _point_columns(
     yield ("Bit accuracy", "↑"), rate("bit-accuracy")
     yield ("Code accuracy", "↑"), rate("bit-accuracy", "code")
     for variant, power in RATES.items():
-        yield (f"TPR at FPR {power}", "↑"), rate("verification", f"fpr={variant}")
+        yield (f"TPR at FPR ≤ {power}", "↑"), rate("verification", f"fpr={variant}")
     yield ("Detection", "↑"), rate("detection")
     yield ("AUROC", "↑"), rate("detection", "auroc")
     yield ("Damage: PSNR", "dB"), lambda point: _damage(board, method, point, "psnr")
     yield ("Damage: SSIM", "0–1"), lambda point: _damage(board, method, point, "ssim")
-    yield (board.distance_name, "over untouched"), lambda p: _distance(board, method, p)
+    yield (board.distance_name, "and D"), lambda p: _distance(board, method, p)
     yield ("Copies × images", ""), counts
 
 
@@ -171,8 +173,9 @@ def _distance(board: Board, method: MethodInfo, point: PointInfo) -> Shown:
     if point.kind == "image":
         return Shown("–")
     number = board.distance(method.label, point.label)
-    ratio = number.detail.get("ratio_to_untouched")
-    return show.cell(number, show.distance(number.value), show.ratio(ratio))
+    value = number.detail.get("damage")
+    sub = f"D {value:.2f}" if isinstance(value, int | float) and point.label != NONE else ""
+    return show.cell(number, show.distance(number.value), sub)
 
 
 def bit_errors(board: Board, method: MethodInfo) -> tuple[str, list[tuple[int, list[str]]]]:
@@ -372,11 +375,14 @@ def attack_card(board: Board, attack: AttackInfo) -> list[tuple[str, str]]:
 
 def _scored(board: Board, attack: AttackInfo) -> str:
     if attack.kind == "image":
-        return ", ".join(p.short for p in attack.points if p.scored) or "none"
+        named = ", ".join(p.short for p in attack.points if p.scored) or "none"
+        judged = f"others while 1 − SSIM stays within {board.budgets.samples:g}"
+        if any(p.geometric for p in attack.points):
+            listed = ", ".join(p.short for p in attack.points if p.in_samples) or "none"
+            judged = f"{listed}, named by the suite since no likeness judges it"
+        return f"processing: {named}; against whoever holds images: {judged}"
     if attack.kind == "model":
-        return (
-            f"those with a {board.distance_name} within ×{board.budget:g} of the untouched copy's"
-        )
+        return f"while D by {board.distance_name} stays within {board.budgets.damage:g}"
     return "none: shown beside the score"
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fpbench.report import show
-from fpbench.report.score import ATTRIBUTION, within_budget
 from fpbench.report.show import Notes, Shown
 from fpbench.report.tables import (
     DONE,
@@ -17,7 +16,10 @@ from fpbench.report.tables import (
     Number,
     PointInfo,
 )
+from fpbench.report.tiers import ATTRIBUTION, Curves, counted, points_in
 
+MARKS = {"scored": "●", "over budget": "✕", "no effect": "=", "damage unknown": "?"}
+"""What part a point has in the score -> its sign; all others have none."""
 _LEVELS = 10
 
 
@@ -28,7 +30,7 @@ class HeatCell:
     Attributes:
         shown: number and damage, or the outcome.
         note: number of the note that says why; 0 for none.
-        mark: "scored", "over budget", "damage unknown", or "" where none applies.
+        mark: see `point_mark`.
     """
 
     shown: Shown
@@ -49,10 +51,10 @@ class HeatGroup:
 
 @dataclass(frozen=True)
 class HeatMap:
-    """All groups, and the notes that explain cells without a number."""
+    """Attacks on images and on models, side by side, and why cells lack a number."""
 
     methods: Sequence[MethodInfo]
-    groups: Sequence[HeatGroup]
+    parts: Sequence[tuple[str, Sequence[HeatGroup]]]
     notes: Sequence[tuple[int, str, str]]
 
 
@@ -60,41 +62,58 @@ def heat_map(board: Board) -> HeatMap:
     """The map, one column for each method."""
     notes = Notes()
     untouched = [point for point in board.points if point.label == NONE]
-    groups = [
-        HeatGroup("untouched", "", "", _rows(board, untouched, notes)),
-        *(
-            HeatGroup(
-                attack.label,
-                _sub(attack),
-                f"attacks/{attack.slug}.html",
-                _rows(board, attack.points, notes),
-                attack.unavailable,
-            )
-            for attack in board.tracing_attacks
-        ),
-    ]
-    return HeatMap(board.methods, groups, notes.listed())
+    groups = {
+        attack.label: HeatGroup(
+            attack.label,
+            _sub(attack),
+            f"attacks/{attack.slug}.html",
+            _rows(board, attack.points, notes),
+            attack.unavailable,
+        )
+        for attack in board.tracing_attacks
+    }
+    images = [groups[a.label] for a in board.tracing_attacks if a.kind == "image"]
+    others = [groups[a.label] for a in board.tracing_attacks if a.kind != "image"]
+    first = HeatGroup("untouched", "", "", _rows(board, untouched, notes))
+    parts = [("Attacks on images", [first, *images]), ("Attacks on the model", others)]
+    return HeatMap(board.methods, [part for part in parts if part[1]], notes.listed())
 
 
 def damage(board: Board, method: str, point: PointInfo) -> str:
-    """What the point does to the images, short."""
-    if point.kind in ("model", "cross", "coalition"):
+    """What the point does to the images, short, in the unit of its budget."""
+    if point.kind == "coalition":
         number = board.distance(method, point.label)
         return show.ratio(number.detail.get("ratio_to_untouched")) if number.done else ""
-    number = board.number(method, point.label, "damage", "psnr")
-    return f"{show.decibel(number.value)} dB" if number.done else ""
+    value = Curves(board, method, None).damage(point)
+    return "" if value is None else f"D {value:.2f}"
 
 
 def point_mark(board: Board, method: str, point: PointInfo) -> str:
-    """Whether a point counts in the score: "scored", "over budget", "damage unknown" or ""."""
-    if point.kind == "image":
-        return "scored" if point.scored else ""
-    if point.kind != "model":
+    """What part a point has in the score.
+
+    "scored"; "over budget" of damage; "damage unknown"; "no effect": the mark is as it was; "few
+    copies" or "beyond means": it counts for nobody; "" where it has no part by kind.
+    """
+    if point.kind not in ("image", "model"):
         return ""
-    within = [within_budget(board, method, seed, point) for seed in board.seeds]
-    if None in within:
+    number = board.number(method, point.label, ATTRIBUTION)
+    if number.effect == "none":
+        return "no effect"
+    tier = "samples" if point.kind == "image" else point.tier
+    attack = next(a for a in board.attacks if a.label == point.attack)
+    if not counted(board, attack):
+        return "few copies"
+    if point not in points_in(board, tier).get(point.attack, []):
+        named = point in points_in(board, "processing").get(point.attack, [])
+        return "scored" if named else "beyond means" if point.kind == "model" else ""
+    if point.geometric:
+        return "scored"
+    value = Curves(board, method, None).damage(point)
+    if value is None:
         return "damage unknown"
-    return "scored" if any(within) else "over budget"
+    budget = board.budgets.samples if point.kind == "image" else board.budgets.damage
+    named = point.kind == "image" and point.scored  # counts as processing whatever its damage
+    return "scored" if value <= budget or named else "over budget"
 
 
 def _rows(

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fpbench.report import charts, show
-from fpbench.report.score import ATTRIBUTION, MethodScore
+from fpbench.report.score import MethodScore
 from fpbench.report.show import Notes, Shown
 from fpbench.report.standings import SOURCES, accusation_bound, badness, order, rank_text
 from fpbench.report.tables import NONE, Board, Number
+from fpbench.report.tiers import ATTRIBUTION
 
 _LISTED = 6
 
@@ -64,21 +65,21 @@ def _examples(names: Sequence[str]) -> str:
 
 def forest(board: Board, scores: Mapping[str, MethodScore]) -> str:
     """Scores with intervals; empty where no method has a score."""
-    rows = [row for row in _estimates(board, scores) if row.rank != "–"]
+    rows = _estimates(board, scores)
     if not rows:
         return ""
     words = charts.Text(
         "forest",
         "Scores with intervals, best first",
-        f"{len(rows)} ranked methods; equal ranks are ties; the numbers are in the table below.",
-        x="score: mean right-rate over attack families",
+        f"{len(rows)} methods; equal ranks are ties; the numbers are in the table below.",
+        x="score: mean right-rate over threat tiers",
     )
     return charts.forest(words, rows)
 
 
 def plane(board: Board, scores: Mapping[str, MethodScore]) -> str:
     """Fréchet distance against score; empty where no method has both."""
-    points = [r for r in _estimates(board, scores) if r.x is not None and r.rank != "–"]
+    points = [r for r in _estimates(board, scores) if r.x is not None]
     if not points:
         return ""
     hosts = [board.distance(m.label, NONE).detail.get("host") for m in board.methods]
@@ -108,17 +109,16 @@ def _estimates(board: Board, scores: Mapping[str, MethodScore]) -> list[charts.E
     rows = []
     for method in order(board, scores):
         score = scores[method.label]
-        if score.value is None:
+        if not score.placed or score.value is None:
             continue
         quality = board.distance(method.label, NONE)
-        one = len(score.seeds) < 2
         rows.append(
             charts.Estimate(
                 method.label,
                 method.index,
                 score.value,
-                score.low if one else min(score.seeds),
-                score.high if one else max(score.seeds),
+                score.low,
+                score.high,
                 quality.value if quality.done else None,
                 score.seeds,
                 rank_text(score),
@@ -127,14 +127,8 @@ def _estimates(board: Board, scores: Mapping[str, MethodScore]) -> list[charts.E
     return rows
 
 
-def _interval(score: MethodScore) -> str:
-    if len(score.seeds) > 1:
-        return f"seeds {', '.join(map(show.share, score.seeds))}"
-    return show.span(score.low, score.high) or "–"
-
-
 def score_rows(board: Board, scores: Mapping[str, MethodScore]) -> list[tuple[str, list[str]]]:
-    """The numbers behind both charts: rank, score, interval, ties, distance."""
+    """The numbers behind both charts: rank, score, interval and of what, ties, distance."""
     rows = []
     for method in order(board, scores):
         score = scores[method.label]
@@ -142,7 +136,9 @@ def score_rows(board: Board, scores: Mapping[str, MethodScore]) -> list[tuple[st
         cells = [
             rank_text(score),
             show.share(score.value),
-            _interval(score),
+            show.span(score.low, score.high) or "–",
+            score.rule or "–",
+            ", ".join(map(show.share, score.seeds)) or "–",
             ", ".join(score.ties) or "–",
             show.distance(quality.value),
         ]

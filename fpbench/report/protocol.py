@@ -7,6 +7,7 @@ from typing import Any
 
 from fpbench.report import show
 from fpbench.report.tables import Board
+from fpbench.report.tiers import counted, tiers_of
 
 Facts = list[tuple[str, list[str]]]
 
@@ -21,16 +22,29 @@ def asked(board: Board) -> Facts:
         ("Negatives", _listed(suite.get("negatives"))),
         ("Registered users N", [show.count(board.registered)]),
         ("False accusations allowed per image, α", [show.rate(board.false_rate)]),
-        ("Damage budget of model attacks", [f"×{board.budget:g} of {board.distance_name}"]),
-        ("Scored families", [", ".join(board.families()) or "none"]),
+        ("Damage budget of model attacks", [_damage_budget(board)]),
+        ("Damage budget of image attacks", [f"1 − SSIM of {board.budgets.samples:g}"]),
+        ("Means of who may train", [_means(board)]),
+        ("Tiers of the score", [", ".join(tiers_of(board)) or "none"]),
         ("Training", _listed(suite.get("training"))),
         ("Other score settings", _listed(_rest(score))),
     ]
     return [(name, values) for name, values in facts if values and values != ["–"]]
 
 
+def _damage_budget(board: Board) -> str:
+    distance = board.distance_name
+    return f"D = ({distance} attacked − untouched) / host's of {board.budgets.damage:g}"
+
+
+def _means(board: Board) -> str:
+    budgets = board.budgets
+    return f"{budgets.training_steps:,} steps and {budgets.clean_samples:,} clean images at most"
+
+
 def _rest(score: Mapping[str, Any]) -> dict[str, Any]:
-    told = ("registered", "false_rate", "damage_budget")
+    told = ("registered", "false_rate", "damage_budget", "sample_budget", "training_steps")
+    told = (*told, "clean_samples")
     return {name: value for name, value in score.items() if name not in told}
 
 
@@ -45,13 +59,19 @@ def attack_rows(board: Board) -> list[tuple[str, str, list[str]]]:
     rows = []
     for attack in board.attacks:
         strengths = [point for point in attack.points if point.strength is not None]
-        scored = "within the damage budget"
+        scored = f"{attack.points[0].tier}: within the damage budget" if attack.points else ""
         if attack.kind == "image":
-            scored = ", ".join(p.short for p in attack.points if p.scored) or "none"
+            named = ", ".join(p.short for p in attack.points if p.scored) or "none"
+            scored = f"processing: {named}; images: within the sample budget"
+            if any(p.geometric for p in attack.points):
+                listed = ", ".join(p.short for p in attack.points if p.in_samples) or "none"
+                scored = f"processing: {named}; images: {listed}"
         elif attack.kind == "unknown":
             scored = "no record of it"
         elif attack.kind != "model":
             scored = "beside the score"
+        if not counted(board, attack):
+            scored = "too few copies to count"
         rows.append(
             (
                 attack.label,

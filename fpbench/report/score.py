@@ -1,7 +1,8 @@
-"""The score of a method, its worst case, and the ranks that follow (`design.md` section 5).
+"""The score of a method, its rank or place, and what it takes to remove the fingerprint.
 
-A score is the mean over attack families, equally weighted, of the open-set right-rate at the scored
-strengths. Nothing that is missing is counted as 0 or left out: it makes the method unranked.
+A score is the mean of the threat tiers that the suite has (`tiers.py`). Nothing that is missing is
+counted as 0 or left out: it leaves the method without a score. Ranks need three trainings of each
+method that trains (`stats.ranks`); with fewer there is an order by score, and nothing is claimed.
 """
 
 from __future__ import annotations
@@ -10,35 +11,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fpbench import stats
-from fpbench.report.tables import NONE, Board, MethodInfo, Number, PointInfo
+from fpbench.report.tables import NONE, Board, MethodInfo
+from fpbench.report.tiers import (
+    ATTRIBUTION,
+    TIERS,
+    Candidate,
+    Curves,
+    TierScore,
+    candidates,
+    points_in,
+    score_tiers,
+    tiers_of,
+)
 
-ATTRIBUTION = "attribution"
-NOT_REMOVED = "not removed within the budget"
-DOES_NOT_APPLY = "no such attack on this method"
+REMOVED_BELOW = 0.5
+"""Right-rate below which a fingerprint counts as removed."""
 _SHOWN_PROBLEMS = 3
-
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class FamilyScore:
-    """A method's right-rate in one family.
-
-    Attributes:
-        value: mean over training seeds, copies and scored points.
-        by_copy: (n_f,) mean over training seeds and scored points.
-        points: labels of the scored points; several seeds may score different ones.
-        stand_in: why the clean rate stands in, in at least one training: `NOT_REMOVED`, no strength
-            is within the damage budget, or `DOES_NOT_APPLY`; empty where it does not.
-    """
-
-    value: float
-    by_copy: Floats
-    points: tuple[str, ...]
-    stand_in: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,17 +36,18 @@ class MethodScore:
     """A method's score or why it has none.
 
     Attributes:
-        value: None where a family is missing or N is not supported.
+        value: None where a number is missing or N is not supported.
         low: lower end of the interval, None where it cannot be known.
         high: upper end.
-        rule: how the interval was made.
-        seeds: the score of each training seed.
-        families: family -> its part.
-        worst: label of the scored point with the lowest right-rate, and that rate.
-        worst_others: scored points with the same rate.
-        problems: why it is not ranked; empty if it is.
-        rank: shared by ties.
-        ties: methods that are not significantly different.
+        rule: how the interval was made, and of what.
+        seeds: the score of each training.
+        tiers: tier -> its part, averaged over trainings.
+        price: the cheapest attack within the budgets that removes the fingerprint; None if none
+            does.
+        problems: why it has no place at all; empty if it has one.
+        rank: shared by ties; None where there are too few trainings.
+        unranked: why it has a place and no rank, e.g. "1 training".
+        ties: ranked methods that are not significantly different.
     """
 
     value: float | None = None
@@ -64,16 +55,21 @@ class MethodScore:
     high: float | None = None
     rule: str = ""
     seeds: tuple[float, ...] = ()
-    families: Mapping[str, FamilyScore] = field(default_factory=dict)
-    worst: tuple[str, float] | None = None
-    worst_others: int = 0
+    tiers: Mapping[str, TierScore] = field(default_factory=dict)
+    price: Candidate | None = None
     problems: tuple[str, ...] = ()
     rank: int | None = None
+    unranked: str = ""
     ties: tuple[str, ...] = ()
 
     @property
+    def placed(self) -> bool:
+        """Whether it has a score that may stand beside others."""
+        return self.value is not None and not self.problems
+
+    @property
     def reason(self) -> str:
-        """Why it is not ranked, in one line."""
+        """Why it has no place, in one line."""
         more = len(self.problems) - _SHOWN_PROBLEMS
         tail = f"; and {more} more" if more > 0 else ""
         return "; ".join(self.problems[:_SHOWN_PROBLEMS]) + tail
@@ -81,70 +77,108 @@ class MethodScore:
 
 def score_board(board: Board) -> dict[str, MethodScore]:
     """Method label -> its score and rank, in the order of the board."""
-    copies = _shared_copies(board)
-    scores = {method.label: _score(board, method, copies) for method in board.methods}
-    rankable = {
-        label: {family: part.by_copy for family, part in score.families.items()}
-        for label, score in scores.items()
-        if not score.problems
-    }
-    if not rankable:
+    scores = {method.label: _score(board, method) for method in board.methods}
+    placed = {m.label: m for m in board.methods if scores[m.label].placed}
+    if not placed:
         return scores
-    ranked = stats.ranks(rankable)
+    copies = {
+        tier: min(scores[label].tiers[tier].by_copy.size for label in placed)
+        for tier in tiers_of(board)
+    }
+    standings = {
+        label: stats.Standing(
+            scores[label].seeds,
+            {tier: _sample(part, copies[tier]) for tier, part in scores[label].tiers.items()},
+            method.trains,
+        )
+        for label, method in placed.items()
+    }
+    ranked = stats.ranks(standings)
     return {
-        label: replace(score, rank=ranked[label].rank, ties=ranked[label].ties)
-        if label in ranked
-        else score
+        label: _placed(score, ranked[label]) if label in ranked else score
         for label, score in scores.items()
     }
 
 
-def within_budget(board: Board, method: str, seed: int, point: PointInfo) -> bool | None:
-    """Whether a model attack leaves usable images; None where its damage is not known."""
-    ratio = _distance_ratio(board.distance_at(method, seed, point.label))
-    return None if ratio is None else ratio <= board.budget
+def _sample(part: TierScore, copies: int) -> stats.Sample:
+    return stats.Sample(part.by_copy[:copies], part.images)
+
+
+def _placed(score: MethodScore, found: stats.Rank) -> MethodScore:
+    if found.rank is None:
+        return replace(score, unranked=found.reason)
+    rule = "t over trainings and copies"
+    ends = {"low": found.low, "high": found.high, "rule": rule}
+    return replace(score, rank=found.rank, ties=found.ties, **ends)  # type: ignore[arg-type]
 
 
 # -- one method --------------------------------------------------------------------------------
 
 
-def _score(board: Board, method: MethodInfo, copies: Mapping[str, int]) -> MethodScore:
+def _score(board: Board, method: MethodInfo) -> MethodScore:
     problems = _method_problems(board, method)
     if problems:
         return MethodScore(problems=tuple(problems))
-    parts: dict[str, list[FamilyScore]] = {}
-    for seed in board.seeds:
-        for family, points in board.families().items():
-            part = _family(board, method.label, seed, points, copies.get(family, 0))
-            if isinstance(part, FamilyScore):
-                parts.setdefault(family, []).append(part)
-            else:
-                problems += part
+    parts: list[dict[str, TierScore]] = []
+    for seed in board.seeds_of(method.label):
+        found, missing = score_tiers(Curves(board, method.label, seed))
+        parts.append(found)
+        problems += missing
     problems += _missing_attacks(board)
-    if not board.families():
-        problems.append("the suite holds no attack")
+    if not tiers_of(board):
+        problems.append("the suite holds no attack that has a part in the score")
     if problems:
         return MethodScore(problems=tuple(dict.fromkeys(problems)))
-    families = {family: _over_seeds(found) for family, found in parts.items() if found[0].points}
-    if not families:
-        return MethodScore(problems=("no strength is scored",))
-    value = float(np.mean([part.value for part in families.values()]))
-    low, high, rule = _interval(families)
-    seeds = tuple(
-        float(np.mean([parts[family][i].value for family in families]))
-        for i in range(len(board.seeds))
-    )
+    tiers = {tier: _over_seeds([part[tier] for part in parts]) for tier in tiers_of(board)}
+    seeds = tuple(float(np.mean([part[tier].value for tier in tiers])) for part in parts)
+    interval = _of_this_training(list(tiers.values()))
+    trainings = "this training" if len(seeds) == 1 else "these trainings"
     return MethodScore(
-        value, low, high, rule, seeds, families, *_worst(board, method.label, families),
-        problems=tuple(_unconverged(board, method.label)),
-    )  # fmt: skip
+        float(np.mean(seeds)),
+        interval.low,
+        interval.high,
+        f"{interval.rule} over tiers of {trainings}",
+        seeds,
+        tiers,
+        price_of_removal(board, method.label),
+        tuple(_unconverged(board, method.label)),
+    )
+
+
+def _over_seeds(parts: Sequence[TierScore]) -> TierScore:
+    copies = min(part.by_copy.size for part in parts)
+    by_copy = np.mean([part.by_copy[:copies] for part in parts], axis=0)
+    worst = min(parts, key=lambda part: part.value)
+    stand_in = next((part.stand_in for part in parts if part.stand_in), "")
+    return TierScore(
+        float(by_copy.mean()), by_copy, min(p.images for p in parts), worst.worst, stand_in
+    )
+
+
+def _of_this_training(parts: Sequence[TierScore]) -> stats.Interval:
+    return stats.mover([part.interval for part in parts], _correlations(parts))
+
+
+def _correlations(parts: Sequence[TierScore]) -> np.ndarray:
+    """(F, F) correlations of the tiers over copies, never below 0; 1 where copies do not differ.
+
+    Tiers share attacks and copies, so they are not independent.
+    """
+    found = np.ones((len(parts), len(parts)))
+    for i, one in enumerate(parts):
+        for j, other in enumerate(parts[:i]):
+            count = min(one.by_copy.size, other.by_copy.size)
+            a, b = one.by_copy[:count], other.by_copy[:count]
+            if np.ptp(a) > 0 and np.ptp(b) > 0:
+                found[i, j] = found[j, i] = max(float(np.corrcoef(a, b)[0, 1]), 0.0)
+    return found
 
 
 def _method_problems(board: Board, method: MethodInfo) -> list[str]:
     if method.unavailable:
         return [f"unavailable: {method.unavailable}"]
-    if board.mixed_versions:
-        return [board.mixed_versions]
+    if whole := board.old_score or board.mixed_versions:
+        return [whole]
     clean = board.number(method.label, NONE, ATTRIBUTION)
     if not clean.done:
         return [f"{clean.outcome.replace('-', ' ')}: {clean.reason}"]
@@ -163,150 +197,49 @@ def _missing_attacks(board: Board) -> list[str]:
 
 def _unconverged(board: Board, method: str) -> list[str]:
     found = []
-    for seed in board.seeds:
+    seeds = board.seeds_of(method)
+    for seed in seeds:
         accuracy = board.at_seed(method, seed, NONE, "bit-accuracy")
         if accuracy.done and accuracy.detail.get("converged") is False:
-            which = f" (training seed {seed})" if len(board.seeds) > 1 else ""
-            found.append(
-                f"did not converge{which}: clean bit accuracy {accuracy.value:.3f} is below its "
-                f"gate {accuracy.detail.get('gate', float('nan')):g}"
+            which = f" (training seed {seed})" if len(seeds) > 1 else ""
+            why = accuracy.detail.get("unconverged") or (
+                f"clean bit accuracy {accuracy.value:.3f} is below its gate "
+                f"{accuracy.detail.get('gate', float('nan')):g}"
             )
+            found.append(f"did not converge{which}: {why}")
         elif not accuracy.done:
             found.append(f"clean bit accuracy is {accuracy.outcome}: {accuracy.reason}")
     return found
 
 
-# -- one family --------------------------------------------------------------------------------
+# -- what removal takes ------------------------------------------------------------------------
 
 
-def _family(
-    board: Board, method: str, seed: int, points: Sequence[PointInfo], copies: int
-) -> FamilyScore | list[str]:
-    """A family's part at one training seed, or why there is none."""
-    scored, problems = _scored_points(board, method, seed, points)
-    rates = {p.label: board.at_seed(method, seed, p.label, ATTRIBUTION) for p in scored}
-    for label, rate in rates.items():
-        if not _usable(rate):
-            problems.append(_problem(label, rate))
-    if problems:
-        return problems
-    if scored:
-        # Attacks of a family share its vote, however many strengths each has.
-        attacks = dict.fromkeys(p.attack for p in scored)
-        by_attack = [
-            np.mean([rates[p.label].by_copy[:copies] for p in scored if p.attack == a], axis=0)
-            for a in attacks
-        ]
-        by_copy = np.mean(by_attack, axis=0)
-        return FamilyScore(float(by_copy.mean()), by_copy, tuple(rates))
-    # Asked of the points alone, so that no method has a family that another one lacks.
-    if not any(p.kind == "model" or p.scored for p in points):
-        return FamilyScore(0.0, np.zeros(0), ())
-    meant = any(
-        p.kind == "model" and _applies(board.at_seed(method, seed, p.label, ATTRIBUTION))
-        for p in points
-    )
-    clean = np.array(board.at_seed(method, seed, NONE, ATTRIBUTION).by_copy[:copies])
-    stand_in = NOT_REMOVED if meant else DOES_NOT_APPLY
-    return FamilyScore(float(clean.mean()), clean, (NONE,), stand_in)
+def price_of_removal(board: Board, method: str) -> Candidate | None:
+    """The cheapest attack that brings tracing under one half within the budgets; None if none does.
 
-
-def _scored_points(
-    board: Board, method: str, seed: int, points: Sequence[PointInfo]
-) -> tuple[list[PointInfo], list[str]]:
-    scored, problems = [], []
-    for point in points:
-        if not _applies(board.at_seed(method, seed, point.label, ATTRIBUTION)):
-            continue
-        if point.kind == "image":
-            if point.scored:
-                scored.append(point)
-            continue
-        within = within_budget(board, method, seed, point)
-        if within is None:
-            number = board.distance_at(method, seed, point.label)
-            problems.append(_problem(point.label, number))
-        elif within:
-            scored.append(point)
-    return scored, problems
-
-
-def _applies(number: Number) -> bool:
-    """False where the attack itself has no meaning for the method; a method's own refusal counts.
-
-    Else a method could refuse what hurts it and be ranked as if it had survived.
+    Cheapest by what must be held (samples, a copy, means to train; then how many accesses), then by
+    steps of training, then by clean samples, then by damage.
     """
-    return number.outcome != "refused" or number.detail.get("refused_by") != "attack"
-
-
-def _problem(label: str, number: Number) -> str:
-    reason = number.reason or "its damage or a copy's rate is not a number"
-    return f"{label} {'incomplete' if number.done else number.outcome}: {reason}"
-
-
-def _usable(number: Number) -> bool:
-    return number.done and len(number.by_copy) > 0
-
-
-def _distance_ratio(number: Number) -> float | None:
-    ratio = number.detail.get("ratio_to_untouched") if number.done else None
-    return float(ratio) if isinstance(ratio, int | float) else None
-
-
-def _over_seeds(parts: Sequence[FamilyScore]) -> FamilyScore:
-    by_copy = np.mean([part.by_copy for part in parts], axis=0)
-    return FamilyScore(
-        float(by_copy.mean()),
-        by_copy,
-        tuple(dict.fromkeys(label for part in parts for label in part.points)),
-        next((part.stand_in for part in parts if part.stand_in), ""),
-    )
-
-
-def _shared_copies(board: Board) -> dict[str, int]:
-    """Family -> copies 0 … n_f - 1 that all its methods and points have, since ranks are paired."""
-    shared = {}
-    for family, points in board.families().items():
-        counts = [
-            len(rate.by_copy)
-            for method in board.methods
-            for point in points
-            if _usable(rate := board.number(method.label, point.label, ATTRIBUTION))
-        ]
-        shared[family] = min(counts, default=0)
-    return shared
-
-
-# -- over families -----------------------------------------------------------------------------
-
-
-def _interval(families: Mapping[str, FamilyScore]) -> tuple[float | None, float | None, str]:
-    rates = {family: part.by_copy for family, part in families.items()}
-    against_zero = stats.compare(rates, {f: np.zeros_like(v) for f, v in rates.items()})
-    if against_zero.df == 0:
-        return None, None, "no family has two copies"
-    if np.isinf(against_zero.df) or all(np.ptp(v) == 0 for v in rates.values()):
-        # No copy differs from another: the families' own limits, as if they failed together.
-        own = [stats.rate(v, np.ones(v.size)) for v in rates.values()]
-        low, high = np.mean([i.low for i in own]), np.mean([i.high for i in own])
-        return float(low), float(high), "mean of the families' exact limits (all copies alike)"
-    return (
-        max(against_zero.low, 0.0),
-        min(against_zero.high, 1.0),
-        "paired over copies, as the ranks",
-    )
-
-
-def _worst(
-    board: Board, method: str, families: Mapping[str, FamilyScore]
-) -> tuple[tuple[str, float] | None, int]:
-    rates = [
-        (rate.value, label)
-        for part in families.values()
-        for label in part.points
-        if (rate := board.number(method, label, ATTRIBUTION)).value is not None
+    curves = Curves(board, method, None)
+    clean = np.array(curves.number(NONE).by_copy)
+    if not clean.size:
+        return None
+    removing = [
+        candidate
+        for tier in tiers_of(board)
+        if tier != "processing"
+        for candidate in candidates(curves, points_in(board, tier), tier, clean)
+        if candidate.value < REMOVED_BELOW
     ]
-    if not rates:
-        return None, 0
-    value, label = min(rates, key=lambda pair: pair[0])
-    return (label, value), len({other for rate, other in rates if rate == value}) - 1
+    return min(removing, key=_price, default=None)
+
+
+def _price(candidate: Candidate) -> tuple[int, int, int, int, float]:
+    return (
+        TIERS.index(candidate.tier),
+        len(candidate.access),
+        candidate.steps,
+        candidate.clean,
+        candidate.damage or 0.0,
+    )

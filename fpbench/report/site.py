@@ -22,13 +22,13 @@ from fpbench.report import (
 from fpbench.report.cells import cell, linked
 from fpbench.report.charts import COLOURS, MOST_BANDS, shape
 from fpbench.report.curves import Curves, attack_curves
-from fpbench.report.heat import heat_map
+from fpbench.report.heat import MARKS, heat_map
 from fpbench.report.inputs import Inputs
 from fpbench.report.packed import packing
 from fpbench.report.score import MethodScore, score_board
 from fpbench.report.show import share
 from fpbench.report.tables import AttackInfo, Board, MethodInfo
-from fpbench.report.verdict import verdict
+from fpbench.report.verdict import price_text, verdict
 
 _PACKAGE = Path(__file__).parent
 STATIC = ("style.css", "page.js")
@@ -120,6 +120,7 @@ class Pages:
             "most_bands": MOST_BANDS,
             "strip_images": pictures.IMAGES,
             "inline": None,
+            "marks": MARKS,
         }
 
     def write(self, path: str, template: str, **context: Any) -> None:
@@ -142,7 +143,10 @@ class Pages:
 
 
 def _index(board: Board, scores: dict[str, MethodScore], curves: list[Curves]) -> dict[str, Any]:
+    placed = [score for score in scores.values() if score.placed]
     return {
+        "ordered": any(score.rank is None for score in placed),
+        "samples_word": standings.tier_titles(board)["samples"].lower(),
         "verdict": verdict(board, scores),
         "coverage": overview.coverage(board),
         "standings": standings.standings(board, scores),
@@ -185,7 +189,8 @@ def _method(board: Board, method: MethodInfo, score: MethodScore) -> dict[str, A
         "score": score,
         "card": details.card(board, method),
         "cite": details.citation(board, "methods", method.label),
-        "families": details.family_rows(score),
+        "tiers": details.tier_rows(board, score),
+        "price": price_text(score.price) if score.price is not None else "",
         "table": details.point_table(board, method),
         "strips": strips,
         "attacked": attacked,

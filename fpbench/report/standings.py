@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fpbench.report import show
-from fpbench.report.score import ATTRIBUTION, MethodScore
+from fpbench.report.score import MethodScore
 from fpbench.report.show import Notes, Shown
 from fpbench.report.tables import NONE, Board, MethodInfo, Number
+from fpbench.report.tiers import ATTRIBUTION, DECIDING_COPIES, tiers_of
 
 SOURCES = ("real", "host", "unregistered")
 RATES = {"0.01": "10⁻²", "0.001": "10⁻³", "1e-06": "10⁻⁶"}
-"""False positive rates: as records write them -> as people do."""
+"""Largest false positive rates: as records write them -> as people do."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Standings:
-    """The table: ranked methods first, then the others in the order of the suite."""
+    """The table: ranked methods, then those in an order by score, then the others."""
 
     columns: Sequence[Column]
     groups: Sequence[tuple[str, int]]
@@ -77,11 +78,12 @@ def standings(board: Board, scores: Mapping[str, MethodScore]) -> Standings:
 
 
 def order(board: Board, scores: Mapping[str, MethodScore]) -> list[MethodInfo]:
-    """Methods, best first; those without a rank last."""
+    """Methods, best first: by rank, then by score without a rank; those without a place last."""
 
-    def key(method: MethodInfo) -> tuple[bool, int, float, int]:
+    def key(method: MethodInfo) -> tuple[bool, bool, int, float, int]:
         score = scores[method.label]
-        return score.rank is None, score.rank or 0, -(score.value or 0.0), method.index
+        rank = score.rank or 0
+        return not score.placed, score.rank is None, rank, -(score.value or 0.0), method.index
 
     return sorted(board.methods, key=key)
 
@@ -98,8 +100,10 @@ def _rank(score: MethodScore) -> Shown:
         others = "other" if len(score.ties) == 1 else "others"
         sub = f"tied with {len(score.ties)} {others}" if score.ties else ""
         return Shown(rank_text(score), sub, score.rank)
+    if score.placed:
+        return Shown("–", score.unranked, css="name")
     converged = not any("did not converge" in problem for problem in score.problems)
-    word = "not ranked" if converged else "did not converge"
+    word = "no place" if converged else "did not converge"
     return Shown(word, outcome="unranked", reason=score.reason)
 
 
@@ -116,17 +120,21 @@ def _columns(board: Board, scores: Mapping[str, MethodScore]) -> list[Column]:
 
     reading, quality, cost = "Reading of untouched images", "Images", "Cost"
     up, down = "↑ 0–1", "↓ "
+    titles = tier_titles(board)
     return [
         Column("Score", up, lambda m: _score(scores[m.label]), "high", "Robustness"),
-        Column("Worst attack", "↑ right", lambda m: _worst(scores[m.label]), "high", "Robustness"),
         *(
-            Column(family, "↑ right", _family(scores, family), "high", "Families, one vote each")
-            for family in board.families()
+            Column(titles[tier], "↑ right", _tier(scores, tier), "high", "Robustness")
+            for tier in tiers_of(board)
+        ),
+        Column("Price of removal", "cheapest", lambda m: _price(scores[m.label]), "", "Robustness"),
+        Column(
+            board.distance_name, "↓ to real", lambda m: _distance(board, m), "low", "Robustness"
         ),
         Column("Bit accuracy", up, rate("bit-accuracy"), "high", reading),
         Column("Attribution", "↑ right", lambda m: _attribution(board, m), "high", reading),
         *(
-            Column(f"TPR at FPR {power}", up, rate("verification", f"fpr={r}"), "high", reading)
+            Column(f"TPR at FPR ≤ {power}", up, _verified(board, r), "high", reading)
             for r, power in RATES.items()
         ),
         Column("Largest N", "↑ users", lambda m: _users(board, m), "high", reading),
@@ -144,7 +152,6 @@ def _columns(board: Board, scores: Mapping[str, MethodScore]) -> list[Column]:
             )
             for net in _perceptual(board)
         ),
-        Column(board.distance_name, "↓ to real", lambda m: _distance(board, m), "low", quality),
         *(
             Column(head, down + unit, _cost(board, name, text, scale), "low", cost)
             for head, unit, name, text, scale in (
@@ -169,32 +176,65 @@ def _checked(board: Board) -> list[Column]:
     return [Column("Checked", "", read, "", "Basis")] if known else []
 
 
+def tier_titles(board: Board) -> dict[str, str]:
+    """Tier -> its column's head: samples are called what they are on this board."""
+    records = board.records
+    images = not records or records[0].get("modality", "image") == "image"
+    return {
+        "processing": "Processing",
+        "samples": "Images" if images else "Samples",
+        "copy": "Copy",
+        "training": "Training",
+    }
+
+
 def _score(score: MethodScore) -> Shown:
     if score.value is None:
         return Shown("no score", outcome="unranked", reason=score.reason)
-    sub = show.span(score.low, score.high)
-    if len(score.seeds) > 1:  # an interval over copies would hide how much trainings differ
-        sub = f"seeds {show.span(min(score.seeds), max(score.seeds))}"
-    return Shown(show.share(score.value), sub, score.value)
+    of = "this training" if len(score.seeds) == 1 and score.rank is None else ""
+    ends = show.span(score.low, score.high)
+    sub = "\n".join(filter(None, (ends, of)))
+    # Without ranks nothing is the best.
+    return Shown(show.share(score.value), sub, score.value, claim=score.rank is not None)
 
 
-def _worst(score: MethodScore) -> Shown:
-    if score.worst is None:
-        return Shown("–")
-    label, value = score.worst
-    where = "clean rate" if label == NONE else label
-    others = f"\nand {score.worst_others} more" if score.worst_others else ""
-    return Shown(show.share(value), where + others, value, css="name")
-
-
-def _family(scores: Mapping[str, MethodScore], family: str) -> Callable[[MethodInfo], Shown]:
+def _tier(scores: Mapping[str, MethodScore], tier: str) -> Callable[[MethodInfo], Shown]:
     def read(method: MethodInfo) -> Shown:
-        part = scores[method.label].families.get(family)
+        score = scores[method.label]
+        part = score.tiers.get(tier)
         if part is None:
             return Shown("–")
         # A rate that stands in for an attack is no achievement against it.
-        sub = f"clean rate:\n{part.stand_in}" if part.stand_in else ""
-        return Shown(show.share(part.value), sub, part.value, claim=not sub, css="name" * bool(sub))
+        sub = part.stand_in or part.worst
+        claim = not part.stand_in and score.rank is not None
+        claim = claim and part.by_copy.size >= DECIDING_COPIES
+        return Shown(show.share(part.value), sub, part.value, claim=claim, css="name where")
+
+    return read
+
+
+def _price(score: MethodScore) -> Shown:
+    if not score.placed:
+        return Shown("–")
+    price = score.price
+    if price is None:
+        return Shown("none found", "within the budgets", css="name where")
+    spent = [f"{price.steps:,} steps" if price.steps else "no training"]
+    spent += [f"{price.clean:,} clean"] if price.clean else []
+    spent += [f"D = {price.damage:.2f}"] if price.damage is not None else []
+    spent += [f"leaves {show.share(price.value)}"]
+    return Shown(price.where, ", ".join(spent), css="name where")
+
+
+def _verified(board: Board, rate: str) -> Callable[[MethodInfo], Shown]:
+    """TPR with the exact rate of its threshold, which whole bits rarely meet."""
+
+    def read(method: MethodInfo) -> Shown:
+        number = board.number(method.label, NONE, "verification", f"fpr={rate}")
+        exact = number.detail.get("false_rate_exact")
+        at = f"at {exact:.1e}" if isinstance(exact, float) else ""
+        sub = "\n".join(filter(None, (show.interval(number), at)))
+        return show.cell(number, show.share(number.value), sub)
 
     return read
 
@@ -220,7 +260,8 @@ def _attribution(board: Board, method: MethodInfo) -> Shown:
 
 
 def _accused(board: Board, method: MethodInfo) -> Shown:
-    numbers = {s: board.number(method.label, NONE, "false-accusation", s) for s in SOURCES}
+    """The worse of real and host images; of unregistered users the rate is mostly arithmetic."""
+    numbers = {s: board.number(method.label, NONE, "false-accusation", s) for s in SOURCES[:2]}
     for number in numbers.values():
         if not number.done or number.value is None:
             return show.missing(number)
@@ -239,8 +280,11 @@ def accusation_bound(number: Number) -> str:
     if len(number.seeds) > 1:
         return f"seeds to {show.rate(max(number.seeds))}, n = {number.n:,} each"
     bound = f"≤ {show.rate(number.high)}, " if number.high is not None else ""
-    mark = ", not a claim" if number.detail.get("no_claim") else ""
-    return f"{bound}n = {number.n:,}{mark}"
+    accused, mark = number.detail.get("accused"), ""
+    if number.detail.get("no_claim"):
+        mark = ", not a claim"
+    hits = f"{accused:g} of " if isinstance(accused, int | float) else "n = "
+    return f"{bound}{hits}{number.n:,}{mark}"
 
 
 def _psnr(number: Number) -> Shown:
@@ -280,14 +324,18 @@ def _counts(board: Board, method: MethodInfo) -> Shown:
     if not number.clusters:
         return Shown("–")
     images = number.n / number.clusters
-    text = f"{number.clusters} × {images:g} × {len(board.seeds)}"
-    return Shown(text, sort=number.n * len(board.seeds), css="name")
+    seeds = len(board.seeds_of(method.label))
+    text = f"{number.clusters} × {images:g} × {seeds}"
+    return Shown(text, sort=number.n * seeds, css="name")
 
 
 def _mark_best(
     columns: Sequence[Column], rows: Sequence[Row], scores: Mapping[str, MethodScore]
 ) -> list[Row]:
-    """Mark the best of each column, and all that print the same; ranks decide for the score."""
+    """Mark the best of each column, and all that print the same; ranks decide for the score.
+
+    What few copies, too few trainings or a stand-in show is never marked.
+    """
     marked = [list(row.cells) for row in rows]
     for place, column in enumerate(columns):
         eligible = [
@@ -308,7 +356,7 @@ def _mark_best(
 
 
 def _eligible(shown: Shown, score: MethodScore) -> bool:
-    return shown.sort is not None and shown.claim and not score.problems
+    return shown.sort is not None and shown.claim and score.placed
 
 
 # -- as a file ---------------------------------------------------------------------------------
@@ -333,18 +381,19 @@ def _plain(board: Board, method: MethodInfo, score: MethodScore) -> dict[str, ob
         "bits": method.about.get("bits", ""),
         "checked": _harmless(checked.status) if checked else "",
         "rank": score.rank,
-        "not_ranked_because": _harmless("; ".join(score.problems)),
+        "not_ranked_because": _harmless("; ".join(score.problems) or score.unranked),
         "score": score.value,
-        "score_low": score.low if len(score.seeds) < 2 else None,
-        "score_high": score.high if len(score.seeds) < 2 else None,
+        "score_low": score.low,
+        "score_high": score.high,
+        "score_interval_of": score.rule,
         **{f"score_seed_{n}": v for n, v in zip(board.seeds, score.seeds, strict=False)},
-        "worst_point": _harmless(score.worst[0]) if score.worst else "",
-        "worst_right_rate": score.worst[1] if score.worst else None,
+        **_plain_price(score),
     }
-    for family in board.families():
-        part = score.families.get(family)
-        row[f"family_{_harmless(family)}"] = None if part is None else part.value
-        row[f"family_{_harmless(family)}_stand_in"] = part.stand_in if part else ""
+    for tier in tiers_of(board):
+        part = score.tiers.get(tier)
+        row[f"tier_{tier}"] = None if part is None else part.value
+        row[f"tier_{tier}_worst"] = _harmless(part.worst) if part else ""
+        row[f"tier_{tier}_stand_in"] = part.stand_in if part else ""
     for name, metric, variant in _PLAIN:
         number = board.number(method.label, NONE, metric, variant)
         row |= {name: number.value, f"{name}_outcome": number.outcome}
@@ -353,6 +402,17 @@ def _plain(board: Board, method: MethodInfo, score: MethodScore) -> dict[str, ob
     row |= {"distance": board.distance_name, "distance_to_real": quality.value}
     row |= {"distance_to_real_outcome": quality.outcome}
     return row | dict(sorted(board.number(method.label, NONE, "cost").cost.items()))
+
+
+def _plain_price(score: MethodScore) -> dict[str, object]:
+    price = score.price
+    if price is None:
+        return dict.fromkeys(("removed_by", "removal_steps", "removal_clean_samples"))
+    return {
+        "removed_by": _harmless(price.where),
+        "removal_steps": price.steps,
+        "removal_clean_samples": price.clean,
+    }
 
 
 _PLAIN = (
@@ -376,9 +436,10 @@ def _harmless(text: str) -> str:
 
 def latex(board: Board, scores: Mapping[str, MethodScore]) -> str:
     """The main table as a LaTeX tabular in the style of booktabs; what is missing is a dash."""
-    families = list(board.families())
-    heads = ["Method", "Rank", "Score", "95\\,\\% interval", "Worst", *map(_tex, families)]
-    heads += ["Bit acc.", "Attribution", "TPR@$10^{-3}$", _tex(board.distance_name)]
+    titles = tier_titles(board)
+    tiers = tiers_of(board)
+    heads = ["Method", "Rank", "Score", "95\\,\\% interval", *(titles[tier] for tier in tiers)]
+    heads += ["Bit acc.", "Attribution", "TPR@$\\leq 10^{-3}$", _tex(board.distance_name)]
     lines = [
         "% needs \\usepackage{booktabs}",
         f"\\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}",
@@ -386,7 +447,7 @@ def latex(board: Board, scores: Mapping[str, MethodScore]) -> str:
         " & ".join(heads) + " \\\\",
         "\\midrule",
         *(
-            " & ".join(_tex_cells(board, method, scores[method.label], families)) + " \\\\"
+            " & ".join(_tex_cells(board, method, scores[method.label], tiers)) + " \\\\"
             for method in order(board, scores)
         ),
         "\\bottomrule",
@@ -396,18 +457,17 @@ def latex(board: Board, scores: Mapping[str, MethodScore]) -> str:
 
 
 def _tex_cells(
-    board: Board, method: MethodInfo, score: MethodScore, families: Sequence[str]
+    board: Board, method: MethodInfo, score: MethodScore, tiers: Sequence[str]
 ) -> list[str]:
     def rate(metric: str, variant: str = "") -> str:
         return show.share(board.number(method.label, NONE, metric, variant).value)
 
-    parts = [score.families.get(family) for family in families]
+    parts = [score.tiers.get(tier) for tier in tiers]
     cells = [
         method.label,
         rank_text(score),
         show.share(score.value),
         show.span(score.low, score.high) or "–",
-        show.share(score.worst[1]) if score.worst else "–",
         *(show.share(None if part is None else part.value) for part in parts),
         rate("bit-accuracy"),
         rate(ATTRIBUTION),

@@ -34,6 +34,7 @@ class Number:
         clusters: copies of each training.
         seeds: the value of each training seed, in order.
         by_copy: mean over seeds for each copy; empty where a copy has no value.
+        effect: "none" where the attack left the mark as it was, else empty.
         detail: numbers averaged over seeds, all else of the first.
         cost: medians would need more seeds than there are; means over seeds.
         ids: record ids.
@@ -49,6 +50,7 @@ class Number:
     clusters: int = 0
     seeds: tuple[float, ...] = ()
     by_copy: tuple[float, ...] = ()
+    effect: str = ""
     detail: Mapping[str, Any] = field(default_factory=dict)
     cost: Mapping[str, float] = field(default_factory=dict)
     ids: tuple[str, ...] = ()
@@ -89,6 +91,11 @@ class MethodInfo:
             return "unavailable" if self.unavailable else "no record of it"
         return f"{self.about['placement']}, {self.about['bits']} bits"
 
+    @property
+    def trains(self) -> bool:
+        """False for a method that trains nothing, so that one run says all."""
+        return bool(self.about.get("trains", True))
+
 
 @dataclass(frozen=True)
 class PointInfo:
@@ -101,7 +108,14 @@ class PointInfo:
         kind: "none", "image", "model", "cross", "coalition", "forgery", or "unknown" where no
             record tells.
         strength: in the attack's unit; None without a knob.
-        scored: marked for the score; of model attacks the damage decides beside.
+        scored: of an image attack, whether the suite names the strength for the processing tier.
+        tier: "samples", "copy", "training", or "" where it has no part in the score.
+        geometric: moves pixels, so that no likeness can judge its damage.
+        in_samples: of a geometric attack, whether the suite names the strength for the samples
+            tier.
+        access: what the adversary holds.
+        steps: of training that he spends.
+        clean: clean samples that he owns.
     """
 
     label: str
@@ -110,6 +124,12 @@ class PointInfo:
     kind: str
     strength: float | None
     scored: bool
+    tier: str = ""
+    geometric: bool = False
+    in_samples: bool = False
+    access: tuple[str, ...] = ()
+    steps: int = 0
+    clean: int = 0
 
     @property
     def title(self) -> str:
@@ -139,6 +159,23 @@ class AttackInfo:
         """Name and unit of the strength."""
         name, unit = self.about.get("strength_name", ""), self.about.get("strength_unit", "")
         return f"{name} ({unit})" if name and unit and name != unit else str(name)
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """What an adversary may spend in the score.
+
+    Attributes:
+        damage: largest D of a changed model, (distance - untouched) / host.
+        samples: largest 1 - SSIM of changed samples.
+        training_steps: most steps of training.
+        clean_samples: most clean samples.
+    """
+
+    damage: float
+    samples: float
+    training_steps: int
+    clean_samples: int
 
 
 class Board:
@@ -195,9 +232,31 @@ class Board:
         return found
 
     @cached_property
-    def budget(self) -> float:
-        """Largest damage of a scored model attack, over the untouched copy's own distance."""
-        return float(self.suite.get("score", {}).get("damage_budget", 1.5))
+    def budgets(self) -> Budgets:
+        """Of the suite."""
+        score = self.suite.get("score") or {}
+        return Budgets(
+            float(score.get("damage_budget", 0.5)),
+            float(score.get("sample_budget", 0.25)),
+            int(score.get("training_steps", 1000)),
+            int(score.get("clean_samples", 1000)),
+        )
+
+    @cached_property
+    def old_score(self) -> str:
+        """Why a board of an earlier score has no tiers; empty for a board of this one."""
+        score = self.suite.get("score")
+        if not score or "sample_budget" in score:
+            return ""
+        return (
+            "the suite's budgets are those of an earlier score, a mean over attack families; run "
+            "the suite again"
+        )
+
+    def seeds_of(self, method: str) -> tuple[int, ...]:
+        """Training seeds of a method; the first alone where it trains nothing."""
+        trains = all(m.trains for m in self.methods if m.label == method)
+        return self.seeds if trains else self.seeds[:1]
 
     @cached_property
     def methods(self) -> tuple[MethodInfo, ...]:
@@ -235,6 +294,7 @@ class Board:
                 _kind(label, seen.get(label)),
                 strength,
                 _scored(seen.get(label)),
+                **_asked(seen.get(label)),
             )
             for label, (attack, strength) in order.items()
         )
@@ -274,20 +334,12 @@ class Board:
         """The points of one kind, in the order of the suite."""
         return [point for point in self.points if point.kind == kind]
 
-    def families(self) -> dict[str, list[PointInfo]]:
-        """Family -> its points, those of the untouched copy and of crosses left out."""
-        families: dict[str, list[PointInfo]] = {}
-        for attack in self.attacks:
-            if attack.kind in ("image", "model"):
-                families.setdefault(attack.family, []).extend(attack.points)
-        return families
-
     def cells(self) -> Iterable[tuple[MethodInfo, int, PointInfo, Number]]:
         """Every cell that the suite asks for, with its outcome."""
         for method in self.methods:
             if method.unavailable:
                 continue
-            for seed in self.seeds:
+            for seed in self.seeds_of(method.label):
                 for point in self.points:
                     yield method, seed, point, self.cell(method.label, seed, point.label)
 
@@ -314,9 +366,10 @@ class Board:
         key = (method, point, metric, variant)
         if key not in self._numbers:
             reason = next((m.unavailable for m in self.methods if m.label == method), "")
-            parts = [self.at_seed(method, s, point, metric, variant) for s in self.seeds]
+            seeds = self.seeds_of(method)
+            parts = [self.at_seed(method, s, point, metric, variant) for s in seeds]
             missing = Number("unavailable", reason)
-            self._numbers[key] = missing if reason else _merge(parts, self.seeds)
+            self._numbers[key] = missing if reason else _merge(parts, seeds)
         return self._numbers[key]
 
     @cached_property
@@ -408,6 +461,23 @@ def _scored(point: Record | None) -> bool:
     )
 
 
+def _asked(point: Record | None) -> dict[str, Any]:
+    """What a point takes of an adversary, and which part of the score it has."""
+    part = _part(point or {})
+    return {
+        "tier": str(part.get("tier") or ""),
+        "geometric": bool(part.get("geometric")),
+        "in_samples": bool(part.get("in_samples")),
+        "access": tuple(map(str, part.get("access") or ())),
+        "steps": int(part.get("steps") or 0),
+        "clean": int(part.get("clean_images") or 0) if _uses_clean(part) else 0,
+    }
+
+
+def _uses_clean(part: Record) -> bool:
+    return "clean-images" in (part.get("access") or ())
+
+
 def _number(record: Record) -> Number:
     value = record["value"]
     by_copy = tuple(record["by_copy"])
@@ -422,6 +492,7 @@ def _number(record: Record) -> Number:
         clusters=record["clusters"],
         seeds=() if value is None else (value,),
         by_copy=() if None in by_copy else by_copy,
+        effect=str(record.get("effect") or ""),
         detail=record["detail"],
         cost=record.get("cost") or {},
         ids=(record["record_id"],),

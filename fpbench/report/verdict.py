@@ -1,98 +1,143 @@
-"""The verdict: what the tables say, in sentences made from them."""
+"""The verdict: what the tables say, in sentences. Each stands only where its condition holds."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
+from fpbench import stats
 from fpbench.report import blame, show
-from fpbench.report.score import ATTRIBUTION, DOES_NOT_APPLY, NOT_REMOVED, MethodScore
+from fpbench.report.score import MethodScore
 from fpbench.report.tables import NONE, Board
+from fpbench.report.tiers import ATTRIBUTION, DECIDING_COPIES, Candidate, TierScore
 
-SURVIVES = 0.9
-"""Least right-rate at every scored strength of a family that is called surviving it."""
+KEEPS = 0.9
+"""Right-rate that a method must be shown to keep against an adversary to be named for it."""
+FALLS = 0.5
+"""Right-rate below which it must be shown to lie to be named for falling."""
+ADVERSARIES = {
+    "processing": "processing that is not hostile",
+    "samples": "whoever holds images",
+    "copy": "whoever holds a copy and trains nothing",
+    "training": "whoever holds a copy and may train",
+}
+_SIGNIFICANT = 0.05
+_EXCESS = 10
 _NAMED = 4
 
 
 def verdict(board: Board, scores: Mapping[str, MethodScore]) -> list[str]:
-    """Sentences on ranks, survival, coalitions, forgeries, support and false accusations."""
-    ranked = {label: s for label, s in scores.items() if s.rank is not None}
-    sentences = [*_leaders(ranked), *_unranked(scores), *_survival(ranked)]
+    """Sentences on places, tiers, removal, coalitions, forgeries, users and false accusations."""
+    placed = {label: s for label, s in scores.items() if s.placed}
+    sentences = [*_places(placed), *_unplaced(scores), *_against(placed), *_removal(placed)]
     return [*sentences, *blame.sentences(board), *_support(board), *_accusations(board)]
 
 
+# -- places ------------------------------------------------------------------------------------
+
+
+def _places(placed: Mapping[str, MethodScore]) -> Iterable[str]:
+    if not placed:
+        yield "No method has a score."
+    elif len(placed) == 1:
+        label, score = next(iter(placed.items()))
+        yield (
+            f"{label} ({show.share(score.value)}) is the only method with a score, so it is "
+            "compared with nothing."
+        )
+    else:
+        yield from _leaders({label: s for label, s in placed.items() if s.rank is not None})
+        yield from _ordered({label: s for label, s in placed.items() if s.rank is None})
+
+
 def _leaders(ranked: Mapping[str, MethodScore]) -> Iterable[str]:
-    if not ranked:
-        yield "No method is ranked."
-        return
     first = [label for label, s in ranked.items() if s.rank == 1]
     first.sort(key=lambda label: (-(ranked[label].value or 0), label))
     scored = [f"{label} ({show.share(ranked[label].value)})" for label in first]
-    if len(ranked) == 1:
-        yield f"{scored[0]} is the only ranked method, so it is compared with nothing."
-    elif len(first) == 1:
-        yield f"{scored[0]} has the best score; every other ranked method is significantly below."
+    if len(ranked) < 2:
+        return
+    if len(first) == 1:
+        yield (
+            f"{scored[0]} has the best score; every other ranked method is significantly below, "
+            "over trainings and copies."
+        )
     elif len(first) == len(ranked):
         yield f"No ranked method is significantly better than another: {join(scored)} are tied."
     else:
         yield f"{join(scored)} share the first rank: no method is significantly better than any."
 
 
-def _unranked(scores: Mapping[str, MethodScore]) -> Iterable[str]:
+def _ordered(ordered: Mapping[str, MethodScore]) -> Iterable[str]:
+    """Those with a score and too few trainings for a rank."""
+    if not ordered:
+        return
+    listed = sorted(ordered, key=lambda label: (-(ordered[label].value or 0), label))
+    reasons = join(list(dict.fromkeys(ordered[label].unranked for label in listed)))
+    scored = [f"{label} {show.share(ordered[label].value)}" for label in listed]
+    yield (
+        f"By score, in an order that claims nothing ({reasons}; a rank takes three): "
+        f"{', '.join(scored)}."
+    )
+
+
+def _unplaced(scores: Mapping[str, MethodScore]) -> Iterable[str]:
     reasons: dict[str, list[str]] = {}
     for label, score in scores.items():
-        if score.rank is None:
+        if not score.placed:
             reasons.setdefault(score.reason, []).append(label)
     for reason, labels in list(reasons.items())[:_NAMED]:
-        verb = "is" if len(labels) == 1 else "are"
-        yield f"{join(labels)} {verb} not ranked: {reason}."
+        verb = "has" if len(labels) == 1 else "have"
+        yield f"{join(labels)} {verb} no place: {reason}."
     more = sum(map(len, list(reasons.values())[_NAMED:]))
     if more:
-        yield f"{more} more are not ranked; the notes below the table say why."
+        yield f"{more} more have no place; the notes below the table say why."
 
 
-def _survival(ranked: Mapping[str, MethodScore]) -> Iterable[str]:
-    if not ranked:
-        return
-    families = list(next(iter(ranked.values())).families)
-    survivors = {f: _survivors(ranked, f) for f in families}
-    every = [f for f in families if len(survivors[f]) == len(ranked)]
-    nothing = [f for f in families if not survivors[f]]
-    rule = f"(at least {SURVIVES:.0%} of images traced right at the scored strengths, on average)"
-    who = "Every ranked method" if len(ranked) > 1 else next(iter(ranked))
-    if every:
-        yield f"{who} survives {join(every)} {rule}."
-        rule = ""
-    by_who: dict[tuple[str, ...], list[str]] = {}
-    for family in families:
-        if survivors[family] and family not in every:
-            by_who.setdefault(tuple(survivors[family]), []).append(family)
-    for labels, survived in by_who.items():
-        verb = "survives" if len(labels) == 1 else "survive"
-        yield f"Only {join(labels)} {verb} {join(survived)} {rule}".rstrip() + "."
-        rule = ""
-    if nothing:
-        none = "No ranked method survives" if len(ranked) > 1 else f"{who} does not survive"
-        yield f"{none} {join(nothing)} {rule}".rstrip() + "."
-    kept = [
-        f for f in families if any(s.families[f].stand_in == NOT_REMOVED for s in ranked.values())
-    ]
-    if kept:
-        yield (
-            f"Under {join(kept)} some methods have no strength within the damage budget; their "
-            "clean rate stands in, marked “not removed within the budget”."
-        )
-    spared = {
-        label: [f for f in families if score.families[f].stand_in == DOES_NOT_APPLY]
-        for label, score in ranked.items()
-    }
-    listed = [f"{join(missing)} to {label}" for label, missing in spared.items() if missing]
+# -- tiers -------------------------------------------------------------------------------------
+
+
+def _against(placed: Mapping[str, MethodScore]) -> Iterable[str]:
+    """Who is shown to keep, or to lose, what against each kind of adversary."""
+    rule = f" (95 % bound of {KEEPS:.0%})"
+    for tier, who in ADVERSARIES.items():
+        parts = {label: s.tiers[tier] for label, s in placed.items() if tier in s.tiers}
+        keep = [label for label, part in parts.items() if _shown(part, "low") >= KEEPS]
+        fall = [label for label, part in parts.items() if _shown(part, "high") < FALLS]
+        said = []
+        if keep:
+            said.append(f"{join(keep)} keep{'s' if len(keep) == 1 else ''} tracing{rule}")
+            rule = ""
+        if fall:
+            said.append(f"{join(fall)} fall{'s' if len(fall) == 1 else ''} below one half")
+        if said:
+            yield f"Against {who}, {'; '.join(said)}."
+
+
+def _shown(part: TierScore, end: str) -> float:
+    """A limit of a tier's rate, one that says nothing where copies are too few to decide."""
+    if part.by_copy.size < DECIDING_COPIES:
+        return 0.0 if end == "low" else 1.0
+    return part.interval.low if end == "low" else part.interval.high
+
+
+def _removal(placed: Mapping[str, MethodScore]) -> Iterable[str]:
+    found = {label: s.price for label, s in placed.items()}
+    listed = [f"{label} by {price_text(p)}" for label, p in found.items() if p is not None]
     if listed:
-        where = "; ".join(listed)
-        yield f"Some attacks cannot be made on a method ({where}): its clean rate stands in."
+        yield f"Cheapest removal within the budgets (under one half traced): {'; '.join(listed)}."
+    safe = [label for label, p in found.items() if p is None]
+    if safe:
+        yield f"No attack of this suite removes {join(safe)} within the budgets."
 
 
-def _survivors(ranked: Mapping[str, MethodScore], family: str) -> list[str]:
-    return [label for label, s in ranked.items() if s.families[family].value >= SURVIVES]
+def price_text(price: Candidate) -> str:
+    """An attack with what it takes and what it leaves."""
+    takes = [f"{price.steps} steps" if price.steps else "no training"]
+    takes += [f"{price.clean} clean images"] if price.clean else []
+    return f"{price.where} ({', '.join(takes)}; {show.share(price.value)} traced)"
+
+
+# -- users -------------------------------------------------------------------------------------
 
 
 def _support(board: Board) -> Iterable[str]:
@@ -100,14 +145,17 @@ def _support(board: Board) -> Iterable[str]:
     borne: dict[float, list[str]] = {}
     for method in board.methods:
         number = board.number(method.label, NONE, "capacity", "users")
-        if number.done and number.value is not None:
+        if number.done and number.value is not None and "no_claim" not in number.detail:
             borne.setdefault(number.value, []).append(method.label)
     if borne:
         listed = [
             f"{show.count(users)} by {join(labels)}"
             for users, labels in sorted(borne.items())[::-1]
         ]
-        yield f"Largest N at which untouched images are still traced: {'; '.join(listed)}."
+        yield (
+            "Largest N, a power of ten, at which at least 95 % of untouched images are traced "
+            f"(lower 95 % bound): {'; '.join(listed)}."
+        )
     for population in (10**4, 10**6):
         numbers = [
             (m, board.number(m.label, NONE, ATTRIBUTION, f"n={population}")) for m in board.methods
@@ -119,25 +167,62 @@ def _support(board: Board) -> Iterable[str]:
             return
 
 
+# -- false accusations -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Looked:
+    """Images of nobody that issued codes were tried on.
+
+    Attributes:
+        method: label.
+        source: "real" or "host".
+        hits: images that an issued code fits.
+        images: of the source.
+        chance: probability that any issued code fits an image by chance.
+    """
+
+    method: str
+    source: str
+    hits: int
+    images: int
+    chance: float
+
+
 def _accusations(board: Board) -> Iterable[str]:
-    alpha = board.false_rate
-    if alpha is None:
+    looked = list(_looked(board))
+    if not looked:
         return
-    above, checked = [], 0
-    for method in board.methods:
-        for source in ("real", "host", "unregistered"):
-            number = board.number(method.label, NONE, "false-accusation", source)
-            if number.done and number.value is not None:
-                checked += 1
-                if number.value > alpha:
-                    above.append(f"{method.label} on {source} images ({show.rate(number.value)})")
+    p_values = [stats.binomial_excess(each.hits, each.images, each.chance) for each in looked]
+    adjusted = stats.holm(p_values)
+    above = [
+        f"{each.method} on {each.source} images ({each.hits} of {each.images:,}, "
+        f"{show.rate(each.images * each.chance)} expected, p = {show.rate(float(p))})"
+        for each, p in zip(looked, adjusted, strict=True)
+        if p <= _SIGNIFICANT
+    ]
     if above:
-        yield f"Realised false accusations exceed α = {alpha:g} for {join(above)}."
-    elif checked:
-        yield (
-            f"No realised rate of false accusation on untouched images exceeds α = {alpha:g}; "
-            "the bounds say how far the counts can prove it."
-        )
+        yield f"Issued codes accuse images of nobody more often than chance does: {join(above)}."
+        return
+    level = _SIGNIFICANT / len(looked)
+    seen = min(stats.excess_power(e.images, e.chance, _EXCESS, level) for e in looked)
+    expected = sum(each.images * each.chance for each in looked)
+    yield (
+        f"{sum(e.hits for e in looked)} of {sum(e.images for e in looked):,} untouched images of "
+        f"nobody were accused by an issued code, {expected:.1f} expected by chance; an excess of "
+        f"ten times on one source would have been seen with probability {seen:.2f}."
+    )
+
+
+def _looked(board: Board) -> Iterable[Looked]:
+    for method in board.methods:
+        for seed in board.seeds_of(method.label):
+            for source in ("real", "host"):
+                number = board.at_seed(method.label, seed, NONE, "false-accusation", source)
+                chance = number.detail.get("by_chance")
+                if number.done and isinstance(chance, float):
+                    hits = int(number.detail["accused"])
+                    yield Looked(method.label, source, hits, number.n, chance)
 
 
 def join(words: Sequence[str]) -> str:

@@ -60,7 +60,7 @@ def sheet(found: Versus) -> Sheet:
         (found.b.method, found.b.folder),
         f"{metric}; {100 * found.level:g} % intervals of A - B; p adjusted over the points (Holm)",
         pairing,
-        [*found.notes, *_few(found)],
+        [*found.notes, *([_ONE_TRAINING] if found.score else []), *_few(found)],
         [_row(line, run_paired=not found.unpaired) for line in lines],
         [line.reason for line in lines],
         summary,
@@ -77,6 +77,12 @@ def _few(found: Versus) -> list[str]:
     if not few:
         return []
     return [f"fewer than {CLAIM_COPIES} copies are no basis for a claim: {', '.join(few)}"]
+
+
+_ONE_TRAINING = (
+    "scores are compared over copies of these trainings alone; another training of either method "
+    "adds a variance of its own, which only ranks over three trainings know"
+)
 
 
 def write_comparison(comparisons: Sequence[Versus], output: Path) -> None:

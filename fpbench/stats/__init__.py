@@ -15,11 +15,38 @@ from fpbench.stats.attribution import (
     verification,
 )
 from fpbench.stats.calibration import calibrated_threshold, pool
-from fpbench.stats.frechet import frechet, moments
-from fpbench.stats.intervals import Interval, clopper_pearson, mean, rate, upper_bound
+from fpbench.stats.frechet import Reference, frechet, frechet_by_copy, moments, reference
+from fpbench.stats.intervals import (
+    RATE_RULE,
+    Interval,
+    clopper_pearson,
+    jackknife,
+    mean,
+    mover,
+    rate,
+    upper_bound,
+)
 from fpbench.stats.nulls import NullBits, correlations, null_bits
-from fpbench.stats.power import copies_needed, detectable, negatives_needed
-from fpbench.stats.ranking import Comparison, Paired, Rank, compare, holm, paired, ranks
+from fpbench.stats.power import (
+    binomial_excess,
+    copies_needed,
+    detectable,
+    excess_power,
+    negatives_needed,
+)
+from fpbench.stats.ranking import (
+    LEAST_COPIES,
+    Comparison,
+    Paired,
+    Rank,
+    Sample,
+    Standing,
+    compare,
+    compare_independent,
+    holm,
+    paired,
+    ranks,
+)
 from fpbench.stats.search import Nearest, nearest
 from fpbench.stats.tails import (
     capacity,
@@ -32,6 +59,8 @@ from fpbench.stats.tails import (
 )
 
 __all__ = [
+    "LEAST_COPIES",
+    "RATE_RULE",
     "Collusion",
     "Comparison",
     "Interval",
@@ -40,27 +69,36 @@ __all__ = [
     "OpenSet",
     "Paired",
     "Rank",
+    "Reference",
+    "Sample",
+    "Standing",
     "accused",
     "auroc",
+    "binomial_excess",
     "calibrated_threshold",
     "capacity",
     "clopper_pearson",
     "closed_set",
     "collusion",
     "compare",
+    "compare_independent",
     "copies_needed",
     "correlations",
     "detectable",
     "detection",
+    "excess_power",
     "false_verification",
     "frechet",
+    "frechet_by_copy",
     "holm",
+    "jackknife",
     "largest_supported",
     "log_any_tail",
     "log_tail",
     "matches",
     "mean",
     "moments",
+    "mover",
     "nearest",
     "negatives_needed",
     "null_bits",
@@ -69,6 +107,7 @@ __all__ = [
     "pool",
     "ranks",
     "rate",
+    "reference",
     "supports",
     "survives",
     "threshold",

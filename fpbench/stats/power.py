@@ -146,6 +146,43 @@ def _variance(
     return np.asarray(np.maximum(first + second - 2 * pairing * np.sqrt(first * second), 0))
 
 
+def binomial_excess(hits: int, trials: int, chance: float) -> float:
+    """Exact one-sided p value P(Bin(n, chance) >= hits).
+
+    Args:
+        hits: Whole number in [0, n].
+        trials: n >= 1 independent trials.
+        chance: Probability in [0, 1] of a hit where nothing is wrong.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+    """
+    from scipy import stats
+
+    if trials < 1 or not (0 <= hits <= trials and 0 <= chance <= 1):
+        msg = f"binomial_excess: expected hits of trials >= 1 and a chance, got {hits} of {trials}"
+        raise ValueError(f"{msg} at {chance}")
+    return float(stats.binom.sf(hits - 1, trials, chance))
+
+
+def excess_power(trials: int, chance: float, factor: float, level: float) -> float:
+    """Probability that `binomial_excess` <= level where hits come `factor` times as often.
+
+    Args:
+        trials: n >= 1 independent trials.
+        chance: Probability in (0, 1) of a hit where nothing is wrong.
+        factor: >= 1.
+        level: Significance level in (0, 1); of k tests by Holm, level / k for the first.
+    """
+    from scipy import stats
+
+    # The least count that is significant, from the quantile on.
+    least = int(stats.binom.isf(level, trials, chance))
+    while binomial_excess(least, trials, chance) > level:
+        least += 1
+    return float(stats.binom.sf(least - 1, trials, min(factor * chance, 1.0)))
+
+
 def _power(differences: Floats, noise: Floats, copies: int, level: float) -> Floats:
     """Power of the two-sided t test, `(m,)`; 1 where a difference has no noise."""
     from scipy import special

@@ -1,23 +1,57 @@
-"""Paired comparisons of methods and the ranks that follow from them.
+"""Comparisons of methods over copies and over trainings, and the ranks that follow from them.
 
-The score of a method is the mean over F attack families, equally weighted, of its mean over the
-copies of that family. Letters: F families, n_f copies in family f.
+The score of a method is the mean over F parts (threat tiers), equally weighted, of its mean over
+the copies of that part. Letters: F parts, n_f copies in part f, S trainings of a method.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
 
-from fpbench.stats.intervals import student_p, student_quantile
+from fpbench.stats.intervals import floor_variance, rate, student_p, student_quantile
 
 Floats = npt.NDArray[np.float64]
 
 # Differences below this share of the values are rounding; no test may find them significant.
 _ROUNDING = 1e-12
+LEAST_COPIES = 10
+"""Copies below which a part's own variance is not believed."""
+LEAST_TRAININGS = 3
+"""Trainings below which a method has no rank."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A rate or another value of each copy.
+
+    Attributes:
+        values: `(n,)` finite, one for each copy.
+        trials: Images behind each value where the values are rates; None where they are not.
+    """
+
+    values: Floats
+    trials: int | None = None
+
+    @property
+    def floor(self) -> float:
+        """Least variance of the mean that such copies may claim; 0 where none is known."""
+        if self.trials is None:
+            return 0.0
+        counts = np.full(self.values.size, float(self.trials))
+        return floor_variance(np.clip(self.values, 0, 1) * counts, counts)
+
+    @property
+    def doubt(self) -> float:
+        """Standard error from the interval of the rate, where copies are too few for their own."""
+        if self.trials is None:
+            return math.nan
+        counts = np.full(self.values.size, self.trials)
+        found = rate(np.clip(self.values, 0, 1) * counts, counts)
+        return (found.high - found.low) / 2 / 1.96
 
 
 @dataclass(frozen=True)
@@ -46,8 +80,7 @@ class Comparison:
         low: Lower end of the confidence interval, nan where no variance can be estimated.
         high: Upper end, likewise.
         p: Two-sided, in [0, 1].
-        df: Degrees of freedom; 0 without an estimate of the variance, inf where it
-            is zero.
+        df: Degrees of freedom; 0 without an estimate of the variance.
     """
 
     difference: float
@@ -58,18 +91,57 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """What is known of one method.
+
+    Attributes:
+        trainings: The score of each training.
+        parts: Its parts, averaged over trainings; the same names and copies for all methods.
+        trains: False for a method that trains nothing, whose trainings cannot differ.
+    """
+
+    trainings: tuple[float, ...]
+    parts: Mapping[str, Sample] = field(default_factory=dict)
+    trains: bool = True
+
+    @property
+    def score(self) -> float:
+        """Mean over trainings."""
+        return float(np.mean(self.trainings))
+
+    @property
+    def unranked(self) -> str:
+        """Why it has no rank; empty if it has one."""
+        count = len(self.trainings)
+        if not self.trains or count >= LEAST_TRAININGS:
+            return ""
+        return f"{count} training{'' if count == 1 else 's'}"
+
+    @property
+    def spread(self) -> float:
+        """Variance between its trainings."""
+        return float(np.var(self.trainings, ddof=1)) if self.trains else 0.0
+
+
+@dataclass(frozen=True)
 class Rank:
     """Place of one method.
 
     Attributes:
-        rank: 1 + number of methods that are significantly better.
-        score: Mean over families of the mean over copies.
-        ties: Methods that are not significantly different from this one, best first.
+        rank: 1 + number of methods that are significantly better; None without enough trainings.
+        score: Mean over trainings.
+        ties: Ranked methods that are not significantly different from this one, best first.
+        low: Lower end of the score's 95 % interval over trainings and copies; nan without a rank.
+        high: Upper end.
+        reason: Why there is no rank; empty if there is one.
     """
 
-    rank: int
+    rank: int | None
     score: float
-    ties: tuple[str, ...]
+    ties: tuple[str, ...] = ()
+    low: float = math.nan
+    high: float = math.nan
+    reason: str = ""
 
 
 def holm(p_values: npt.ArrayLike) -> Floats:
@@ -105,8 +177,8 @@ def paired(a: npt.ArrayLike, b: npt.ArrayLike) -> Paired:
         b: `(n,)` finite, the same copies in the same order.
 
     Returns:
-        The comparison. Zero variance: p is 0 if the difference is not zero, else 1. One copy:
-        p is 1.
+        The comparison. Where all differences are alike nothing is known of their variance, so p is
+        1, as of one copy.
 
     Raises:
         ValueError: If there are no copies, the shapes differ, or a value is not finite.
@@ -120,93 +192,113 @@ def paired(a: npt.ArrayLike, b: npt.ArrayLike) -> Paired:
     return Paired(difference, error, copies - 1, _p_value(difference, error, copies - 1))
 
 
-def compare(
-    a: Mapping[str, npt.ArrayLike], b: Mapping[str, npt.ArrayLike], level: float = 0.95
-) -> Comparison:
+def compare(a: Mapping[str, Sample], b: Mapping[str, Sample], level: float = 0.95) -> Comparison:
     """Paired t test of the difference of two scores.
 
-    Families are measured on the same copies (a family with n_f copies on the first n_f of them),
-    and a copy that resists one attack tends to resist the next, so their covariance counts:
+    Parts are measured on the same copies (a part with n_f copies on the first n_f of them), and a
+    copy that resists one attack tends to resist the next, so their covariance counts:
 
         variance = sum_f sum_g cov_fg m_fg / (n_f n_g F^2),  m_fg = min(n_f, n_g)
         1 / df = sum_f w_f / (n_f - 1),  w_f = (var_f / n_f) / sum_g (var_g / n_g)
 
-    cov_fg is the sample covariance over the m_fg shared copies. Where all families have all copies
-    this is the paired t test of each copy's mean over families. Taking families as independent
-    instead rejects a true null in 16 % of cases at a correlation of .2, in 31 % at .5 (level .05).
-    The degrees of freedom are Satterthwaite's for perfectly correlated families, never more.
+    cov_fg is the sample covariance over the m_fg shared copies. Where all parts have all copies
+    this is the paired t test of each copy's mean over parts. Taking parts as independent instead
+    rejects a true null in 16 % of cases at a correlation of .2, in 31 % at .5 (level .05). The
+    degrees of freedom are Satterthwaite's for perfectly correlated parts, never more.
 
-    A family with one copy has no variance of its own and takes the largest var_f of the others; it
-    adds variance but no degrees of freedom. Where no family has two copies, p is 1 and the interval
-    is nan.
-
-    Zero variance: p is 0 if the difference is not zero, else 1, and the interval is the difference.
+    Copies that all differ alike are no proof that the difference is known exactly: such a part
+    adds the floor variances of both sides (`Sample.floor`). A part of fewer than ten copies adds
+    the variances that its two intervals stand for (`Sample.doubt`) instead of its own. Where no
+    variance is known at all, p is 1 and the interval is nan.
 
     Args:
-        a: For each of F >= 1 families, `(n_f,)` finite values, one for each copy.
-        b: The same families and copies of the other method.
+        a: For each of F >= 1 parts, the copies of one method.
+        b: The same parts and copies of the other method.
         level: Confidence level of the interval in (0, 1).
 
     Returns:
         The comparison, positive where `a` has the larger score.
 
     Raises:
-        ValueError: If the families or the copies of a family differ, or a value is not finite.
+        ValueError: If the parts or the copies of a part differ, or a value is not finite.
     """
-    if not 0 < level < 1:
-        msg = f"compare: expected 0 < level < 1, got {level}"
-        raise ValueError(msg)
-    if not a or a.keys() != b.keys():
-        msg = f"compare: expected the same families, at least one, got {sorted(a)} and {sorted(b)}"
-        raise ValueError(msg)
-    families = [_differences(f"compare, family {name!r}", a[name], b[name]) for name in sorted(a)]
-    means = np.array([values.mean() for values in families])
+    _check("compare", a, b, level)
+    parts = [
+        _Part.paired(_differences(f"compare, part {name!r}", a[name].values, b[name].values),
+                     a[name], b[name])
+        for name in sorted(a)
+    ]  # fmt: skip
+    means = np.array([part.mean for part in parts])
     difference = 0.0 if _negligible(means.mean(), means) else float(means.mean())
-    several = [values for values in families if values.size > 1]
-    if not several:
-        return Comparison(difference, math.nan, math.nan, 1.0, 0)
-
-    single = max(_variance(values) for values in several) * (len(families) - len(several))
-    error = math.sqrt(_summed_variance(several) + single) / len(families)
-    df, half = math.inf, 0.0
-    if error > 0:
-        parts = np.array([_variance(values) / values.size for values in several])
-        freedom = np.array([values.size - 1 for values in several])
-        df = float(parts.sum() / np.sum(parts / freedom))
-        half = student_quantile(df, level) * error
-    p = _p_value(difference, error, df)
-    return Comparison(difference, difference - half, difference + half, p, df)
+    variance, df = _of_mean(parts)
+    return _tested(difference, variance, df, level)
 
 
-def ranks(
-    scores: Mapping[str, Mapping[str, npt.ArrayLike]], level: float = 0.05
-) -> dict[str, Rank]:
-    """Ranks of methods with ties: all pairs by `compare`, adjusted by `holm`.
+def compare_independent(
+    a: Mapping[str, Sample], b: Mapping[str, Sample], level: float = 0.95
+) -> Comparison:
+    """Welch's t test (1947) of the difference of two scores whose copies do not pair.
+
+    Each score has the variance that `compare` gives it against nothing; else as `compare`.
+    """
+    _check("compare_independent", a, b, level)
+    difference = score_of(a) - score_of(b)
+    values = np.array([score_of(a), score_of(b)])
+    difference = 0.0 if _negligible(difference, values) else difference
+    (var_a, df_a), (var_b, df_b) = own_variance(a), own_variance(b)
+    variance = var_a + var_b
+    if not variance > 0:
+        return _tested(difference, variance, 0.0, level)
+    parts = [(v, d) for v, d in ((var_a, df_a), (var_b, df_b)) if v > 0]
+    return _tested(difference, variance, variance**2 / sum(v**2 / d for v, d in parts), level)
+
+
+def score_of(parts: Mapping[str, Sample]) -> float:
+    """Mean over parts of the mean over copies."""
+    return float(np.mean([part.values.mean() for part in parts.values()]))
+
+
+def own_variance(parts: Mapping[str, Sample]) -> tuple[float, float]:
+    """Variance of a score over copies and its degrees of freedom, with the guards of `compare`."""
+    return _of_mean([_Part.alone(parts[name]) for name in sorted(parts)])
+
+
+def ranks(methods: Mapping[str, Standing], level: float = 0.05) -> dict[str, Rank]:
+    """Ranks of methods with ties, over trainings and copies.
+
+    A method with fewer than three trainings has no rank, unless it trains nothing. Of the others,
+    with s_m^2 the variance between the trainings of m, and s^2 the same pooled over methods that
+    train, with nu = sum (S_m - 1) degrees of freedom:
+
+        V = max(s^2 (1/S_a + 1/S_b), s_a^2/S_a + s_b^2/S_b) + V_copies,  t = (y_a - y_b) / sqrt(V)
+
+    V_copies is the paired variance over copies (`compare`), which counts once since all trainings
+    share codes and latents. A method that trains nothing adds neither 1/S nor to nu; of two such
+    methods the copies alone tell. All pairs are adjusted by `holm`. The interval of a score is
+    t_nu sqrt(max(s^2, s_m^2)/S_m + V_copies,m).
 
     Being tied is not transitive: the first may tie with the second and the second with the third
     while the first is better than the third.
 
     Args:
-        scores: For each method and family, `(n_f,)` values of the same copies; more is better.
+        methods: What is known of each; more is better.
         level: Family-wise significance level in (0, 1), reached where adjusted p <= level.
 
     Returns:
-        Method to rank, best first (by rank, then score, then name).
+        Method to rank, best first (by rank, then score, then name); those without one last.
 
     Raises:
-        ValueError: If the methods do not share families and copies.
+        ValueError: If the methods do not share parts and copies.
     """
     if not 0 < level < 1:
         msg = f"ranks: expected 0 < level < 1, got {level}"
         raise ValueError(msg)
-    means = {
-        name: float(np.mean([np.asarray(v, np.float64).mean() for v in families.values()]))
-        for name, families in scores.items()
-    }
-    pairs = list(combinations(sorted(scores), 2))
-    results = [compare(scores[a], scores[b]) for a, b in pairs]
+    ranked = {name: each for name, each in methods.items() if not each.unranked}
+    pooled = _Pooled.of(list(ranked.values()))
+    pairs = list(combinations(sorted(ranked), 2))
+    results = [_over_trainings(ranked[a], ranked[b], pooled) for a, b in pairs]
     adjusted = holm([result.p for result in results])
-    better: dict[str, set[str]] = {name: set() for name in scores}
+    better: dict[str, set[str]] = {name: set() for name in ranked}
     for (a, b), result, p in zip(pairs, results, adjusted, strict=True):
         if p <= level:
             winner, loser = (a, b) if result.difference > 0 else (b, a)
@@ -215,11 +307,128 @@ def ranks(
     def tied(one: str, other: str) -> bool:
         return one != other and one not in better[other] and other not in better[one]
 
-    order = sorted(scores, key=lambda name: (len(better[name]), -means[name], name))
-    return {
-        name: Rank(1 + len(better[name]), means[name], tuple(o for o in order if tied(name, o)))
+    order = sorted(ranked, key=lambda name: (len(better[name]), -ranked[name].score, name))
+    found = {
+        name: Rank(
+            1 + len(better[name]),
+            ranked[name].score,
+            tuple(o for o in order if tied(name, o)),
+            *_score_limits(ranked[name], pooled, 1 - level),
+        )
         for name in order
     }
+    rest = sorted(methods.keys() - ranked.keys(), key=lambda name: (-methods[name].score, name))
+    return found | {
+        name: Rank(None, methods[name].score, reason=methods[name].unranked) for name in rest
+    }
+
+
+@dataclass(frozen=True)
+class _Pooled:
+    """Variance between trainings over all methods that train; `df` is 0 where none does."""
+
+    variance: float
+    df: int
+
+    @classmethod
+    def of(cls, methods: list[Standing]) -> "_Pooled":
+        training = [m for m in methods if m.trains]
+        df = sum(len(m.trainings) - 1 for m in training)
+        total = sum((len(m.trainings) - 1) * m.spread for m in training)
+        return cls(total / df if df else 0.0, df)
+
+
+def _over_trainings(a: Standing, b: Standing, pooled: _Pooled) -> Comparison:
+    copies = compare(a.parts, b.parts)
+    if not (a.trains or b.trains):
+        return copies
+    training = [m for m in (a, b) if m.trains]
+    between = max(
+        pooled.variance * sum(1 / len(m.trainings) for m in training),
+        sum(m.spread / len(m.trainings) for m in training),
+    )
+    # A half-width that is not known leaves the difference unknown.
+    error = (copies.high - copies.low) / 2 / student_quantile(max(copies.df, 1), 0.95)
+    return _tested(a.score - b.score, between + error**2, pooled.df, 0.95)
+
+
+def _score_limits(method: Standing, pooled: _Pooled, level: float) -> tuple[float, float]:
+    variance, df = own_variance(method.parts)
+    if method.trains:
+        variance += max(pooled.variance, method.spread) / len(method.trainings)
+        df = pooled.df
+    if not (variance > 0 and df > 0):
+        return math.nan, math.nan
+    half = student_quantile(df, level) * math.sqrt(variance)
+    return max(method.score - half, 0.0), min(method.score + half, 1.0)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One part of a score, or of a difference of scores.
+
+    Attributes:
+        values: `(n,)` over copies.
+        guard: Variance of the mean that stands for its own where that is zero or not believed; nan
+            where none is known.
+    """
+
+    values: Floats
+    guard: float
+
+    @classmethod
+    def paired(cls, differences: Floats, a: Sample, b: Sample) -> "_Part":
+        if differences.size < LEAST_COPIES:
+            return cls(differences, a.doubt**2 + b.doubt**2)
+        return cls(differences, a.floor + b.floor)
+
+    @classmethod
+    def alone(cls, sample: Sample) -> "_Part":
+        few = sample.values.size < LEAST_COPIES
+        return cls(np.asarray(sample.values, np.float64), sample.doubt**2 if few else sample.floor)
+
+    @property
+    def mean(self) -> float:
+        return float(self.values.mean())
+
+    @property
+    def own(self) -> bool:
+        """Whether its own variance over copies is believed."""
+        few = self.values.size < LEAST_COPIES and not math.isnan(self.guard)
+        return not few and self.values.size > 1 and _variance(self.values) > 0
+
+
+def _of_mean(parts: list[_Part]) -> tuple[float, float]:
+    """Variance of the mean of parts and its degrees of freedom; 0 of both where none is known."""
+    own = [part for part in parts if part.own]
+    guarded = [part for part in parts if not part.own]
+    guards = [0.0 if math.isnan(part.guard) else part.guard for part in guarded]
+    total = _summed_variance([part.values for part in own]) + sum(guards)
+    weights = [_variance(part.values) / part.values.size for part in own] + guards
+    freedom = [max(part.values.size - 1, 1) for part in (*own, *guarded)]
+    pairs = [(w, f) for w, f in zip(weights, freedom, strict=True) if w > 0]
+    if not pairs:
+        return 0.0, 0.0
+    df = sum(w for w, _ in pairs) / sum(w / f for w, f in pairs)
+    return total / len(parts) ** 2, df
+
+
+def _tested(difference: float, variance: float, df: float, level: float) -> Comparison:
+    if not (variance > 0 and df > 0):
+        return Comparison(difference, math.nan, math.nan, 1.0, 0)
+    error = math.sqrt(variance)
+    half = student_quantile(df, level) * error
+    p = student_p(difference / error, df)
+    return Comparison(difference, difference - half, difference + half, p, df)
+
+
+def _check(who: str, a: Mapping[str, Sample], b: Mapping[str, Sample], level: float) -> None:
+    if not 0 < level < 1:
+        msg = f"{who}: expected 0 < level < 1, got {level}"
+        raise ValueError(msg)
+    if not a or a.keys() != b.keys():
+        msg = f"{who}: expected the same parts, at least one, got {sorted(a)} and {sorted(b)}"
+        raise ValueError(msg)
 
 
 def _differences(who: str, a: npt.ArrayLike, b: npt.ArrayLike) -> Floats:
@@ -244,14 +453,14 @@ def _negligible(differences: npt.ArrayLike, values: Floats) -> npt.NDArray[np.bo
 
 
 def _summed_variance(families: list[Floats]) -> float:
-    """Variance of the sum of the families' means over partly shared copies."""
+    """Variance of the sum of the parts' means over partly shared copies."""
     total = 0.0
+    if not families:
+        return total
     variances = [_variance(values) for values in families]
     for f, first in enumerate(families):
         total += variances[f] / first.size
-        for g, second in enumerate(families[f + 1 :], start=f + 1):
-            if variances[f] == 0 or variances[g] == 0:
-                continue  # the product of rounding errors is no covariance
+        for second in families[f + 1 :]:
             shared = min(first.size, second.size)
             one, other = first[:shared], second[:shared]
             covariance = (one - one.mean()) @ (other - other.mean()) / (shared - 1)
@@ -270,6 +479,4 @@ def _variance(values: Floats) -> float:
 
 
 def _p_value(difference: float, error: float, df: float) -> float:
-    if error == 0:
-        return 0.0 if difference != 0 else 1.0
-    return student_p(difference / error, df)
+    return 1.0 if error == 0 else student_p(difference / error, df)

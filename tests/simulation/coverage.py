@@ -52,19 +52,37 @@ def intervals(repeats: int, seed: int) -> None:
     head(
         "Intervals of a rate",
         f"Share of nominal 95 % intervals that hold the true rate, in percent, and their mean "
-        f"width; copies × 32 images, beta-binomial. **Bold**: below {BAR:.0%}.",
-        "copies", "rate", "correlation", *truth.RULES,
+        f"width; copies × images, beta-binomial. **Bold**: below {BAR:.0%}.",
+        "design", "rate", "correlation", *truth.RULES,
     )  # fmt: skip
-    for copies in (16, 30):
-        for p in (0.5, 0.9, 0.98):
-            for correlation in (0.0, 0.02, 0.05):
+    least: dict[tuple[str, str], dict[float, float]] = {}
+    for copies, images in truth.DESIGNS:
+        design = f"{copies} × {images}"
+        for p in (0.5, 0.9, 0.98, 0.995, 0.999, 1.0):
+            for correlation in (0.0, 0.05, 0.2, 0.4) if p < 1 else (0.0,):
                 cells = []
-                for rule in truth.RULES.values():
-                    found = truth.coverage(rule, p, correlation, copies, 32, repeats, seed)
+                for name, rule in truth.RULES.items():
+                    few = min(repeats, 200) if name.startswith("bootstrap") else repeats
+                    found = truth.coverage(rule, p, correlation, copies, images, few, seed)
                     text = f"{100 * found.share:.1f}"
                     text = f"**{text}**" if found.share < BAR else text
                     cells.append(f"{text} ({found.width:.3f})")
-                line(str(copies), f"{p:g}", f"{correlation:g}", *cells)
+                    worst = least.setdefault((design, name), {})
+                    for limit in (0.05, 0.2, 0.4):
+                        if correlation <= limit:
+                            worst[limit] = min(worst.get(limit, 1.0), found.share)
+                line(design, f"{p:g}", f"{correlation:g}", *cells)
+    head(
+        "Least coverage",
+        "Over all rates, at correlations up to .05 / .2 / .4, in percent.",
+        "design", *truth.RULES,
+    )  # fmt: skip
+    for design in dict.fromkeys(design for design, _ in least):
+        cells = [
+            " / ".join(f"{100 * least[design, name][limit]:.1f}" for limit in (0.05, 0.2, 0.4))
+            for name in truth.RULES
+        ]
+        line(design, *cells)
 
 
 def codes(repeats: int, seed: int) -> None:

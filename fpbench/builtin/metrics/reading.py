@@ -66,12 +66,12 @@ def _share_row(
     from fpbench import stats
 
     copies = read.per_copy(shares) / read.counts
-    interval = stats.mean(copies)
+    interval = stats.mean(copies, trials=read.counts * read.logits.shape[1])
     return Row(
         variant,
         value=interval.value,
-        low=None if np.isnan(interval.low) else max(interval.low, 0.0),
-        high=None if np.isnan(interval.high) else min(interval.high, 1.0),
+        low=None if np.isnan(interval.low) else interval.low,
+        high=None if np.isnan(interval.high) else interval.high,
         rule=interval.rule,
         n=len(read.owners),
         clusters=interval.clusters,
@@ -265,7 +265,7 @@ class FalseAccusation(Metric[NoParams]):
     """P(any registered user is accused) for images of none of them, by source."""
 
     name = "false-accusation"
-    version = "2"
+    version = "3"
     Params = NoParams
     unit = ""
     higher_is_better = False
@@ -279,7 +279,11 @@ class FalseAccusation(Metric[NoParams]):
     )
 
     def measure(self, evidence: CellEvidence) -> Sequence[Row]:
-        """One row for each source; the interval's upper end is one-sided, 95 %."""
+        """One row for each source, with its one-sided upper bound, 95 %.
+
+        `detail.by_chance` of negatives is the probability that any issued code, or any that is
+        known, fits an image that is independent of them: what the counted hits are tested against.
+        """
         import numpy as np
 
         from fpbench import stats
@@ -294,6 +298,10 @@ class FalseAccusation(Metric[NoParams]):
         # Codes that are known are counted, distractors are exact; together they accuse anybody.
         known = evidence.codes if evidence.registry is None else evidence.registry
         spared = float(stats.survives(k, np.array(t), n - len(known)))
+        # Without a hit the rate is that of the distractors alone.
+        chance = None
+        if evidence.uniform:
+            chance = float(-np.expm1(len(known) * np.log1p(-np.exp(stats.log_tail(k, t)))))
         rows = []
         for source in sources:
             match = shared.negative_match(evidence, source)
@@ -309,6 +317,7 @@ class FalseAccusation(Metric[NoParams]):
                     clusters=len(match),
                     detail={
                         "accused": hits,
+                        "by_chance": chance,
                         "allowed": rate,
                         "worst_user_images": int((match >= t).sum(axis=0).max()),
                         **shared.few_negatives(len(match), rate),
@@ -317,5 +326,26 @@ class FalseAccusation(Metric[NoParams]):
             )
         read = shared.reading(evidence)
         accused = stats.unregistered(read.match, read.owners, *asked)
-        row = shared.rate_row(accused, read.counts, "unregistered", {"allowed": rate})
-        return [*rows, row]
+        return [*rows, _unregistered(accused, read.counts, len(known), rate)]
+
+
+def _unregistered(
+    accused: NDArray[np.float64], counts: NDArray[np.int64], known: int, rate: float
+) -> Row:
+    """Accusations of the others for images of users taken out of the registry, one by one."""
+    from fpbench import stats
+
+    hits = shared.sums(accused, counts)
+    # One-sided 95 % is the upper end of a two-sided interval at 90 %.
+    bound = stats.rate(hits, counts, level=0.9)
+    detail = {"allowed": rate, "codes": known, **shared.few_copies(len(counts))}
+    return Row(
+        "unregistered",
+        bound.value,
+        high=bound.high,
+        rule=f"{bound.rule}, one-sided",
+        n=bound.n,
+        clusters=bound.clusters,
+        by_copy=list(hits / counts),
+        detail=detail,
+    )

@@ -240,7 +240,7 @@ def halves_row(
         value,
         low=max(value - below, 0.0),
         high=min(value + above, 1.0),
-        rule="MOVER of korn-graubard",
+        rule=f"MOVER of {stats.RATE_RULE}",
         n=a.n + b.n,
         clusters=a.clusters,
         detail={

@@ -9,6 +9,9 @@ from scipy import stats
 
 from fpbench.api import canonical_json
 from fpbench.cli.main import main
+from fpbench.report.inputs import read_inputs
+from fpbench.report.score import score_board
+from fpbench.report.tables import Board
 
 COPIES = 12
 STRENGTHS = {"none": None, "jpeg 90": 90.0, "jpeg 50": 50.0, "blur 1": 1.0}
@@ -52,7 +55,7 @@ def write_run(
         "suite": header,
         "training": {"seeds": list(seeds)},
         "population": {"copies": copies, "images": images, "shared": 2},
-        "score": {"registered": registered, "false_rate": 0.01},
+        "score": {"registered": registered, "false_rate": 0.01, "sample_budget": 0.25},
         "methods": [{"label": m} for m in methods],
         "attacks": [{**a, "scored": [], "copies": None, "images": None} for a in attacks],
         "crosses": [],
@@ -71,6 +74,8 @@ def write_run(
                     "kind": "image",
                     "strength": STRENGTHS[point],
                     "scored": True,
+                    "access": ["images"],
+                    "tier": "samples",
                     "clean_images": 0,
                 }
                 base = {
@@ -89,7 +94,7 @@ def write_run(
                     "n": 0,
                     "clusters": 0,
                     "by_copy": [],
-                    "rule": "korn-graubard",
+                    "rule": "korn-graubard, bounded",
                     "reason": "",
                     "outcome": "done",
                     "detail": {},
@@ -111,6 +116,7 @@ def write_run(
                 lines += [
                     {**base, **found, "metric": "attribution", "variant": "", "detail": settings},
                     {**base, **found, "metric": "quality", "variant": "psnr"},
+                    {**base, "metric": "damage", "variant": "ssim", "value": 0.9},
                     {
                         **base,
                         **found,
@@ -171,10 +177,14 @@ def test_every_point_is_the_paired_test_of_its_copies(fpbench):
 def test_score_is_the_one_of_the_board_and_stands_outside_of_the_adjustment(fpbench):
     write_run(Path("runs/fake"))
     found, _ = as_json(fpbench, "alpha", "beta")
-    mean = {m: ((r["jpeg 90"] + r["jpeg 50"]) / 2 + r["blur 1"]) / 2 for m, r in RATES.items()}
+    scores = score_board(Board(read_inputs(Path("runs/fake"))))
+    tiers = {m: [part.by_copy for part in score.tiers.values()] for m, score in scores.items()}
+    mean = {m: np.mean(parts, axis=0) for m, parts in tiers.items()}
+    assert len(tiers["alpha"]) == 2
     expected = stats.ttest_rel(mean["alpha"], mean["beta"])
     assert found["score"]["p"] == pytest.approx(expected.pvalue)
     assert found["score"]["a"] == pytest.approx(mean["alpha"].mean())
+    assert any("these trainings alone" in note for note in fpbench("compare", "alpha", "beta"))
     assert found["score"]["p_adjusted"] is None
     assert as_json(fpbench, "alpha", "beta", "--point", "none")[0]["score"] is None
     assert as_json(fpbench, "alpha", "beta", "--metric", "bit-accuracy")[0]["score"] is None
@@ -231,20 +241,22 @@ def test_run_of_methods_without_one_is_given_or_the_only_one(fpbench):
 
 def test_other_populations_are_not_paired_but_compared_by_welch(fpbench):
     write_run(Path("runs/one"))
-    write_run(Path("runs/two"), copies=8)
+    write_run(Path("runs/two"), copies=11)
     found, points = as_json(fpbench, "runs/one:alpha", "runs/two:beta")
     assert not found["paired"]
-    assert "copies 12 and 8" in found["unpaired_because"]
+    assert "copies 12 and 11" in found["unpaired_because"]
     for label, line in points.items():
-        expected = stats.ttest_ind(RATES["alpha"][label], RATES["beta"][label][:8], equal_var=False)
+        expected = stats.ttest_ind(
+            RATES["alpha"][label], RATES["beta"][label][:11], equal_var=False
+        )
         ends = expected.confidence_interval(0.95)
         assert line["p"] == pytest.approx(expected.pvalue)
         assert line["df"] == pytest.approx(expected.df)
         assert (line["low"], line["high"]) == pytest.approx((ends.low, ends.high))
-        assert (line["copies_a"], line["copies_b"]) == ([12, 12], [8, 8])
+        assert (line["copies_a"], line["copies_b"]) == ([12, 12], [11, 11])
     assert found["score"]["p"] is not None
     assert (
-        "not paired (copies 12 and 8)" in fpbench("compare", "runs/one:alpha", "runs/two:beta")[1]
+        "not paired (copies 12 and 11)" in fpbench("compare", "runs/one:alpha", "runs/two:beta")[1]
     )
 
 
@@ -309,7 +321,7 @@ def test_both_sides_refused_for_one_reason_say_so_once(fpbench):
     write_run(Path("runs/fake"), refused=[("alpha", "jpeg 50"), ("beta", "jpeg 50")])
     found, points = as_json(fpbench, "alpha", "beta")
     assert points["jpeg 50"]["reason"] == "both refused: no such layers"
-    assert found["score"]["reason"].startswith("both not ranked: jpeg 50 refused")
+    assert found["score"]["reason"].startswith("both no place: jpeg 50 refused")
 
 
 def test_training_seeds_are_compared_one_by_one(fpbench):
@@ -372,11 +384,11 @@ def test_fractions_of_an_image_are_no_evidence(fpbench, lost, tested):
 def test_fakes_of_a_real_run_are_told_apart(fpbench, run_suite, suite_file):
     _, _, folder = run_suite(suite_file())
     found, points = as_json(fpbench, "perfect", "blind", "--run", folder)
-    assert points["none"]["difference"] > 0.9
-    assert points["none"]["p_adjusted"] < 0.01
+    assert points["none"]["a"] > points["none"]["b"] + 0.9
+    assert "fewer than 10 decide nothing" in points["none"]["reason"]
     assert points["fine-tune 3"]["copies_a"] == [3, 3]
     assert found["score"]["a"] > found["score"]["b"]
-    assert found["score"]["reason"].startswith("B not ranked: did not converge")
+    assert found["score"]["reason"].startswith("B no place: did not converge")
 
 
 def test_help_loads_nothing_heavy():

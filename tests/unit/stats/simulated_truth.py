@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import special
 from scipy import stats as scipy_stats
 
 from fpbench import stats
@@ -32,15 +33,35 @@ LAWS = {
 
 def beta_binomial(rng, p, correlation, copies, images):
     """Successes `(C,)` of copies whose images agree with the given intra-cluster correlation."""
-    if correlation == 0:
+    if correlation == 0 or p in (0, 1):
         return rng.binomial(images, p, copies)
     odds = (1 - correlation) / correlation
     return rng.binomial(images, rng.beta(p * odds, (1 - p) * odds, copies))
 
 
-def korn_graubard(hits, images, rng):
+DESIGNS = ((30, 18), (16, 32), (300, 100), (10, 18), (4, 128))
+"""Copies and images of each."""
+
+
+def bounded(hits, images, rng):
     found = stats.rate(hits, np.full(len(hits), images))
     return found.low, found.high
+
+
+def korn_graubard(hits, images, rng):
+    """Without an assumed correlation: the copies' number where their variance is zero."""
+    copies, n = len(hits), len(hits) * images
+    p = hits.sum() / n
+    squares = ((hits - p * images) ** 2).sum()
+    effective = float(copies)
+    if squares > 0 and 1 <= hits.sum() <= n - 1:
+        variance = copies / (copies - 1) * squares / n**2
+        tails = special.stdtrit(n - 1, 0.975) / special.stdtrit(copies - 1, 0.975)
+        effective = min(n, p * (1 - p) / variance * tails**2)
+    x = p * effective
+    low = special.betaincinv(x, effective - x + 1, 0.025) if x > 0 else 0.0
+    high = special.betaincinv(x + 1, effective - x, 0.975) if x < effective else 1.0
+    return low, high
 
 
 def student(hits, images, rng):
@@ -61,7 +82,8 @@ def clopper_pearson(hits, images, rng):
 
 
 RULES = {
-    "rate (Korn–Graubard)": korn_graubard,
+    "rate (bounded)": bounded,
+    "Korn–Graubard": korn_graubard,
     "mean (t on copies)": student,
     "bootstrap over copies": bootstrap,
     "Clopper–Pearson over images": clopper_pearson,

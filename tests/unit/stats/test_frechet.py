@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from fpbench.stats import frechet, moments
+from fpbench.stats import frechet, frechet_by_copy, moments, reference
 
 
 def features(seed, count, size, scale=1.0, shift=0.0):
@@ -57,3 +57,14 @@ def test_one_image_or_bad_shapes_are_refused_with_what_was_expected():
             moments(bad)
     with pytest.raises(ValueError, match="expected"):
         frechet(np.zeros(2), np.eye(2), np.zeros(3), np.eye(3))
+
+
+def test_distances_without_one_copy_equal_those_of_the_others_alone():
+    rng = np.random.default_rng(3)
+    real = reference(rng.normal(0, 1, (200, 5)))
+    copies = [rng.normal(c / 10, 1, (7 + c, 5)) for c in range(6)]
+    whole, without = frechet_by_copy(copies, real)
+    everything = [copies[:c] + copies[c + 1 :] for c in range(6)]
+    for found, kept in zip((whole, *without), (copies, *everything), strict=True):
+        mean, covariance = moments(np.concatenate(kept))
+        assert found == pytest.approx(frechet(mean, covariance, real.mean, real.covariance))

@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from fpbench.stats import (
+    binomial_excess,
     calibrated_threshold,
     copies_needed,
     detectable,
+    excess_power,
     negatives_needed,
     upper_bound,
 )
@@ -154,3 +156,19 @@ def test_negatives_needed_bound_the_rate_and_calibrate_a_threshold(false_rate, i
 def test_what_is_out_of_range_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("images", "power"),
+    [(1000, (0.18, 0.55, 0.93)), (3000, (0.44, 0.93, 1.0)), (10_000, (0.95, 1.0, 1.0))],
+)
+def test_an_excess_is_seen_with_the_power_worked_out_beforehand(images, power):
+    found = [excess_power(images, 2.895e-4, factor, 0.05 / 9) for factor in (5, 10, 20)]
+    assert [round(p, 2) for p in found] == list(power)
+
+
+def test_excess_is_the_tail_of_the_binomial():
+    assert binomial_excess(2, 1000, 2.895e-4) == pytest.approx(0.035, abs=5e-4)
+    assert binomial_excess(0, 1000, 0.1) == 1
+    with pytest.raises(ValueError, match="expected"):
+        binomial_excess(3, 2, 0.1)

@@ -12,10 +12,10 @@ from fpbench.stats import calibrated_threshold, null_bits
 # The least share of 95 % intervals that must hold the truth (design.md, section 5).
 BAR = 0.93
 WORLDS = [
-    (copies, p, correlation)
-    for copies in (16, 30)
-    for p in (0.5, 0.9, 0.98)
-    for correlation in (0, 0.02, 0.05)
+    (design, p, correlation)
+    for design in truth.DESIGNS
+    for p in (0.5, 0.9, 0.98, 0.995, 0.999, 1.0)
+    for correlation in (0, 0.05, 0.2)
 ]
 CASES = [(1, 1e-2), (1, 1e-3), (100, 1e-2), (100, 1e-3)]
 
@@ -24,15 +24,24 @@ def share(rule, copies, p, correlation, repeats):
     return truth.coverage(rule, p, correlation, copies, 32, repeats, seed=1).share
 
 
-@pytest.mark.parametrize(("copies", "p", "correlation"), WORLDS)
-def test_rate_holds_the_truth_of_correlated_images(copies, p, correlation):
-    found = share(truth.korn_graubard, copies, p, correlation, 800)
-    assert found >= BAR - 2 * math.sqrt(BAR * (1 - BAR) / 800)
-    assert found < 0.995
+@pytest.mark.parametrize(("design", "p", "correlation"), WORLDS)
+def test_rate_holds_the_truth_of_correlated_images(design, p, correlation):
+    found = truth.coverage(truth.bounded, p, correlation, *design, 400, seed=1).share
+    assert found >= BAR - 2 * math.sqrt(BAR * (1 - BAR) / 400)
+
+
+def test_copies_without_a_failure_are_no_reason_for_a_wider_interval_than_copies_with_some():
+    widths = [
+        truth.coverage(truth.bounded, p, 0.05, 30, 18, 400, seed=1).width
+        for p in (0.98, 0.995, 0.999, 1.0)
+    ]
+    assert widths == sorted(widths, reverse=True)
+    old = truth.coverage(truth.korn_graubard, 1.0, 0, 30, 18, 2, seed=1).width
+    assert old > 4 * widths[-1]
 
 
 def test_rate_holds_the_truth_where_it_is_hardest_to_hold():
-    assert share(truth.korn_graubard, 16, 0.98, 0.05, 10_000) >= BAR
+    assert share(truth.bounded, 16, 0.98, 0.2, 5000) >= BAR
 
 
 @pytest.mark.parametrize("p", [0.5, 0.9, 0.98])
