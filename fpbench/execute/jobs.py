@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from fpbench.api import MissingResource, NoSpace, Outcome, OutOfMemory
 from fpbench.api.context import Peers
 from fpbench.execute.interrupt import Interrupt
+from fpbench.execute.process import Visit
 from fpbench.execute.request import Request
 from fpbench.plan import Fit, Plan
 from fpbench.store import Store
@@ -90,31 +91,32 @@ class JobRunner:
             NoSpace: the disk is full.
             KeyboardInterrupt: the user stopped it, after everything was saved.
         """
-        kind, _, rest = job.partition(":")
         try:
             session = self._session(job)
-            if kind == "copies":
-                return self._copies(session, rest)
-            if kind == "negatives":
-                fit = self._plan.fits[int(rest)]
-                return self._cell_problems(fit, session.read_negatives(fit))
-            of_fit = {"tune": session.tune, "secrecy": session.secrecy}
-            if kind in ("host", "fit"):
-                self._train(session, job)
-            elif kind in of_fit:
-                of_fit[kind](self._plan.fits[int(rest)])
-            elif kind == "backbone":
-                session.backbone(rest)
-            else:
-                alone = {
-                    "reference": session.reference,
-                    "host-features": session.host_features,
-                }
-                alone[kind]()
+            with Visit():
+                return self._run(session, job)
         except NoSpace:
             raise
         except Exception as error:  # noqa: BLE001 - the worker turns any failure into an outcome
             return [problem_of(job, job, error)]
+
+    def _run(self, session: Session, job: str) -> list[Problem]:
+        kind, _, rest = job.partition(":")
+        if kind == "copies":
+            return self._copies(session, rest)
+        if kind == "negatives":
+            fit = self._plan.fits[int(rest)]
+            return self._cell_problems(fit, session.read_negatives(fit))
+        of_fit = {"tune": session.tune, "secrecy": session.secrecy}
+        if kind in ("host", "fit"):
+            self._train(session, job)
+        elif kind in of_fit:
+            of_fit[kind](self._plan.fits[int(rest)])
+        elif kind == "backbone":
+            session.backbone(rest)
+        else:
+            alone = {"reference": session.reference, "host-features": session.host_features}
+            alone[kind]()
         return []
 
     def device(self, rank: int = 0) -> torch.device:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import copy as copying
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Generator as Stepping
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +28,11 @@ from fpbench.api import (
     PostHocMethod,
     Surface,
 )
+from fpbench.execute import boundary
 from fpbench.execute.checks import check_alone, check_generator, check_images, check_logits
 from fpbench.execute.context import StageContext
 from fpbench.execute.images import SplitStream
+from fpbench.execute.process import call
 from fpbench.nn.generator import PostStep
 from fpbench.nn.image_quality import psnr, ssim
 from fpbench.plan import AttackPoint, Fit, PlannedBackbone, Want
@@ -96,7 +99,7 @@ class GeneratorReader:
         self._latents = latents
         self._others = others
         self._failures: Failures = {}
-        self._untouched: dict[tuple[int, ...], Beside] = {}
+        self._untouched: dict[tuple[int, ...], list[tuple[Tensor, Beside]]] = {}
 
     def run(self, pending: Mapping[AttackPoint | None, list[Want]]) -> Failures:
         """Execute; returns what failed, by point."""
@@ -122,17 +125,18 @@ class GeneratorReader:
     ) -> None:
         left = list(models)
         try:
-            attacked = self.attacked(models, self._session.tuned(self._fit, models))
+            attack = self._session.tuned(self._fit, models)
             spent_s = 0.0
-            while left:
-                started = time.monotonic()
-                model, generator = next(attacked)
-                spent_s += time.monotonic() - started
-                if isinstance(generator, Tensor):
-                    self._read_forged(model, generator, pending[model], spent_s)
-                else:
-                    self._read(model, generator, pending[model], spent_s)
-                left.remove(model)
+            with closing(self.attacked(models, attack)) as attacked:
+                while left:
+                    started = time.monotonic()
+                    model, generator = next(attacked)
+                    spent_s += time.monotonic() - started
+                    if isinstance(generator, Tensor):
+                        self._read_forged(model, generator, pending[model], spent_s)
+                    else:
+                        self._read(model, generator, pending[model], spent_s)
+                    left.remove(model)
         except NoSpace:
             raise
         except StopIteration:
@@ -146,28 +150,39 @@ class GeneratorReader:
 
     def attacked(
         self, models: Sequence[AttackPoint], attack: Attack[Any]
-    ) -> Iterator[tuple[AttackPoint, Generator | Tensor]]:
+    ) -> Stepping[tuple[AttackPoint, Generator | Tensor], None, None]:
         """Each point of one attack with what it made: a generator, or forged images."""
-        ctx = self._context(models[0])
+        ctx, who, loans = self._context(models[0]), f"attack {models[0].attack.label}", self._loans
         if isinstance(attack, ModelAttack):
             by_strength = {model.strength: model for model in models}
             strengths = [float(s) for s in by_strength if s is not None]
-            for strength, attacked in attack.apply(self._surface(models[0]), strengths, ctx):
-                if strength not in by_strength:
-                    raise ContractError(
-                        f"attack {models[0].attack.label}: expected copies at the strengths "
-                        f"{strengths}, got one at {strength!r}"
-                    )
-                yield by_strength[strength], attacked
+            surface = self._surface(models[0])
+            steps = boundary.watched(lambda: attack.apply(surface, strengths, ctx), who, *loans)
+            with closing(steps):
+                for strength, attacked in steps:
+                    if strength not in by_strength:
+                        raise ContractError(
+                            f"{who}: expected copies at the strengths {strengths}, got one at "
+                            f"{strength!r}"
+                        )
+                    yield by_strength[strength], boundary.returned(attacked)
             return
         for model in models:
             surface = self._surface(model)
             if isinstance(attack, ForgeryAttack):
                 images = self._session.carriers(self._origin[1], len(self._latents(model)))
-                yield model, attack.apply(surface, images, model.strength, ctx)
+                with self._session.visit(who, *loans):
+                    made: Generator | Tensor = attack.apply(surface, images, model.strength, ctx)
             else:
                 assert isinstance(attack, PipelineAttack | CoalitionAttack)
-                yield model, attack.apply(surface, ctx)
+                with self._session.visit(who, *loans):
+                    made = attack.apply(surface, ctx)
+            yield model, boundary.returned(made)
+
+    @property
+    def _loans(self) -> list[boundary.Loan]:
+        """What methods and attacks are lent, and what nothing of theirs may be stored with."""
+        return [self._session.host_loan, self._session.fit_loan(self._fit)]
 
     def _read(
         self,
@@ -188,14 +203,16 @@ class GeneratorReader:
         if model is not None:
             who = f"attack {model.attack.label}"
             check_generator(who, generator)
-        for chunk in chunks(len(seeds)):
-            latents = generator.prior([seeds[i] for i in chunk])
-            drawn = check_images(who, generator.sample(latents), len(chunk), size)
-            beside = self._beside(model, latents, chunk) if copy else None
-            reader.read(drawn, chunk, beside=beside)
-        seeds = session.latent_seeds("shared", session.suite.population.shared)
-        shared = generator.sample(generator.prior(seeds))
-        reader.show(shared, attacked=self._origin == ("copy", 0))
+        with session.visit(f"{self._fit.method.label}: extract", *self._loans):
+            for chunk in chunks(len(seeds)):
+                latents = generator.prior([seeds[i] for i in chunk])
+                drawn = boundary.drawn(generator, latents)
+                check_images(who, drawn, len(chunk), size)
+                beside = self._beside(model, latents, chunk) if copy else None
+                reader.read(drawn, chunk, beside=beside)
+            seeds = session.latent_seeds("shared", session.suite.population.shared)
+            shared = boundary.drawn(generator, generator.prior(seeds))
+            reader.show(shared, attacked=self._origin == ("copy", 0))
         self._store(model, reader, attack_s)
 
     def _read_forged(
@@ -210,10 +227,12 @@ class GeneratorReader:
         check_images(f"attack {model.attack.label}", forged, count, size)
         clean = session.carriers(self._origin[1], count)
         reader = ImageReader(session, self._fit, self._origin, wants, measured=True)
-        for chunk in chunks(count):
-            part = torch.from_numpy(chunk)
-            reader.read(forged[part], chunk, beside=Beside("damage", clean[part]))
-        reader.show(forged[: session.suite.population.shared], attacked=self._origin == ("copy", 0))
+        shown = forged[: session.suite.population.shared]
+        with session.visit(f"{self._fit.method.label}: extract", *self._loans):
+            for chunk in chunks(count):
+                part = torch.from_numpy(chunk)
+                reader.read(forged[part], chunk, beside=Beside("damage", clean[part]))
+            reader.show(shown, attacked=self._origin == ("copy", 0))
         self._store(model, reader, attack_s)
 
     def _store(self, model: AttackPoint | None, reader: ImageReader, attack_s: float) -> None:
@@ -226,13 +245,18 @@ class GeneratorReader:
     ) -> Beside | None:
         """The image each drawn one is compared with: the host's, or the copy's before attack."""
         if model is not None:
-            # Every strength of every attack has the same images beside it, unless it asks for more.
+            # Every strength of every attack has the same images beside it, unless it asks for more
+            # or draws its latents in a way of its own.
             key = tuple(self._latents(model)[i] for i in chunk)
-            if key not in self._untouched:
-                self._untouched[key] = Beside("damage", self.subject.sample(latents))
-            return self._untouched[key]
+            known = self._untouched.setdefault(key, [])
+            for former, beside in known:
+                if torch.equal(former, latents):
+                    return beside
+            beside = Beside("damage", boundary.drawn(self.subject, latents))
+            known.append((latents, beside))
+            return beside
         if self._fit.method.component.keeps_sample:
-            return Beside("host", self._session.host.generator.sample(latents))
+            return Beside("host", boundary.drawn(self._session.host.generator, latents))
         return None
 
     def _surface(self, model: AttackPoint) -> Surface:
@@ -252,9 +276,9 @@ class GeneratorReader:
         return Surface(
             opened=access,
             attack=model.attack.label,
-            _copies=copying.deepcopy([self.subject, *self._others(model.size)]),
+            _copies=[boundary.Lent(copy) for copy in (self.subject, *self._others(model.size))],
             _clean_images=clean,
-            _public_host=session.host,
+            _public_host=session.lent_host(),
             _trainer=method,
             _target_images=self._target_images,
             _target_code=session.code(self._fit, self._origin[1])
@@ -266,12 +290,13 @@ class GeneratorReader:
 
     def _target_images(self, count: int) -> Tensor:
         seeds = self._session.latent_seeds(f"target {self._origin[1]}", count)
-        return self.subject.sample(self.subject.prior(seeds))
+        return boundary.drawn(self.subject, self.subject.prior(seeds))
 
     def _embed(self, images: Tensor, code: Tensor) -> Tensor:
         method, session = self._fit.method.component, self._session
         assert isinstance(method, PostHocMethod)
-        module = method.embedder(session.state(self._fit.key), session.context("assemble"))
+        state = session.fit_loan(self._fit).lent()
+        module = method.embedder(state, session.context("assemble"))
         with torch.no_grad():
             marked: Tensor = PostStep(module, code).to(session.device)(images)
         return marked
@@ -410,15 +435,11 @@ class ImageReader:
         assert isinstance(attack, ImageAttack)
         ctx = self._session.context(*attack_root(point), *self._origin)
         strength = 0.0 if point.strength is None else point.strength
-        before = images.sum()
-        changed = attack.apply(images, indices.tolist(), strength, ctx)
-        check_images(f"attack {point.attack.label}", changed, len(images), images.shape[-1])
-        if images.sum() != before:
-            raise ContractError(
-                f"attack {point.attack.label}: expected its input untouched, but it changed its "
-                "input; copy it first"
-            )
-        return changed
+        who, numbers = f"attack {point.attack.label}", indices.tolist()
+        changed = boundary.attacked(
+            who, lambda lent: call(attack.apply, lent, numbers, strength, ctx), images
+        )
+        return check_images(who, changed, len(images), images.shape[-1])
 
     def _extract(self, images: Tensor) -> Tensor:
         started = time.monotonic()
@@ -428,7 +449,7 @@ class ImageReader:
         ]
         self.extract_s += time.monotonic() - started
         if not self.extracted:
-            alone = self._logits(images[:1])
+            alone = self._logits(images[:1].clone())
             check_alone(f"{self._fit.method.label}: extract", parts[0][:1], alone)
         self.extracted += len(images)
         return torch.cat(parts)
@@ -436,11 +457,11 @@ class ImageReader:
     def _logits(self, images: Tensor) -> Tensor:
         method, session = self._fit.method.component, self._session
         with torch.no_grad():
-            logits = method.extract(
-                session.state(self._fit.key), session.host, Evidence(images), self._extract_ctx
-            )
+            state, host = session.fit_loan(self._fit).lent(), session.lent_host()
+            logits = method.extract(state, host, Evidence(images), self._extract_ctx)
         who = f"{self._fit.method.label}: extract"
-        return check_logits(who, logits, len(images), method.bits).float()
+        # In memory of its own: it may be a buffer that is filled again and again.
+        return check_logits(who, logits, len(images), method.bits).to(torch.float32, copy=True)
 
     def _keep(self, want: Want, name: str, values: Tensor) -> None:
         self._parts.setdefault(want, {}).setdefault(name, []).append(values.detach())

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -27,12 +28,13 @@ from fpbench.api import (
     digest,
 )
 from fpbench.api.context import Peers
-from fpbench.execute import resources
+from fpbench.execute import boundary, resources
 from fpbench.execute.checks import check_state
 from fpbench.execute.context import StageContext, to_arrays
 from fpbench.execute.images import SplitStream
 from fpbench.execute.interrupt import Interrupt
 from fpbench.execute.measure import issue_key
+from fpbench.execute.process import Visit
 from fpbench.execute.readings import Failures, GeneratorReader, ImageReader, chunks
 from fpbench.execute.tuning import tune
 from fpbench.nn.features import ToyFeatures
@@ -72,6 +74,7 @@ class Session:
         self._interrupt = interrupt or Interrupt()
         self.peers = peers or Peers()
         self._states: dict[str, dict[str, Tensor]] = {}
+        self._loans: dict[str, boundary.Loan] = {}
         self._codes: dict[int, np.ndarray] = {}
         self._networks: dict[str, Any] = {}
 
@@ -83,23 +86,34 @@ class Session:
         host = self.suite.host
         if not self.store.has(key):
             self.suite.dataset.verify()
+        who = f"host {host.name}: fit"
+
+        def body(ctx: StageContext) -> object:
+            with self.visit(who):
+                return host.fit(self._train_images, ctx)
+
         self._train(
             key,
-            f"host {host.name}: fit",
+            who,
             lambda pieces: self.context("host-fit", key=key, accumulation=pieces),
-            lambda ctx: host.fit(self._train_images, ctx),
+            body,
         )
 
     def fit_method(self, fit: Fit) -> None:
         """Train a method, unless the store has it."""
-        method = fit.method.component
+        method, who = fit.method.component, f"{fit.method.label}: fit"
+
+        def body(ctx: StageContext) -> object:
+            with self.visit(who, self.host_loan):
+                return method.fit(self.lent_host(), self._train_images, ctx)
+
         self._train(
             fit.key,
-            f"{fit.method.label}: fit",
+            who,
             lambda pieces: self.context(
                 "fit", fit.seed, key=fit.key, bits=method.bits, accumulation=pieces
             ),
-            lambda ctx: method.fit(self.host, self._train_images, ctx),
+            body,
         )
 
     def _train(
@@ -169,10 +183,36 @@ class Session:
 
     @cached_property
     def host(self) -> TrainedHost:
-        """The trained host."""
+        """The trained host, for the harness alone."""
         component = self.suite.host
         state = self.state(self.plan.host_key)
-        return TrainedHost(component, state, component.assemble(state, self.context("assemble")))
+        with self.visit(f"host {component.name}: assemble", self.host_loan):
+            generator = component.assemble(self.host_loan.lent(), self.context("assemble"))
+        return TrainedHost(component, state, generator)
+
+    def lent_host(self) -> TrainedHost:
+        """The trained host, for a plugin."""
+        return boundary.lent_host(self.host, self.host_loan)
+
+    @property
+    def host_loan(self) -> boundary.Loan:
+        """The host's state, as plugins are lent it."""
+        return self._loan(self.plan.host_key, "the host's state")
+
+    def fit_loan(self, fit: Fit) -> boundary.Loan:
+        """A method's state, as it is lent it."""
+        return self._loan(fit.key, f"the state of {fit.method.label}")
+
+    def _loan(self, key: str, what: str) -> boundary.Loan:
+        if key not in self._loans:
+            self._loans[key] = boundary.Loan(what, self.state(key))
+        return self._loans[key]
+
+    @contextmanager
+    def visit(self, who: str, *loans: boundary.Loan) -> Iterator[None]:
+        """A block in which a plugin runs: the process and what it is lent stay as they were."""
+        with Visit(), boundary.unharmed(who, *loans):
+            yield
 
     @cached_property
     def features(self) -> ToyFeatures:
@@ -204,7 +244,7 @@ class Session:
 
     def code(self, fit: Fit, user: int) -> Tensor:
         """(K,) bool code of one user, on the device."""
-        return torch.from_numpy(self.codes(fit)[user]).to(self.device)
+        return torch.from_numpy(self.codes(fit)[user].copy()).to(self.device)
 
     def state(self, key: str) -> dict[str, Tensor]:
         """A stored state, on the device."""
@@ -362,7 +402,11 @@ class Session:
         generator = self.host.generator if user is None else self._issue(fit, user)
         who = "host" if user is None else user
         seeds = self.latent_seeds(f"secrecy {who}", count)
-        parts = [generator.sample(generator.prior([seeds[i] for i in c])) for c in chunks(count)]
+        with self.visit(f"{fit.method.label}: sample", self.host_loan, self.fit_loan(fit)):
+            parts = [
+                boundary.drawn(generator, generator.prior([seeds[i] for i in c]))
+                for c in chunks(count)
+            ]
         return torch.cat(parts)
 
     def _pending(
@@ -382,20 +426,23 @@ class Session:
         return pending
 
     def _issue(self, fit: Fit, user: int) -> Generator:
-        method, host = fit.method.component, self.host
-        state = self.state(fit.key)
-        code = self.code(fit, user)
+        method, who = fit.method.component, f"{fit.method.label}: issue"
+        loan, code = self.fit_loan(fit), self.code(fit, user)
         key = issue_key(fit, user, self.codes(fit)[user])
         ctx = self.context("issue", user, key=key)
-        started = time.monotonic()
-        if not self.store.has(key):
-            issued = check_state(f"{fit.method.label}: issue", method.issue(state, host, code, ctx))
-            copy = method.assemble(state, host, issued, ctx)
+        started, new = time.monotonic(), not self.store.has(key)
+        with self.visit(who, self.host_loan, loan):
+            if new:
+                made = check_state(who, method.issue(loan.lent(), self.lent_host(), code, ctx))
+                issued = boundary.cloned(made)
+            else:
+                issued = self.state(key)
+            copy = method.assemble(loan.lent(), self.lent_host(), boundary.cloned(issued), ctx)
+        if new:
             meta = {"cost": {"wall_s": time.monotonic() - started}}
             self.store.put(key, to_arrays(issued), meta)
             self.store.drop_checkpoints(key)
-            return copy
-        return method.assemble(state, host, self.state(key), ctx)
+        return boundary.returned(copy)
 
     def latent_seeds(self, user: int | str, count: int) -> list[int]:
         """Seeds of a user's first `count` latents; the same for every method."""
@@ -413,8 +460,10 @@ class Session:
         count = self.plan.negatives("real", None)
         stream = SplitStream(self.suite.dataset, "test", self.device, count=count)
         reader = ImageReader(self, fit, ("real",), columns)
-        for chunk in chunks(count):
-            reader.read(stream.read(chunk), chunk)
+        who = f"{fit.method.label}: extract"
+        with self.visit(who, self.host_loan, self.fit_loan(fit)):
+            for chunk in chunks(count):
+                reader.read(stream.read(chunk), chunk)
         self.store_columns(key, reader)
         return {(None, point): error for point, error in reader.failures.items()}
 

@@ -7,7 +7,8 @@ that happen to withstand them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 
 from fpbench import stats
 from fpbench.api import Attack, ContractError, Evidence, Generator
+from fpbench.execute import boundary
 from fpbench.execute.checks import check_generator, check_images, check_logits
 from fpbench.plan import AttackPoint, Fit
 
@@ -51,17 +53,17 @@ def _try(
     for user in session.plan.tuning_users():
         reader = session.copy_reader(fit, user)
         latents = reader.subject.prior(session.latent_seeds(user, session.plan.images(models[0])))
-        own.append(session.features(reader.subject.sample(latents)).cpu().numpy())
+        own.append(session.features(boundary.drawn(reader.subject, latents)).cpu().numpy())
         for model, generator in _trajectory(reader, models, candidate):
             size = session.suite.dataset.info().size
             who = f"attack {model.attack.label}"
-            images = check_images(who, generator.sample(latents), len(latents), size)
-            method, state = fit.method.component, session.state(fit.key)
-            with torch.no_grad():
-                logits = method.extract(
-                    state, session.host, Evidence(images), session.context("extract")
-                )
-            check_logits(f"{fit.method.label}: extract", logits, len(images), method.bits)
+            method, loan = fit.method.component, session.fit_loan(fit)
+            reading = f"{fit.method.label}: extract"
+            with session.visit(reading, session.host_loan, loan), torch.no_grad():
+                images = check_images(who, boundary.drawn(generator, latents), len(latents), size)
+                evidence, ctx = Evidence(images.clone()), session.context("extract")
+                logits = method.extract(loan.lent(), session.lent_host(), evidence, ctx)
+            check_logits(reading, logits, len(images), method.bits)
             code = session.code(fit, user)
             right[model].append(float(((logits > 0) == code).float().mean()))
             seen[model].append(session.features(images).cpu().numpy())
@@ -79,13 +81,14 @@ def _try(
 
 def _trajectory(
     reader: GeneratorReader, models: Sequence[AttackPoint], candidate: Attack[Any]
-) -> list[tuple[AttackPoint, Generator]]:
-    found = []
-    for model, generator in reader.attacked(models, candidate):
-        found.append((model, check_generator(f"attack {model.attack.label}", generator)))
-    if len(found) != len(models):
+) -> Iterator[tuple[AttackPoint, Generator]]:
+    found = 0
+    with closing(reader.attacked(models, candidate)) as attacked:
+        for model, generator in attacked:
+            found += 1
+            yield model, check_generator(f"attack {model.attack.label}", generator)
+    if found != len(models):
         raise ContractError(
             f"attack {models[0].attack.label}: expected {len(models)} attacked copies, one for "
-            f"each strength, got {len(found)}"
+            f"each strength, got {found}"
         )
-    return found

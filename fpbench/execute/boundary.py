@@ -1,0 +1,195 @@
+"""What plugins are lent, so that none of them can change another one's numbers.
+
+Images are cloned, and a step of a generator is copied when it is taken out of `steps`. The tensors
+of a state are too many to be cloned for every call: they are compared by content behind it, and
+what was changed is put back. Whoever changed it fails before anything of his is stored.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator as Stepping
+from contextlib import closing, contextmanager
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from fpbench.api import ContractError, Generator, State, TrainedHost
+from fpbench.execute.process import call, stepped
+
+T = TypeVar("T")
+
+
+class Loan:
+    """Tensors that plugins are lent, and what was in them.
+
+    Args:
+        what: they are, for messages.
+        tensors: finite, so that equal ones compare equal.
+    """
+
+    def __init__(self, what: str, tensors: State) -> None:
+        self.what = what
+        self._tensors = tensors
+        self._kept = cloned(tensors)
+
+    def lent(self) -> State:
+        """The same memory under other objects: nothing but the content can be changed."""
+        return {name: tensor.detach() for name, tensor in self._tensors.items()}
+
+    def restored(self) -> list[str]:
+        """Names of the tensors that were changed; they are as before again."""
+        changed = [n for n, t in self._tensors.items() if not torch.equal(t, self._kept[n])]
+        for name in changed:
+            self._tensors[name].copy_(self._kept[name])  # in place: modules may share the memory
+        return changed
+
+
+@contextmanager
+def unharmed(who: str, *loans: Loan) -> Iterator[None]:
+    """Behind the block, whatever it raises, what is lent is as it was.
+
+    Raises:
+        ContractError: it was changed within the block, and nothing else went wrong there.
+    """
+    try:
+        yield
+    except BaseException:
+        for loan in loans:
+            loan.restored()
+        raise
+    changed = [f"'{name}' of {loan.what}" for loan in loans for name in loan.restored()]
+    if changed:
+        raise ContractError(
+            f"{who}: expected what it is lent untouched, but it changed {changed[0]} in place; "
+            "clone it first"
+        )
+
+
+def watched(start: Callable[[], Iterable[T]], who: str, *loans: Loan) -> Stepping[T, None, None]:
+    """What a plugin yields; between its steps, the process and what it is lent are as before.
+
+    Raises:
+        ContractError: a step has changed what is lent.
+    """
+    with unharmed(who, *loans):
+        steps = stepped(iter(call(start)))
+    with closing(steps):
+        while True:
+            with unharmed(who, *loans):
+                try:
+                    item = next(steps)
+                except StopIteration:
+                    return
+            yield item
+
+
+def cloned(tensors: State) -> State:
+    """The same tensors in memory of their own."""
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
+
+
+def attacked(who: str, change: Callable[[Tensor], object], images: Tensor) -> object:
+    """What an attack makes of images, in memory of its own.
+
+    Args:
+        who: for the message.
+        change: the attack.
+        images: (N, 3, H, W) uint8; never changed.
+
+    Raises:
+        ContractError: the attack writes into what it is given.
+    """
+    lent = images.clone()
+    made = change(lent)
+    if not torch.equal(lent, images):
+        raise ContractError(
+            f"{who}: expected its input untouched, but it changed its input; copy it first"
+        )
+    # It may be a buffer that the attack fills again and again.
+    return made.clone() if isinstance(made, Tensor) else made
+
+
+class Lent(Generator):
+    """A generator whose steps are copied when they are taken out, each of them once.
+
+    Args:
+        whole: the generator; none of its steps is given away.
+    """
+
+    def __init__(self, whole: Generator) -> None:
+        self._whole = whole
+        self._lent = frozenset(whole.steps)
+        self._copies: dict[int, object] = {}  # of all steps, so that what they share stays shared
+
+    @property
+    def steps(self) -> Mapping[str, nn.Module]:
+        """See `Generator.steps`."""
+        return _Steps(self)
+
+    def prior(self, seeds: Sequence[int]) -> Tensor:
+        """See `Generator.prior`."""
+        return self._whole.prior(seeds)
+
+    def sample(self, latents: Tensor) -> Tensor:
+        """See `Generator.sample`."""
+        return self._whole.sample(latents)
+
+    def replace(self, name: str, step: nn.Module | None, *, after: str | None = None) -> Lent:
+        """See `Generator.replace`; the other steps stay lent."""
+        other = Lent(self._whole.replace(name, step, after=after))
+        other._lent, other._copies = self._lent - {name}, self._copies
+        return other
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Generator:
+        return copy.deepcopy(self._whole, memo)
+
+    def taken(self, name: str) -> nn.Module:
+        """A step that may be changed; from now on it is the one that runs here."""
+        if name in self._lent:
+            own = copy.deepcopy(self._whole.steps[name], self._copies)
+            self._whole = self._whole.replace(name, own)
+            self._lent -= {name}
+        return self._whole.steps[name]
+
+    def returned(self) -> Generator:
+        """What it is, for those who change nothing."""
+        return self._whole
+
+
+class _Steps(Mapping[str, nn.Module]):
+    """Names at once; modules, which must be copied, when they are asked for."""
+
+    def __init__(self, generator: Lent) -> None:
+        self._generator = generator
+
+    def __getitem__(self, name: str) -> nn.Module:
+        return self._generator.taken(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._generator.returned().steps
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._generator.returned().steps)
+
+    def __len__(self) -> int:
+        return len(self._generator.returned().steps)
+
+
+def lent_host(host: TrainedHost, state: Loan) -> TrainedHost:
+    """A host that a plugin may do with as it likes."""
+    return TrainedHost(host.component, state.lent(), Lent(host.generator))
+
+
+def returned(made: T) -> T | Generator:
+    """What a plugin gives back, without the wrapping of what it was lent."""
+    return made.returned() if isinstance(made, Lent) else made
+
+
+def drawn(generator: Generator, latents: Tensor) -> Tensor:
+    """`generator.sample(latents)` in memory of its own; the latents stay as they are."""
+    images: object = generator.sample(latents.clone())
+    # Whatever else it is, it is checked behind this.
+    return images.clone() if isinstance(images, Tensor) else images  # type: ignore[return-value]

@@ -1,0 +1,202 @@
+"""What a plugin may change of the process it runs in, and what is put back behind its call.
+
+Methods and attacks run one after the other in one process. A default dtype, a gradient mode or a
+working directory that one of them leaves behind would be another one's input.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from fpbench.execute.torch_switches import Switch
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+def call(function: Callable[[*Ts], T], *args: *Ts) -> T:
+    """What a plugin's function returns; the process is as before."""
+    with Visit():
+        return function(*args)
+
+
+def stepped(items: Iterator[T]) -> Generator[T, None, None]:
+    """What a plugin's generator yields; between its steps the process is ours.
+
+    A generator that yields within `torch.no_grad()` finds that again when it goes on.
+    """
+    visit = Visit()
+    try:
+        while True:
+            with visit:
+                try:
+                    item = next(items)
+                except StopIteration:
+                    return
+            visit = visit.again()
+            yield item
+    finally:
+        if isinstance(items, Generator):
+            # Contexts that it has open end here, and not whenever it is collected.
+            with visit, suppress(Exception):
+                items.close()
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    """The process at one moment: a value for each switch, and the modes of autograd."""
+
+    switches: tuple[Switch, ...]
+    values: tuple[Any, ...]
+    grad: bool
+    inference: bool
+
+    @classmethod
+    def take(cls) -> _Snapshot:
+        """As it is now; torch is left alone where nobody has loaded it."""
+        torch = sys.modules.get("torch")
+        switches = _GENERAL
+        if torch is not None:
+            from fpbench.execute.torch_switches import SWITCHES
+
+            switches += SWITCHES
+        return cls(
+            switches,
+            tuple(read() for read, _ in switches),
+            torch is not None and torch.is_grad_enabled(),
+            torch is not None and torch.is_inference_mode_enabled(),
+        )
+
+    def put(self, now: _Snapshot) -> None:
+        """Bring back what differs from `now`."""
+        # Without torch at the beginning there is nothing of torch to bring back.
+        for (_, put), value, other in zip(self.switches, self.values, now.values, strict=False):
+            if value != other:
+                put(value)
+
+
+class Visit:
+    """While open, a plugin is in; behind it everything is as it was.
+
+    Args:
+        theirs: the process as the plugin left it when it was in before; None = as it is.
+    """
+
+    def __init__(self, theirs: _Snapshot | None = None) -> None:
+        self._theirs = theirs
+
+    def __enter__(self) -> None:
+        self._recursion = sys.getrecursionlimit()
+        self._ours = _Snapshot.take()
+        theirs = self._theirs or self._ours
+        self._modes = _modes(theirs)
+        theirs.put(self._ours)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # Before anything else: what follows may be deeper than the plugin allows.
+        sys.setrecursionlimit(self._recursion)
+        self._theirs = _Snapshot.take()
+        if self._modes is not None:
+            self._modes.__exit__(kind, error, trace)
+            sys.modules["torch"].set_grad_enabled(self._ours.grad)
+        self._ours.put(self._theirs)
+
+    def again(self) -> Visit:
+        """The next one of the same plugin, which finds the process as it has left it."""
+        return Visit(self._theirs)
+
+
+def _modes(theirs: _Snapshot) -> Any:
+    """An open `torch.inference_mode`, whose end undoes every mode of autograd set within it."""
+    if len(theirs.switches) == len(_GENERAL):
+        return None
+    torch = sys.modules["torch"]
+    modes = torch.inference_mode(theirs.inference)
+    modes.__enter__()
+    torch.set_grad_enabled(theirs.grad)
+    return modes
+
+
+def _directory() -> str | None:
+    try:
+        return os.getcwd()  # noqa: PTH109 - a text; this runs around every call
+    except FileNotFoundError:
+        return None
+
+
+def _set_directory(folder: str | None) -> None:
+    if folder is not None:
+        os.chdir(folder)
+
+
+def _set_environment(wanted: dict[str, str]) -> None:
+    for name in os.environ.keys() - wanted.keys():
+        del os.environ[name]
+    os.environ.update(wanted)
+
+
+def _handlers() -> tuple[Any, ...]:
+    return tuple(signal.getsignal(number) for number in _SIGNALS)
+
+
+def _set_handlers(handlers: tuple[Any, ...]) -> None:
+    if threading.current_thread() is not threading.main_thread():
+        return  # nor could the plugin change them there
+    for number, handler in zip(_SIGNALS, handlers, strict=True):
+        if handler is not None:  # None: not set from Python
+            signal.signal(number, handler)
+
+
+def _set_filters(filters: tuple[Any, ...]) -> None:
+    warnings.resetwarnings()  # so that the interpreter forgets what it has decided
+    list_of: Any = warnings.filters
+    list_of[:] = filters
+
+
+def _set_streams(streams: tuple[Any, Any]) -> None:
+    sys.stdout, sys.stderr = streams
+
+
+def _numpy_draws() -> tuple[Any, ...]:
+    state: Any = np.random.get_state(legacy=True)  # noqa: NPY002 - the global one
+    name, words, *rest = state
+    return (name, words.tobytes(), *rest)
+
+
+def _set_numpy_draws(state: tuple[Any, ...]) -> None:
+    name, words, *rest = state
+    np.random.set_state((name, np.frombuffer(words, np.uint32), *rest))  # noqa: NPY002
+
+
+_GENERAL: tuple[Switch, ...] = (
+    (lambda: (sys.stdout, sys.stderr), _set_streams),
+    (_directory, _set_directory),
+    (lambda: dict(os.environ), _set_environment),
+    (_handlers, _set_handlers),
+    (lambda: tuple(warnings.filters), _set_filters),
+    (gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
+    (random.getstate, random.setstate),
+    (np.geterr, lambda kinds: np.seterr(**kinds)),
+    (_numpy_draws, _set_numpy_draws),
+)
