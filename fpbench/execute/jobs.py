@@ -294,6 +294,9 @@ def write_log(folder: Path, problem: Problem) -> None:
     from fpbench.store.objects import write_text
 
     name = "".join(c if c.isalnum() else "-" for c in problem.label)[:80]
-    write_text(
-        folder / "logs" / f"{name}.txt", f"{problem.label}\n{problem.reason}\n\n{problem.trace}"
-    )
+    head = f"{problem.label}\n"
+    file, number = folder / "logs" / f"{name}.txt", 1
+    while file.is_file() and not file.read_text(encoding="utf-8").startswith(head):
+        number += 1  # another label that reads alike
+        file = file.with_name(f"{name}-{number}.txt")
+    write_text(file, f"{head}{problem.reason}\n\n{problem.trace}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from fpbench.api import StoreError, digest
 from fpbench.execute.measure import Measurer
 from fpbench.plan import Fit, Plan, Want
+from fpbench.store.names import Slugs
 from fpbench.store.objects import write_text
 
 _CODES = 4  # copies whose images of the same latents are shown one below the other
@@ -20,6 +20,17 @@ _GAIN = 10
 _SAMPLES = 8  # images of a strip of samples over a training
 
 Strip = NDArray[np.uint8]
+Steps = dict[str, dict[str, str]]
+
+
+class _Strips:
+    """The folder of the strips; labels that read alike get files of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.slugs = Slugs()
+        self.trained: dict[str, Steps] = {}  # key of a training -> its strips
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 def write_samples(plan: Plan, measurer: Measurer, folder: Path) -> None:
@@ -34,23 +45,24 @@ def write_samples(plan: Plan, measurer: Measurer, folder: Path) -> None:
     index_file = folder / "samples.json"
     if index_file.is_file() and json.loads(index_file.read_text(encoding="utf-8"))["key"] == key:
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    strips = _Strips(folder)
     index: dict[str, Any] = {"key": key, "methods": {}}
-    index["real"] = _save(folder, "real", _real(plan))
+    index["real"] = _save(strips, "real", _real(plan))
     first = min(plan.suite.training.seeds)
     for fit in (fit for fit in plan.fits if fit.seed == first):
         try:
-            index["methods"][fit.method.label] = _method(plan, measurer, fit, folder, index)
+            index["methods"][fit.method.label] = _method(plan, measurer, fit, strips, index)
         except StoreError:
             continue  # its cells say why there is nothing to show
     write_text(index_file, json.dumps(index, indent=1, sort_keys=True) + "\n")
 
 
 def _method(
-    plan: Plan, measurer: Measurer, fit: Fit, folder: Path, index: dict[str, Any]
+    plan: Plan, measurer: Measurer, fit: Fit, folder: _Strips, index: dict[str, Any]
 ) -> dict[str, Any]:
     host = measurer.column(plan.null_key(fit, "host", None), Want())["shared"]
-    index.setdefault("host", _save(folder, "host", _strip(host)))
+    if "host" not in index:
+        index["host"] = _save(folder, "host", _strip(host))
     users = range(min(_CODES, plan.suite.population.copies))
     copies = [measurer.column(plan.reading_key(fit, u, None), Want())["shared"] for u in users]
     name = fit.method.label
@@ -59,7 +71,7 @@ def _method(
         "training": {
             phase: steps
             for who, key in trained.items()
-            for phase, steps in _training(plan, measurer, key, folder, name, who).items()
+            for phase, steps in _training(measurer, key, folder, name, who).items()
         },
         "codes": [
             _save(folder, f"{name}-copy-{u}", _strip(images)) for u, images in enumerate(copies)
@@ -80,16 +92,17 @@ def _method(
     return found
 
 
-def _training(
-    plan: Plan, measurer: Measurer, key: str, folder: Path, name: str, who: str
-) -> dict[str, dict[str, str]]:
+def _training(measurer: Measurer, key: str, folder: _Strips, name: str, who: str) -> Steps:
     """Phase -> step -> file of what a training's samples looked like."""
+    if key in folder.trained:
+        return folder.trained[key]
     owner = name if who == "method" else who
-    found: dict[str, dict[str, str]] = {}
+    found: Steps = {}
     for label, images in measurer.training_images(key).items():
         phase, _, step = label.rpartition("/")
         file = _save(folder, f"{owner}-{phase}-step-{step}", _strip(images[:_SAMPLES]))
         found.setdefault(f"{who} {phase}", {})[step] = file
+    folder.trained[key] = found
     return found
 
 
@@ -103,11 +116,11 @@ def _strip(images: NDArray[Any]) -> Strip:
     return np.concatenate(list(images.transpose(0, 2, 3, 1)), axis=1)
 
 
-def _save(folder: Path, name: str, strip: Strip) -> str:
+def _save(folder: _Strips, name: str, strip: Strip) -> str:
     import cv2
 
-    file = re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-") + ".png"
+    file = f"{folder.slugs.make(name)}.png"
     ok, data = cv2.imencode(".png", strip[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])
     assert ok
-    (folder / file).write_bytes(data.tobytes())
+    (folder.folder / file).write_bytes(data.tobytes())
     return file

@@ -17,6 +17,14 @@ def _attribute(owner: Any, name: str) -> Switch:
     return (lambda: getattr(owner, name)), (lambda value: setattr(owner, name, value))
 
 
+def _autocast(device: str) -> Switch:
+    def put(state: tuple[bool, torch.dtype]) -> None:
+        torch.set_autocast_enabled(device, state[0])
+        torch.set_autocast_dtype(device, state[1])
+
+    return (lambda: (torch.is_autocast_enabled(device), torch.get_autocast_dtype(device))), put
+
+
 def _set_device(device: torch.device) -> None:
     # A default that was set costs time in every call, even where it is the usual one.
     torch.set_default_device(None)
@@ -66,6 +74,7 @@ SWITCHES: tuple[Switch, ...] = (
     (_determinism, _set_determinism),
     _attribute(deterministic, "fill_uninitialized_memory"),
     *(_attribute(owner, "fp32_precision") for owner in _PRECISIONS),
+    *(_autocast(device) for device in ("cpu", "cuda")),
     *(_attribute(cudnn, name) for name in ("enabled", "benchmark", "deterministic")),
     _attribute(cuda.matmul, "allow_fp16_reduced_precision_reduction"),
     _attribute(cuda.matmul, "allow_bf16_reduced_precision_reduction"),

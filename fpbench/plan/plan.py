@@ -34,6 +34,7 @@ from fpbench.plan.backbones import PlannedBackbone
 from fpbench.plan.data import DataFacts, check_data, data_identity, look_at
 from fpbench.plan.identity import identity, proxy_digest
 from fpbench.spec import Suite, SuiteAttack, SuiteMethod
+from fpbench.spec.model import joint_label, point_label
 
 KEY_VERSION = 1
 CHUNK = 64  # images generated and read at a time; part of the keys, since it may move a last digit
@@ -52,9 +53,7 @@ class AttackPoint:
     @property
     def label(self) -> str:
         """As people write it: "jpeg 50"."""
-        if self.strength is None:
-            return self.attack.label
-        return f"{self.attack.label} {self.strength:g}"
+        return point_label(self.attack.label, self.strength)
 
     @property
     def kind(self) -> str:
@@ -91,8 +90,7 @@ class Point:
     @property
     def label(self) -> str:
         """As people write it: "none", "jpeg 50", "fine-tune 10 + jpeg 50"."""
-        parts = [p.label for p in (self.model, self.image) if p is not None]
-        return " + ".join(parts) or "none"
+        return joint_label(*(p.label for p in (self.model, self.image) if p is not None))
 
     @property
     def level(self) -> str:
@@ -435,7 +433,7 @@ def _star(suite: Suite) -> tuple[Point, ...]:
     points = [Point()]
     by_label: dict[str, list[AttackPoint]] = {}
     for attack in suite.attacks:
-        own = [AttackPoint(attack, s) for s in attack.strengths] or [AttackPoint(attack, None)]
+        own = [AttackPoint(attack, strength) for strength in attack.points]
         by_label[attack.label] = own
         image = isinstance(attack.component, ImageAttack)
         points += [Point(image=p) if image else Point(model=p) for p in own]

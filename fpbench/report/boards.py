@@ -11,11 +11,11 @@ from typing import Any
 from fpbench.api import SpecError
 from fpbench.report import overview, show, standings
 from fpbench.report.inputs import read_inputs
-from fpbench.report.names import Slugs
 from fpbench.report.score import MethodScore
 from fpbench.report.show import Shown
 from fpbench.report.site import STATIC, Pages, suite_header, write_board
 from fpbench.report.verdict import verdict
+from fpbench.store.names import Slugs
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from fpbench.report.inputs import Inputs, Record, method_label, suite_points
-from fpbench.report.names import Slugs
+from fpbench.store.names import Slugs
 
 DONE = "done"
 MISSING = "missing"

@@ -155,6 +155,16 @@ class SuiteMethod:
     component: Method[Any]
 
 
+def point_label(attack: str, strength: float | None) -> str:
+    """An attack at a strength as people write it: "jpeg 50"."""
+    return attack if strength is None else f"{attack} {strength:g}"
+
+
+def joint_label(*parts: str) -> str:
+    """What is done one after the other: "none", "jpeg 50", "fine-tune 10 + jpeg 50"."""
+    return " + ".join(parts) or "none"
+
+
 @dataclass(frozen=True, eq=False)
 class SuiteAttack:
     """An attack at some strengths; each table of a suite is another one.
@@ -172,6 +182,11 @@ class SuiteAttack:
     strengths: tuple[float, ...]
     options: AttackOptions
     candidates: tuple[Attack[Any], ...] = ()
+
+    @property
+    def points(self) -> tuple[float | None, ...]:
+        """Its strengths; None alone where it has no knob."""
+        return self.strengths or (None,)
 
 
 @dataclass(frozen=True)

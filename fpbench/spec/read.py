@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -41,6 +41,8 @@ from fpbench.spec.model import (
     Training,
     UnavailableComponent,
     component_json,
+    joint_label,
+    point_label,
 )
 
 M = TypeVar("M", bound=Params)
@@ -103,12 +105,18 @@ def read_suite(
             reader.problems.append(problem)
     for key, chosen in (("methods", methods), ("attacks", attacks)):
         if isinstance(data.get(key, []), list):
-            data[key] = source.select(data.get(key, []), chosen)
+            selected = source.select(data.get(key, []), chosen)
+            data[key] = [entry for _, entry in selected]
+            reader.lines = source.moved(reader.lines, key, [number for number, _ in selected])
     if seeds is not None:
         try:
-            data.setdefault("training", {})["seeds"] = source.parse_seeds(seeds)
+            numbers = source.parse_seeds(seeds)
         except ValueError:
             reader.problems.append(f"--seeds {seeds}: expected 0..4 or 0,2")
+        else:
+            if problem := _repeated(numbers):
+                reader.problems.append(f"--seeds {seeds}: {problem}")
+            data.setdefault("training", {})["seeds"] = list(dict.fromkeys(numbers))
     return reader.read(data)
 
 
@@ -126,6 +134,8 @@ class _Reader:
                 self._problem((key,), f"unknown table '{key}'{nearest(key, _TOP)}")
         header = self._table("suite", Header, data)
         training = self._table("training", Training, data)
+        if training is not None and (problem := _repeated(training.seeds)):
+            self._problem(("training", "seeds"), problem)
         population = self._table("population", Population, data)
         negatives = self._table("negatives", Negatives, data)
         secrecy = self._table("secrecy", Secrecy, data)
@@ -133,8 +143,10 @@ class _Reader:
         dataset = self._single("dataset", data)
         host = self._single("host", data)
         methods = self._methods(data.get("methods", []))
-        attacks = self._attacks(data.get("attacks", []))
+        placed = self._attacks(data.get("attacks", []))
+        attacks = list(placed.values())
         crosses = self._crosses(data.get("crosses", []), attacks)
+        self._points(placed, crosses)
         backbones = self._backbones(data.get("backbones", []), score)
         few = population is not None and population.copies < _DETECTOR_COPIES
         if secrecy is not None and secrecy.steps and few:
@@ -165,7 +177,7 @@ class _Reader:
             host=host,
             methods=tuple(methods),
             attacks=tuple(attacks),
-            crosses=tuple(crosses),
+            crosses=tuple(crosses.values()),
             backbones=tuple(backbones),
             unavailable=tuple(self.unavailable),
         )
@@ -186,19 +198,19 @@ class _Reader:
         return self._component((key,), _COMPONENTS[key], dict(data[key]))
 
     def _methods(self, entries: Any) -> list[SuiteMethod]:
-        found = []
+        found: dict[source.Path, SuiteMethod] = {}
         for path, entry in self._entries("methods", entries):
             if self._broken("methods", entry):
                 continue
             label = entry.pop("label", entry.get("use"))
             component = self._component(path, "methods", entry)
             if component is not None:
-                found.append(SuiteMethod(str(label), component))
-        self._unique("methods", [method.label for method in found])
-        return found
+                found[path] = SuiteMethod(str(label), component)
+        self._distinct([(method.label, path) for path, method in found.items()])
+        return list(found.values())
 
-    def _attacks(self, entries: Any) -> list[SuiteAttack]:
-        found = []
+    def _attacks(self, entries: Any) -> dict[source.Path, SuiteAttack]:
+        found: dict[source.Path, SuiteAttack] = {}
         for path, entry in self._entries("attacks", entries):
             if self._broken("attacks", entry):
                 continue
@@ -220,8 +232,10 @@ class _Reader:
                     "expected how many clean images the adversary owns, at least 1, got none",
                 )
             candidates = self._candidates(path, component, options)
-            found.append(SuiteAttack(label, component, strengths, options, candidates))
-        self._unique("attacks", [attack.label for attack in found])
+            found[path] = SuiteAttack(label, component, strengths, options, candidates)
+            if label == joint_label():
+                self._problem((*path, "label"), f"expected another label: '{label}' is no attack")
+        self._distinct([(attack.label, path) for path, attack in found.items()])
         return found
 
     def _attack(
@@ -299,10 +313,10 @@ class _Reader:
                 return ()
         return tuple(sorted({float(v) for v in values}, reverse=not knob.rising))
 
-    def _crosses(self, entries: Any, attacks: list[SuiteAttack]) -> list[Cross]:
+    def _crosses(self, entries: Any, attacks: list[SuiteAttack]) -> dict[source.Path, Cross]:
         image = [a.label for a in attacks if isinstance(a.component, ImageAttack)]
         other = [a.label for a in attacks if not isinstance(a.component, ImageAttack)]
-        found = []
+        found: dict[source.Path, Cross] = {}
         for path, entry in self._entries("crosses", entries):
             good = True
             for key, labels in (("model", other), ("image", image)):
@@ -313,8 +327,28 @@ class _Reader:
                     )
                     good = False
             if good:
-                found.append(Cross(entry["model"], entry["image"]))
+                found[path] = Cross(entry["model"], entry["image"])
         return found
+
+    def _points(
+        self, attacks: Mapping[source.Path, SuiteAttack], crosses: Mapping[source.Path, Cross]
+    ) -> None:
+        """Points that read the same would take each other's records."""
+        labels = {
+            attack.label: [point_label(attack.label, strength) for strength in attack.points]
+            for attack in attacks.values()
+        }
+        if len(labels) < len(attacks):
+            return  # those are the mistake, and named as such
+        named: list[tuple[str, source.Path]] = []
+        for path, attack in attacks.items():
+            knob = attack.component.strength
+            place = path if knob is None else (*path, knob.name)
+            named += [(label, place) for label in labels[attack.label]]
+        for path, cross in crosses.items():
+            pairs = itertools.product(labels[cross.model], labels[cross.image])
+            named += [(joint_label(*pair), path) for pair in pairs]
+        self._distinct(named)
 
     def _backbones(self, entries: Any, score: Score | None) -> list[Backbone]:
         tables = self._entries("backbones", entries)
@@ -379,20 +413,39 @@ class _Reader:
                     self._problem(where, f"expected {message}, got {item['input']!r}")
             return None
 
-    def _unique(self, key: str, labels: list[str]) -> None:
-        for label in sorted({label for label in labels if labels.count(label) > 1}):
-            self._problem(
-                (key,), f"expected different labels, got '{label}' twice; add `label = ...` to one"
-            )
+    def _distinct(self, named: Iterable[tuple[str, source.Path]]) -> None:
+        """Report names that two places share, one of each two places."""
+        first: dict[str, source.Path] = {}
+        told: set[tuple[source.Path, source.Path]] = set()
+        for name, path in named:
+            other = first.get(name)
+            if other is None:
+                first[name] = path
+            elif (other, path) not in told:
+                told.add((other, path))
+                self._problem(
+                    path,
+                    f"expected different names, got '{name}' here and in {source.show(other)} "
+                    f"({self._place(other)}); leave one out, or give it another `label`",
+                )
 
     def _problem(self, path: source.Path, text: str) -> None:
+        self.problems.append(f"{self._place(path)}: {source.show(path)}: {text}")
+
+    def _place(self, path: source.Path) -> str:
         for end in range(len(path), 0, -1):
             if path[:end] in self.lines:
-                self.problems.append(
-                    f"{self.place}:{self.lines[path[:end]]}: {source.show(path)}: {text}"
-                )
-                return
-        self.problems.append(f"{self.place}: {source.show(path)}: {text}")
+                return f"{self.place}:{self.lines[path[:end]]}"
+        return self.place
+
+
+def _repeated(numbers: Sequence[int]) -> str:
+    """What is wrong where a number stands twice; empty where none does."""
+    for place, number in enumerate(numbers):
+        if number in numbers[:place]:
+            first = numbers.index(number)
+            return f"expected each seed once, got {number} at places {first + 1} and {place + 1}"
+    return ""
 
 
 def _find(name_or_path: str) -> tuple[str, str]:

@@ -69,21 +69,36 @@ def set_value(data: dict[str, Any], assignment: str) -> str | None:
     return None
 
 
-def select(entries: list[dict[str, Any]], selectors: tuple[str, ...]) -> list[dict[str, Any]]:
+def select(
+    entries: list[dict[str, Any]], selectors: tuple[str, ...]
+) -> list[tuple[int | None, dict[str, Any]]]:
     """The entries that selectors like `jpeg[quality=90,50]` name, with their parameters set.
 
     An installed component that the suite does not list is added by naming it.
+
+    Returns:
+        (its number among `entries` or None, entry) each.
     """
+    numbered: list[tuple[int | None, dict[str, Any]]] = list(enumerate(entries))
     if not selectors:
-        return entries
+        return numbered
     chosen = []
     for selector in selectors:
         match = _SELECTOR.match(selector)
         name = match.group("name") if match else selector
-        found = [e for e in entries if name in (e.get("label"), e.get("use"))] or [{"use": name}]
+        found = [(i, e) for i, e in numbered if name in (e.get("label"), e.get("use"))]
         params = _selector_params((match.group("params") if match else None) or "")
-        chosen += [{**entry, **params} for entry in found]
+        chosen += [(i, {**entry, **params}) for i, entry in found or [(None, {"use": name})]]
     return chosen
+
+
+def moved(lines: dict[Path, int], key: str, numbers: list[int | None]) -> dict[Path, int]:
+    """Where everything stands once the tables `key` are those of `numbers`, in that order."""
+    others = {path: line for path, line in lines.items() if path[0] != key}
+    for new, old in enumerate(numbers):
+        own = {path: line for path, line in lines.items() if path[:2] == (key, old)}
+        others |= {(key, new, *path[2:]): line for path, line in own.items()}
+    return others
 
 
 def _selector_params(text: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from report_factory import JPEG, FakeRun
 
 from fpbench.api import StoreError, canonical_json
 from fpbench.report.inputs import read_inputs
-from fpbench.report.names import Slugs
+from fpbench.store.names import Slugs
 from fpbench.report.tables import Board
 
 
