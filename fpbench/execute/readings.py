@@ -203,15 +203,14 @@ class GeneratorReader:
         if model is not None:
             who = f"attack {model.attack.label}"
             check_generator(who, generator)
-        with session.visit(f"{self._fit.method.label}: extract", *self._loans):
+        with boundary.unharmed(f"{self._fit.method.label}: extract", *self._loans):
             for chunk in chunks(len(seeds)):
-                latents = generator.prior([seeds[i] for i in chunk])
-                drawn = boundary.drawn(generator, latents)
+                latents, drawn = boundary.drawn_from(generator, [seeds[i] for i in chunk])
                 check_images(who, drawn, len(chunk), size)
                 beside = self._beside(model, latents, chunk) if copy else None
                 reader.read(drawn, chunk, beside=beside)
             seeds = session.latent_seeds("shared", session.suite.population.shared)
-            shared = boundary.drawn(generator, generator.prior(seeds))
+            _, shared = boundary.drawn_from(generator, seeds)
             reader.show(shared, attacked=self._origin == ("copy", 0))
         self._store(model, reader, attack_s)
 
@@ -228,7 +227,7 @@ class GeneratorReader:
         clean = session.carriers(self._origin[1], count)
         reader = ImageReader(session, self._fit, self._origin, wants, measured=True)
         shown = forged[: session.suite.population.shared]
-        with session.visit(f"{self._fit.method.label}: extract", *self._loans):
+        with boundary.unharmed(f"{self._fit.method.label}: extract", *self._loans):
             for chunk in chunks(count):
                 part = torch.from_numpy(chunk)
                 reader.read(forged[part], chunk, beside=Beside("damage", clean[part]))
@@ -290,7 +289,7 @@ class GeneratorReader:
 
     def _target_images(self, count: int) -> Tensor:
         seeds = self._session.latent_seeds(f"target {self._origin[1]}", count)
-        return boundary.drawn(self.subject, self.subject.prior(seeds))
+        return boundary.drawn_from(self.subject, seeds)[1]
 
     def _embed(self, images: Tensor, code: Tensor) -> Tensor:
         method, session = self._fit.method.component, self._session
@@ -458,7 +457,7 @@ class ImageReader:
         method, session = self._fit.method.component, self._session
         with torch.no_grad():
             state, host = session.fit_loan(self._fit).lent(), session.lent_host()
-            logits = method.extract(state, host, Evidence(images), self._extract_ctx)
+            logits = call(method.extract, state, host, Evidence(images), self._extract_ctx)
         who = f"{self._fit.method.label}: extract"
         # In memory of its own: it may be a buffer that is filled again and again.
         return check_logits(who, logits, len(images), method.bits).to(torch.float32, copy=True)

@@ -34,7 +34,7 @@ from fpbench.execute.context import StageContext, to_arrays
 from fpbench.execute.images import SplitStream
 from fpbench.execute.interrupt import Interrupt
 from fpbench.execute.measure import issue_key
-from fpbench.execute.process import Visit
+from fpbench.execute.process import Visit, call
 from fpbench.execute.readings import Failures, GeneratorReader, ImageReader, chunks
 from fpbench.execute.tuning import tune
 from fpbench.nn.features import ToyFeatures
@@ -311,7 +311,7 @@ class Session:
             network, host, parts = self.network(backbone), self.host.generator, []
             seeds = self._host_seeds(self.suite.negatives.host)
             for chunk in chunks(len(seeds)):
-                images = host.sample(host.prior([seeds[i] for i in chunk]))
+                _, images = boundary.drawn_from(host, [seeds[i] for i in chunk])
                 parts.append(network(images).cpu().numpy())
             self.store.put(key, {"features": np.concatenate(parts)}, {})
 
@@ -402,12 +402,10 @@ class Session:
         generator = self.host.generator if user is None else self._issue(fit, user)
         who = "host" if user is None else user
         seeds = self.latent_seeds(f"secrecy {who}", count)
-        with self.visit(f"{fit.method.label}: sample", self.host_loan, self.fit_loan(fit)):
-            parts = [
-                boundary.drawn(generator, generator.prior([seeds[i] for i in c]))
-                for c in chunks(count)
-            ]
-        return torch.cat(parts)
+        who = f"{fit.method.label}: sample"
+        with boundary.unharmed(who, self.host_loan, self.fit_loan(fit)):
+            parts = [boundary.drawn_from(generator, [seeds[i] for i in c]) for c in chunks(count)]
+        return torch.cat([images for _, images in parts])
 
     def _pending(
         self, fit: Fit, keys: Mapping[AttackPoint | None, str], *, measured: bool = True
@@ -431,13 +429,14 @@ class Session:
         key = issue_key(fit, user, self.codes(fit)[user])
         ctx = self.context("issue", user, key=key)
         started, new = time.monotonic(), not self.store.has(key)
-        with self.visit(who, self.host_loan, loan):
+        with boundary.unharmed(who, self.host_loan, loan):
             if new:
-                made = check_state(who, method.issue(loan.lent(), self.lent_host(), code, ctx))
-                issued = boundary.cloned(made)
+                made = call(method.issue, loan.lent(), self.lent_host(), code, ctx)
+                issued = boundary.cloned(check_state(who, made))
             else:
                 issued = self.state(key)
-            copy = method.assemble(loan.lent(), self.lent_host(), boundary.cloned(issued), ctx)
+            given = boundary.cloned(issued)
+            copy = call(method.assemble, loan.lent(), self.lent_host(), given, ctx)
         if new:
             meta = {"cost": {"wall_s": time.monotonic() - started}}
             self.store.put(key, to_arrays(issued), meta)
@@ -461,7 +460,7 @@ class Session:
         stream = SplitStream(self.suite.dataset, "test", self.device, count=count)
         reader = ImageReader(self, fit, ("real",), columns)
         who = f"{fit.method.label}: extract"
-        with self.visit(who, self.host_loan, self.fit_loan(fit)):
+        with boundary.unharmed(who, self.host_loan, self.fit_loan(fit)):
             for chunk in chunks(count):
                 reader.read(stream.read(chunk), chunk)
         self.store_columns(key, reader)

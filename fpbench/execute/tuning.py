@@ -18,6 +18,7 @@ from fpbench import stats
 from fpbench.api import Attack, ContractError, Evidence, Generator
 from fpbench.execute import boundary
 from fpbench.execute.checks import check_generator, check_images, check_logits
+from fpbench.execute.process import call
 from fpbench.plan import AttackPoint, Fit
 
 if TYPE_CHECKING:
@@ -52,17 +53,19 @@ def _try(
     own: list[np.ndarray] = []
     for user in session.plan.tuning_users():
         reader = session.copy_reader(fit, user)
-        latents = reader.subject.prior(session.latent_seeds(user, session.plan.images(models[0])))
-        own.append(session.features(boundary.drawn(reader.subject, latents)).cpu().numpy())
+        seeds = session.latent_seeds(user, session.plan.images(models[0]))
+        latents, untouched = boundary.drawn_from(reader.subject, seeds)
+        own.append(session.features(untouched).cpu().numpy())
         for model, generator in _trajectory(reader, models, candidate):
             size = session.suite.dataset.info().size
             who = f"attack {model.attack.label}"
             method, loan = fit.method.component, session.fit_loan(fit)
             reading = f"{fit.method.label}: extract"
-            with session.visit(reading, session.host_loan, loan), torch.no_grad():
+            with boundary.unharmed(reading, session.host_loan, loan), torch.no_grad():
                 images = check_images(who, boundary.drawn(generator, latents), len(latents), size)
                 evidence, ctx = Evidence(images.clone()), session.context("extract")
-                logits = method.extract(loan.lent(), session.lent_host(), evidence, ctx)
+                host = session.lent_host()
+                logits = call(method.extract, loan.lent(), host, evidence, ctx)
             check_logits(reading, logits, len(images), method.bits)
             code = session.code(fit, user)
             right[model].append(float(((logits > 0) == code).float().mean()))

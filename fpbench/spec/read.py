@@ -425,8 +425,9 @@ class _Reader:
                 told.add((other, path))
                 self._problem(
                     path,
-                    f"expected different names, got '{name}' here and in {source.show(other)} "
-                    f"({self._place(other)}); leave one out, or give it another `label`",
+                    f"expected different names, got '{name}' twice, here and in "
+                    f"{source.show(other)} ({self._place(other)}); leave one out, or give it "
+                    "another `label`",
                 )
 
     def _problem(self, path: source.Path, text: str) -> None:

@@ -5,8 +5,8 @@ from report_factory import JPEG, FakeRun
 
 from fpbench.api import StoreError, canonical_json
 from fpbench.report.inputs import read_inputs
-from fpbench.store.names import Slugs
 from fpbench.report.tables import Board
+from fpbench.store.names import Slugs
 
 
 def append(folder, records):
