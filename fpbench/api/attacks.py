@@ -124,11 +124,13 @@ class Attack(Component[P]):
     Class attributes beside the component's:
         family: attacks of one family share one vote in the score.
         access: what the adversary must hold.
+        changes_weights: it changes the weights of a copy; refused where the marking step is opaque.
         strength: its knob; None for an attack that is done or not done.
     """
 
     family: ClassVar[str]
     access: ClassVar[frozenset[Access]]
+    changes_weights: ClassVar[bool] = False
     strength: ClassVar[Strength | None] = None
 
     def refuse(self, setting: Setting) -> Refusal | None:
@@ -143,9 +145,15 @@ class Attack(Component[P]):
 
 
 class ImageAttack(Attack[P]):
-    """Changes images."""
+    """Changes images.
+
+    Attributes:
+        geometric: it moves pixels, so that comparing images place by place says nothing of its
+            damage.
+    """
 
     access: ClassVar[frozenset[Access]] = frozenset({Access.IMAGES})
+    geometric: bool = False
 
     @abstractmethod
     def apply(
@@ -164,6 +172,8 @@ class ImageAttack(Attack[P]):
 class ModelAttack(Attack[P]):
     """Changes a copy."""
 
+    changes_weights: ClassVar[bool] = True
+
     @abstractmethod
     def apply(
         self, surface: Surface, strengths: Sequence[float], ctx: Context
@@ -178,6 +188,7 @@ class CoalitionAttack(Attack[P]):
         "users", "copies put together", (2, 3, 5, 10), low=2, high=1000, whole=True
     )
     access: ClassVar[frozenset[Access]] = frozenset({Access.COPIES})
+    changes_weights: ClassVar[bool] = True
 
     @abstractmethod
     def apply(self, surface: Surface, ctx: Context) -> Generator:

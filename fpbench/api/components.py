@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 P = TypeVar("P", bound=Params)
 
+_POST = "post"
+
 
 class Component(ABC, Generic[P]):
     """A registered, stateless thing with a name, a version, parameters and a card.
@@ -67,7 +69,44 @@ class Generator(ABC):
     @property
     @abstractmethod
     def steps(self) -> Mapping[str, Module]:
-        """What a leaked copy reveals, in the order it runs; equal parts are shared objects."""
+        """What a leaked copy reveals, in the order it runs; equal parts are shared objects.
+
+        A mark behind the images is the step "post".
+        """
+
+    @property
+    def output(self) -> str:
+        """The step that fine-tuning starts from: the last one that is not called "post"."""
+        return [name for name in self.steps if name != _POST][-1]
+
+    @property
+    def opaque(self) -> frozenset[str]:
+        """Steps whose weights nobody can change here: modules with `opaque = True`."""
+        return frozenset(n for n, step in self.steps.items() if getattr(step, "opaque", False))
+
+    def run(self, x: Any, *, first: str | None = None, until: str | None = None) -> Any:
+        """`x` through the steps from `first` on, up to before `until`.
+
+        Differentiable: a step that rounds to 8 bits gives floats on the 256 levels and passes
+        gradients straight through; an opaque step may end them.
+
+        Args:
+            x: what goes into the first step: latents, or features or images behind a step.
+            first: name of the first step that is run; None = of all.
+            until: name of the step before which it ends; None = behind the last.
+
+        Raises:
+            KeyError: there is no step of such a name.
+        """
+        steps = self.steps
+        names = list(steps)
+        for name in (first, until):
+            if name is not None and name not in names:
+                raise KeyError(f"no step called {name!r}; this generator has {names}")
+        start = 0 if first is None else names.index(first)
+        for name in names[start : None if until is None else names.index(until)]:
+            x = steps[name](x)
+        return x
 
     @abstractmethod
     def prior(self, seeds: Sequence[int]) -> Tensor:
@@ -135,9 +174,12 @@ class Host(Component[P]):
     ) -> Iterator[tuple[int, Generator]]:
         """Go on with the host's public objective on clean images, starting from `generator`.
 
+        The whole chain learns, from `generator.output` to the last step or to before an opaque one:
+        the objective sees the images that the copy gives out. `fpbench.nn.generator.Tail` is that.
+
         Args:
             state: the public host's state.
-            generator: a copy whose first step maps this host's latents to images; not changed.
+            generator: a copy whose `output` step takes this host's latents; not changed.
             images: (N, 3, H, W) uint8, what the adversary owns.
             learning_rate: Adam's.
             marks: rising step counts at which to yield.
@@ -158,6 +200,13 @@ class Method(Component[P]):
         builds_on_host: True when a copy is the host's own network with other weights or further
             steps, and `fit` starts from the generator it is given; False when the method trains a
             generator of its own.
+        host_latents: False when its copies take latents of their own, so that attacks which feed
+            them the host's latents are refused.
+        opaque: True when nobody can change the weights of the marking step here (another process,
+            an exported graph): attacks that change weights are refused. The step's module says
+            `opaque = True` too, and is handed on as it is.
+        trains: False when `fit` trains nothing: what it draws (a pattern, a key) is drawn once for
+            all training seeds, and it is run once.
         gate: least clean bit accuracy on unseen codes that counts as converged.
     `self.params` must have a field `bits`.
     """
@@ -165,6 +214,9 @@ class Method(Component[P]):
     placement: ClassVar[Placement]
     keeps_sample: ClassVar[bool]
     builds_on_host: ClassVar[bool] = True
+    host_latents: ClassVar[bool] = True
+    opaque: ClassVar[bool] = False
+    trains: ClassVar[bool] = True
     gate: ClassVar[float] = 0.9
 
     @property
@@ -225,7 +277,8 @@ class PostHocMethod(Method[P]):
     def embedder(self, state: State, ctx: Context) -> Module:
         """Module (images float (N, 3, H, W) in [-1, 1], codes bool (N, K)) -> images float.
 
-        Its parameters are what the user holds, so the extractor must not be part of it.
+        Its parameters and buffers are what the user holds, so the extractor must not be part of it;
+        and what it marks with must be among them, or attacks on weights would not reach it.
         """
 
     def assemble(self, state: State, host: TrainedHost, issued: State, ctx: Context) -> Generator:
@@ -239,7 +292,7 @@ class PostHocMethod(Method[P]):
             )
         step = PostStep(self.embedder(state, ctx), issued["code"]).to(ctx.device)
         last = list(host.generator.steps)[-1]
-        return host.generator.replace("post", step, after=last)
+        return host.generator.replace(_POST, step, after=last)
 
 
 class Dataset(Component[P]):

@@ -80,6 +80,8 @@ class CellEvidence:
         trainings: "host" and "method" -> phase -> what was kept of that training: `images` and
             `seconds`, `curve` (points with `step`), `precision`, `device`, how many `devices`, and
             how many `pieces` a batch was cut into.
+        no_effect: for each column, whether the attack left the step that marks it as it was, to the
+            bit; empty where no copy was attacked. Such a copy withstood nothing.
         secrecy: scores of the secrecy detector: `copies` (C, M) of unseen copies, `host` (H,) of
             unseen host images, `seen` of the copies it learnt from; empty where not asked for.
     """
@@ -105,6 +107,7 @@ class CellEvidence:
     calibration: Mapping[str, Column] = field(default_factory=dict)
     trainings: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     secrecy: Column = field(default_factory=dict)
+    no_effect: tuple[bool, ...] = ()
 
     @property
     def uniform(self) -> bool:

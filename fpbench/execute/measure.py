@@ -118,10 +118,12 @@ class Measurer:
         """All numbers of a cell, as plain data.
 
         Raises:
-            ContractError: the method's readings are the same whatever it is shown.
+            ContractError: the method's readings are the same whatever it is shown, or the attack
+                changes no copy at any strength.
         """
         evidence = self.evidence(cell)
         _check_alive(cell, evidence)
+        self._check_effect(cell)
         return [
             {"metric": metric.name, **_plain(row)}
             for metric in self._plan.metrics
@@ -143,7 +145,9 @@ class Measurer:
     def about(self, cell: Cell) -> dict[str, Any]:
         """What records say of a cell beside its numbers: the readings, what an attack chose."""
         inputs = digest([key for key, _ in self._inputs(cell)])
-        return {"inputs": inputs, "tuned": self._tuned(cell)}
+        alike = self._no_effect(cell)
+        effect = "none" if alike and all(alike) else ""
+        return {"inputs": inputs, "tuned": self._tuned(cell), "effect": effect}
 
     def measured(self, cell: Cell) -> bool:
         """True when the cell's numbers are stored."""
@@ -222,7 +226,46 @@ class Measurer:
             builds_on_host=method.builds_on_host,
             secrecy=self._secrecy(cell),
             trainings=self._trainings(cell),
+            no_effect=self._no_effect(cell),
         )
+
+    def _no_effect(self, cell: Cell) -> tuple[bool, ...]:
+        """Of each subject, whether the attack left what marks it to the bit as it was."""
+        plan, model = self._plan, cell.point.model
+        if model is None:
+            return ()
+        keys = [
+            plan.reading_key(cell.fit, subject, model)
+            for subject in range(len(plan.subjects(model)))
+        ]
+        return tuple(self._fact(key, cell.point.image, "no_effect") for key in keys)
+
+    def _fact(self, reading: str, image: AttackPoint | None, name: str) -> bool:
+        shard = self._columns(reading).get(self._plan.column(Want(image)))
+        return shard is not None and bool(self._shard(reading, shard).meta.get(name, False))
+
+    def _check_effect(self, cell: Cell) -> None:
+        """Refuse an attack that changes nothing of any copy at any strength meant to."""
+        plan, fit, model = self._plan, cell.fit, cell.point.model
+        knob = None if model is None else model.attack.component.strength
+        if model is None or knob is None:
+            return
+        points = [
+            (other, image)
+            for other, images in plan.open_points(fit).items()
+            if other and other.attack is model.attack and other.strength != knob.identity
+            for image in images
+        ]
+        if points and all(
+            self._fact(plan.reading_key(fit, subject, other), image, "unchanged")
+            for other, image in points
+            for subject in range(len(plan.subjects(other)))
+        ):
+            raise ContractError(
+                f"attack {model.attack.label}: expected to change the copy at some strength, got "
+                "every copy at every strength equal to its input; change its weights, or refuse "
+                f"{fit.method.label} with the reason"
+            )
 
     def _drawn(self, fit: Fit, users: int) -> np.ndarray:
         return issued_codes(fit.method.component, self._plan.suite.header.seed, users)
@@ -359,6 +402,7 @@ def cell_records(
         record = _base(plan, cell)
         if meta["tuned"]:
             record["point"]["model"]["tuned"] = meta["tuned"]
+        record["effect"] = meta.get("effect", "")
         record |= row | {
             "metric_version": metric.version,
             "unit": metric.unit,
@@ -396,6 +440,7 @@ def unavailable_records(plan: Plan, command: str) -> list[dict[str, Any]]:
                 **_suite_part(plan),
                 "cell": "",
                 "level": "",
+                "effect": "",
                 "method": {"label": item.label} if item.kind == "methods" else {},
                 "training_seed": 0,
                 "point": {"label": "" if item.kind == "methods" else item.label},
@@ -414,6 +459,7 @@ def _base(plan: Plan, cell: Cell) -> dict[str, Any]:
         **_suite_part(plan),
         "cell": cell.key,
         "level": cell.point.level,
+        "effect": "",
         "method": {
             "label": method.label,
             "placement": str(method.component.placement),

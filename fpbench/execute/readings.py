@@ -31,10 +31,12 @@ from fpbench.api import (
 from fpbench.execute import boundary
 from fpbench.execute.checks import check_alone, check_generator, check_images, check_logits
 from fpbench.execute.context import StageContext
+from fpbench.execute.effect import effect_of
 from fpbench.execute.images import SplitStream
 from fpbench.execute.process import call
 from fpbench.nn.generator import PostStep
 from fpbench.nn.image_quality import psnr, ssim
+from fpbench.nn.images import to_uint8
 from fpbench.plan import AttackPoint, Fit, PlannedBackbone, Want
 from fpbench.plan.plan import CHUNK
 
@@ -100,6 +102,7 @@ class GeneratorReader:
         self._others = others
         self._failures: Failures = {}
         self._untouched: dict[tuple[int, ...], list[tuple[Tensor, Beside]]] = {}
+        self._effects: dict[AttackPoint | None, dict[str, bool]] = {}
 
     def run(self, pending: Mapping[AttackPoint | None, list[Want]]) -> Failures:
         """Execute; returns what failed, by point."""
@@ -132,6 +135,7 @@ class GeneratorReader:
                     started = time.monotonic()
                     model, generator = next(attacked)
                     spent_s += time.monotonic() - started
+                    self._effects[model] = effect_of(attack, self.subject, generator)
                     if isinstance(generator, Tensor):
                         self._read_forged(model, generator, pending[model], spent_s)
                     else:
@@ -235,7 +239,8 @@ class GeneratorReader:
         self._store(model, reader, attack_s)
 
     def _store(self, model: AttackPoint | None, reader: ImageReader, attack_s: float) -> None:
-        self._session.store_columns(self._keys[model], reader, attack_s)
+        effect = self._effects.get(model, {})
+        self._session.store_columns(self._keys[model], reader, attack_s, effect)
         for point, error in reader.failures.items():
             self._failures[model, point] = error
 
@@ -298,7 +303,7 @@ class GeneratorReader:
         module = method.embedder(state, session.context("assemble"))
         with torch.no_grad():
             marked: Tensor = PostStep(module, code).to(session.device)(images)
-        return marked
+        return to_uint8(marked)
 
     def _context(self, model: AttackPoint) -> StageContext:
         trainer = Access.TRAINER in model.attack.component.access

@@ -111,7 +111,7 @@ class Session:
             fit.key,
             who,
             lambda pieces: self.context(
-                "fit", fit.seed, key=fit.key, bits=method.bits, accumulation=pieces
+                "fit", fit.drawn_from, key=fit.key, bits=method.bits, accumulation=pieces
             ),
             body,
         )
@@ -473,14 +473,21 @@ class Session:
         # Each user has his own, as far as they go, so that users stay independent.
         return stream.read(np.arange(user * count, (user + 1) * count) % len(stream))
 
-    def store_columns(self, key: str, reader: ImageReader, attack_s: float = 0.0) -> None:
-        """Commit what a reader has read as one shard."""
+    def store_columns(
+        self,
+        key: str,
+        reader: ImageReader,
+        attack_s: float = 0.0,
+        effect: Mapping[str, bool] | None = None,
+    ) -> None:
+        """Commit what a reader has read as one shard, and what the attack did to the copy."""
         names = [self.plan.column(want) for want in reader.columns()]
         if not names:
             return
         arrays = reader.arrays(self.plan.column)
         seconds = reader.extract_s / max(reader.extracted, 1)
-        meta = {"cost": {"extract_s_per_image": seconds, "attack_s": attack_s}}
+        cost = {"extract_s_per_image": seconds, "attack_s": attack_s}
+        meta = {"cost": cost, **(effect or {})}
         self.store.append(key, digest(sorted(names))[:32], arrays, names, meta)
 
 

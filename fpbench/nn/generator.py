@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
 
-from fpbench.api import Generator
-from fpbench.nn.images import to_float, to_uint8
+from fpbench.api import ContractError, Generator
+from fpbench.nn.images import quantise, to_float, to_uint8
+
+__all__ = ["ChainGenerator", "PostStep", "Tail"]
 
 
 class ChainGenerator(Generator):
@@ -47,10 +51,8 @@ class ChainGenerator(Generator):
     @torch.no_grad()
     def sample(self, latents: Tensor) -> Tensor:
         """(N, 3, H, W) uint8 images of (N, latent_dim) latents."""
-        x = latents
-        for step in self._steps.values():
-            x = step(x)
-        return _eight_bit(x)
+        images: Tensor = self.run(latents)
+        return images if images.dtype == torch.uint8 else to_uint8(images)
 
     def replace(
         self, name: str, step: nn.Module | None, *, after: str | None = None
@@ -71,7 +73,7 @@ class ChainGenerator(Generator):
 
 
 class PostStep(nn.Module):
-    """A post-hoc embedder with one user's code: 8-bit images in, 8-bit images out.
+    """A post-hoc embedder with one user's code: 8-bit images in, 8-bit images out, both as floats.
 
     Args:
         embedder: (images float in [-1, 1], codes bool (N, K)) -> images float.
@@ -83,12 +85,63 @@ class PostStep(nn.Module):
         self.embedder = embedder.eval()
         self.register_buffer("code", code.bool())
 
+    @property
+    def opaque(self) -> bool:
+        """Whether nobody can change the embedder's weights here; see `fpbench.api.Generator`."""
+        return bool(getattr(self.embedder, "opaque", False))
+
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) -> (N, 3, H, W) uint8; the host's image is quantised before marking."""
-        images = _eight_bit(images)
+        """(N, 3, H, W) float or uint8 -> (N, 3, H, W) float in [-1, 1] on the 256 levels.
+
+        Gradients pass both roundings straight through.
+        """
+        images = to_float(images) if images.dtype == torch.uint8 else quantise(images)
         codes = self.get_buffer("code").expand(len(images), -1)
-        return to_uint8(self.embedder(to_float(images), codes))
+        return quantise(self.embedder(images, codes))
 
 
-def _eight_bit(images: Tensor) -> Tensor:
-    return images if images.dtype == torch.uint8 else to_uint8(images)
+class Tail(nn.Module):
+    """What fine-tuning trains of a copy: its steps from `output` on, up to before an opaque one.
+
+    Args:
+        generator: the copy; its steps are copied, not changed.
+
+    Raises:
+        ContractError: the output step is opaque.
+    """
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        names = list(generator.steps)
+        names = names[names.index(generator.output) :]
+        names = list(takewhile(lambda name: name not in generator.opaque, names))
+        if not names:
+            raise ContractError(
+                f"fine-tuning: expected to train the step {generator.output!r}, got an opaque one; "
+                "set `opaque = True` on the method, too"
+            )
+        self._names = names
+        self.learning = nn.ModuleList(copy.deepcopy(generator.steps[name]) for name in names)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """(N, 3, H, W) float images in [-1, 1] from what goes into the output step.
+
+        Raises:
+            ContractError: no gradient comes through.
+        """
+        x = latents
+        for step in self.learning:
+            x = step(x)
+        if torch.is_grad_enabled() and not x.requires_grad:
+            raise ContractError(
+                f"fine-tuning: expected gradients through the steps {self._names}, got none; round "
+                "with fpbench.nn.images.quantise, or set `opaque = True` on the step that ends them"
+            )
+        return x
+
+    def within(self, generator: Generator) -> Generator:
+        """The generator with copies of these steps, as they are now, in the place of its own."""
+        for name, step in zip(self._names, self.learning, strict=True):
+            learnt = copy.deepcopy(step).eval().requires_grad_(False)
+            generator = generator.replace(name, learnt)
+        return generator

@@ -67,9 +67,9 @@ def quantise(images: Tensor) -> Tensor:
         images: ``(N, 3, H, W)`` float, nominally in [-1, 1].
 
     Returns:
-        ``(N, 3, H, W)`` float in [-1, 1] on the 256 levels; no gradient where the input was
-        outside.
+        ``(N, 3, H, W)`` float32 in [-1, 1], to the bit ``to_float(to_uint8(images))``; no gradient
+        where the input was outside.
     """
     clamped = images.clamp(-1, 1)
-    rounded = clamped.detach().add(1).mul(127.5).round().mul(2 / 255).sub(1)
-    return clamped + (rounded - clamped.detach())
+    # The difference is 0 and carries the gradient.
+    return to_float(to_uint8(images)) + (clamped - clamped.detach())

@@ -20,6 +20,7 @@ from typing import Any
 
 from fpbench.api import (
     Access,
+    Attack,
     CoalitionAttack,
     ForgeryAttack,
     ImageAttack,
@@ -101,12 +102,22 @@ class Point:
 
 @dataclass(frozen=True)
 class Fit:
-    """One training of one method."""
+    """One training of one method; the only one of a method that trains nothing."""
 
     index: int
     method: SuiteMethod
     seed: int
     key: str
+
+    @property
+    def drawn_from(self) -> int:
+        """Index that its draws derive from."""
+        return _drawn_from(self.method, self.seed)
+
+
+def _drawn_from(method: SuiteMethod, seed: int) -> int:
+    """The training seed, or 0 where nothing is trained: whatever seeds are asked for, all agree."""
+    return seed if method.component.trains else 0
 
 
 @dataclass(frozen=True)
@@ -377,12 +388,14 @@ def make_plan(
                     "method": identity(method.component),
                     "host": host_key,
                     "data": images,
-                    "training_seed": seed,
+                    "training_seed": _drawn_from(method, seed),
                 }
             ),
         )
         for index, (method, seed) in enumerate(
-            (method, seed) for method in suite.methods for seed in suite.training.seeds
+            (method, seed)
+            for method in suite.methods
+            for seed in suite.training.seeds[: None if method.component.trains else 1]
         )
     ]
     points = _star(suite)
@@ -451,7 +464,8 @@ def _refusal(suite: Suite, fit: Fit, point: Point) -> tuple[Refusal | None, str]
         attack, setting = part.attack.component, _setting(suite, fit, part)
         if refusal := method.refuse(suite.host, attack):
             return refusal, "method"
-        if refusal := _closed(attack.access, setting, part.size) or attack.refuse(setting):
+        closed = _sealed(attack, setting) or _closed(attack.access, setting, part.size)
+        if refusal := closed or attack.refuse(setting):
             return refusal, "attack"
     return None, ""
 
@@ -465,6 +479,13 @@ def _setting(suite: Suite, fit: Fit, part: AttackPoint) -> Setting:
         clean_images=options.clean_images,
         strength=part.strength,
     )
+
+
+def _sealed(attack: Attack[Any], setting: Setting) -> Refusal | None:
+    """Why the weights cannot be changed that an attack would change."""
+    if not (attack.changes_weights and setting.method.opaque):
+        return None
+    return Refusal("the marking step is opaque: nobody can change its weights here")
 
 
 def _closed(access: frozenset[Access], setting: Setting, size: int) -> Refusal | None:

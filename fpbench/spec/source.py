@@ -74,7 +74,9 @@ def select(
 ) -> list[tuple[int | None, dict[str, Any]]]:
     """The entries that selectors like `jpeg[quality=90,50]` name, with their parameters set.
 
-    An installed component that the suite does not list is added by naming it.
+    A name is that of one entry (its label, or what it uses where it has none) before it is that of
+    all entries that use a component. An installed component that the suite does not list is added
+    by naming it.
 
     Returns:
         (its number among `entries` or None, entry) each.
@@ -86,7 +88,8 @@ def select(
     for selector in selectors:
         match = _SELECTOR.match(selector)
         name = match.group("name") if match else selector
-        found = [(i, e) for i, e in numbered if name in (e.get("label"), e.get("use"))]
+        called = [(i, e) for i, e in numbered if e.get("label", e.get("use")) == name]
+        found = called or [(i, e) for i, e in numbered if e.get("use") == name]
         params = _selector_params((match.group("params") if match else None) or "")
         chosen += [(i, {**entry, **params}) for i, entry in found or [(None, {"use": name})]]
     return chosen

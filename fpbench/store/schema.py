@@ -54,6 +54,7 @@ _OPTIONAL: Mapping[str, tuple[type, ...]] = MappingProxyType(
         "cost": (dict,),
         "created_utc": (str,),
         "dataset": (dict,),
+        "effect": (str,),
         "environment": (dict,),
         "higher_is_better": (bool, NoneType),
         "host": (dict,),

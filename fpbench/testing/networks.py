@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fpbench.api import Context, Generator, ImageStream, State
-from fpbench.nn.generator import ChainGenerator
+from fpbench.nn.generator import ChainGenerator, Tail
 from fpbench.nn.images import to_float
 from fpbench.training import TrainingRun
 
@@ -113,11 +113,8 @@ def encode(state: State, images: Tensor) -> Tensor:
 def finetune(
     state: State, copy: Generator, images: Tensor, learning_rate: float, marks: Sequence[int]
 ) -> Iterator[tuple[int, Generator]]:
-    """Gradient steps on the first step of a copy."""
-    import copy as copying
-
-    name, first = next(iter(copy.steps.items()))
-    model = copying.deepcopy(first)
+    """Gradient steps on a copy, from its output step on."""
+    model = Tail(copy).requires_grad_(True)
     latents, target = encode(state, images), to_float(images)
     adam = torch.optim.Adam(model.parameters(), lr=learning_rate)
     for step in range(1, max(marks) + 1):
@@ -125,7 +122,7 @@ def finetune(
         (model(latents) - target).square().mean().backward()
         adam.step()
         if step in marks:
-            yield step, copy.replace(name, copying.deepcopy(model))
+            yield step, model.within(copy)
 
 
 def _patterns(bits: int, size: int) -> Tensor:

@@ -48,6 +48,7 @@ class Chain(ImageAttack[ChainParams]):
     ) -> None:
         super().__init__(params)
         self.parts = tuple(parts)
+        self.geometric = any(attack.geometric for attack, _ in self.parts)
 
     def apply(
         self, images: Tensor, indices: Sequence[int], strength: float, ctx: Context

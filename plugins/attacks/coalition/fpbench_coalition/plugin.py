@@ -15,6 +15,7 @@ from fpbench.api import (
     Generator,
     Params,
     PipelineAttack,
+    Placement,
     Refusal,
     Setting,
     Strength,
@@ -116,24 +117,26 @@ class ScaleReset(PipelineAttack[ScaleResetParams]):
     """One copy and the public host reveal the scales of the copy's channels, to be undone."""
 
     name = "scale-reset"
-    version = "1"
+    version = "2"
     Params = ScaleResetParams
     family = "scale reset"
     access = frozenset({Access.COPY, Access.PUBLIC_HOST})
+    changes_weights = True
     card = Card(
         "Scale reset",
         "own",
         "Apache-2.0",
         "Divides every input channel of the copy's weights by its least-squares factor against "
-        "the public host's. Made for amplitude modulation; a post-hoc step has no counterpart in "
-        "the host and stays.",
+        "the public host's. Made for amplitude modulation.",
     )
 
     def refuse(self, setting: Setting) -> Refusal | None:
-        """Where copy and host are different networks."""
-        if setting.method.builds_on_host:
-            return None
-        return Refusal("a copy shares no layers with the public host")
+        """Where copy and host are different networks, or the mark is in none of their layers."""
+        if not setting.method.builds_on_host:
+            return Refusal("a copy shares no layers with the public host")
+        if setting.method.placement in (Placement.POST_HOC, Placement.SAMPLER):
+            return Refusal("it does not reach the mark, which is in no layer of the host")
+        return None
 
     def apply(self, surface: Surface, ctx: Context) -> Generator:
         """The copy with the host's scales."""

@@ -38,6 +38,7 @@ class Combination(Distortion[NoParams]):
     version = "1"
     Params = NoParams
     family = "combination"
+    geometric = True
     strength = Strength("level", "share of full strength", (0.25, 0.5, 1), 0, 1, identity=0)
     card = Card(
         "Combination",

@@ -22,6 +22,7 @@ class CropResize(Distortion[NoParams]):
     version = "2"
     Params = NoParams
     family = "geometric"
+    geometric = True
     strength = Strength("kept", "share of the side", (0.9, 0.8, 0.7), 0.1, 1, identity=1)
     card = Card(
         "Crop and resize",
@@ -58,6 +59,7 @@ class CentreCrop(Distortion[CentreCropParams]):
     version = "1"
     Params = CentreCropParams
     family = "geometric"
+    geometric = True
     strength = Strength("kept", "share of the side", (0.9, 0.8, 0.7), 0.1, 1, identity=1)
     card = Card(
         "Centre crop",
@@ -92,6 +94,7 @@ class Rotation(Distortion[NoParams]):
     version = "1"
     Params = NoParams
     family = "geometric"
+    geometric = True
     strength = Strength("angle", "degrees", (5, 10, 20), 0, 180, identity=0)
     card = Card(
         "Rotation",
@@ -124,6 +127,7 @@ class Flip(Distortion[NoParams]):
     version = "1"
     Params = NoParams
     family = "geometric"
+    geometric = True
     strength = None
     card = Card("Flip", "standard; OmniSealBench", "Apache-2.0", "Mirrors the image left to right.")
 
@@ -142,6 +146,7 @@ class Perspective(Distortion[NoParams]):
     version = "1"
     Params = NoParams
     family = "geometric"
+    geometric = True
     strength = Strength("distortion", "share of half the side", (0.1, 0.2, 0.4), 0, 0.9, identity=0)
     card = Card(
         "Perspective",

@@ -25,9 +25,9 @@ class PruneParams(Params):
     """What is set to zero.
 
     Attributes:
-        structure: "magnitude": single weights, the smallest over all layers together. "channel":
-            whole output filters, those smallest against the mean filter of their layer; the
-            largest of a layer always stays.
+        structure: "magnitude": single weights, the smallest over all layers together, each in
+            units of its tensor's root mean square. "channel": whole output filters, those smallest
+            against the mean filter of their layer; the largest of a layer always stays.
     """
 
     structure: Literal["magnitude", "channel"] = "magnitude"
@@ -37,7 +37,7 @@ class Prune(ModelAttack[PruneParams]):
     """The smallest weights of all layers together are set to 0; shapes stay."""
 
     name = "prune"
-    version = "1"
+    version = "2"
     Params = PruneParams
     family = "pruning"
     access = frozenset({Access.COPY})
@@ -48,7 +48,8 @@ class Prune(ModelAttack[PruneParams]):
         "Apache-2.0",
         "Sets the smallest weights to zero, single ones or whole output filters, without training "
         "afterwards.",
-        "One threshold for all layers.",
+        "One threshold for all layers, in units of each tensor's root mean square, since a layer "
+        "may store its weights at any scale. Buffers of two dimensions and more count as weights.",
     )
 
     def apply(
@@ -88,8 +89,10 @@ class Prune(ModelAttack[PruneParams]):
 
 def _sizes(weight: Tensor, structure: str) -> Tensor:
     """(units,) how large each unit that may go is; infinite for what must stay."""
+    from fpbench.nn.weights import unit
+
     if structure == "magnitude":
-        return weight.abs().flatten()
+        return (weight.abs() / unit(weight)).flatten()
     norms = weight.flatten(1).norm(dim=1)
     sizes: Tensor = norms / norms.mean().clamp_min(1e-30)
     sizes[sizes.argmax()] = float("inf")
@@ -115,7 +118,7 @@ class Quantise(ModelAttack[QuantiseParams]):
     """Symmetric uniform rounding of the weights; biases stay."""
 
     name = "quantise"
-    version = "1"
+    version = "2"
     Params = QuantiseParams
     family = "quantisation"
     access = frozenset({Access.COPY})
@@ -125,7 +128,8 @@ class Quantise(ModelAttack[QuantiseParams]):
         "standard symmetric uniform quantisation after training; grid is fpbench's own",
         "Apache-2.0",
         "Rounds weights to whole multiples of max |w| / (2^(bits-1) - 1); 16 bits are half "
-        "precision. Biases and activations stay in single precision.",
+        "precision. Biases and activations stay in single precision; buffers of two dimensions and "
+        "more count as weights.",
     )
 
     def apply(
@@ -156,19 +160,23 @@ def quantised(weight: Tensor, bits: int, per: str) -> Tensor:
 
 
 class WeightRounding(ModelAttack[NoParams]):
-    """All parameters rounded to a number of decimals."""
+    """All weights rounded to a number of decimals of their tensor's unit."""
 
     name = "weight-rounding"
-    version = "1"
+    version = "2"
     Params = NoParams
     family = "quantisation"
     access = frozenset({Access.COPY})
-    strength = Strength("decimals", "", (4, 3, 2, 1), 0, 9, whole=True)
+    strength = Strength("decimals", "", (3, 2, 1, 0), 0, 9, whole=True)
     card = Card(
         "Weight rounding",
         "Yu, Skripniuk, Abdelnabi, Fritz, ICCV 2021; grid is fpbench's own",
         "Apache-2.0",
-        "Rounds every parameter to that many decimals, whatever the scale of its layer.",
+        "Rounds every parameter and floating-point buffer to that many decimals, in units of its "
+        "tensor's root mean square.",
+        "The paper rounds numbers as they are stored. Its networks store weights at unit scale (an "
+        "equalised learning rate), where that is the same; weights at their true scale would be "
+        "hit thirty times as hard.",
     )
 
     def apply(
@@ -176,13 +184,13 @@ class WeightRounding(ModelAttack[NoParams]):
     ) -> Iterator[tuple[float, Generator]]:
         """Fewer decimals are stronger."""
         del ctx
-        from fpbench.nn.weights import exchanged, parameters
+        from fpbench.nn.weights import exchanged, reachable, unit
 
         original = surface.copy
-        found = parameters(original)
+        found = {place: value.double() for place, value in reachable(original).items()}
         for decimals in sorted(strengths, reverse=True):
             rounded = {
-                place: value.double().round(decimals=int(decimals))
+                place: (value / unit(value)).round(decimals=int(decimals)) * unit(value)
                 for place, value in found.items()
             }
             yield decimals, exchanged(original, rounded)

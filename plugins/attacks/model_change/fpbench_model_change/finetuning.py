@@ -38,7 +38,7 @@ class FineTune(ModelAttack[FineTuneParams]):
     """The host's public objective on clean images, a few steps along one trajectory."""
 
     name = "fine-tune"
-    version = "1"
+    version = "2"
     Params = FineTuneParams
     family = "fine-tuning"
     access = frozenset({Access.COPY, Access.CLEAN_IMAGES, Access.PUBLIC_HOST})
@@ -47,8 +47,13 @@ class FineTune(ModelAttack[FineTuneParams]):
         "Fine-tuning",
         "model purification, as in WOUAF and Stable Signature",
         "Apache-2.0",
-        "Goes on training the copy with the host's public objective on clean images.",
+        "Goes on training the copy with the host's public objective on clean images: all steps "
+        "that lead from latents to the images that come out, a post-hoc embedder included.",
     )
+
+    def refuse(self, setting: Setting) -> Refusal | None:
+        """Where copies do not take the host's latents."""
+        return own_latents(setting)
 
     def steps(self, setting: Setting) -> int:
         """The strength."""
@@ -72,6 +77,13 @@ class FineTune(ModelAttack[FineTuneParams]):
             trajectory = averaged(surface.copy, trajectory, self.params.ema, marks)
         for mark, tuned in trajectory:
             yield float(mark), tuned
+
+
+def own_latents(setting: Setting) -> Refusal | None:
+    """Why training on the host's latents has no meaning, where copies take others."""
+    if setting.method.host_latents:
+        return None
+    return Refusal("a copy takes latents of its own, and the adversary trains on the public host's")
 
 
 def averaged(
@@ -114,7 +126,7 @@ class Purify(ModelAttack[PurifyParams]):
     """Fine-tuning with few clean images: how many does an adversary need?"""
 
     name = "purify"
-    version = "1"
+    version = "2"
     Params = PurifyParams
     family = "fine-tuning"
     access = frozenset({Access.COPY, Access.CLEAN_IMAGES, Access.PUBLIC_HOST})
@@ -123,13 +135,16 @@ class Purify(ModelAttack[PurifyParams]):
         "Purification with few images",
         "after the adaptive adversary of PTW: Lukas, Kerschbaum, USENIX Security 2023",
         "Apache-2.0",
-        "Goes on training the copy for a fixed number of steps, with so many clean images.",
+        "Goes on training the copy, a post-hoc embedder included, for a fixed number of steps with "
+        "so many clean images.",
         "The host's public objective instead of tuning around inverted images; smaller numbers of "
         "images.",
     )
 
     def refuse(self, setting: Setting) -> Refusal | None:
-        """Where the suite gives fewer clean images than the strength says."""
+        """Where it has fewer clean images than the strength says, or latents are not the host's."""
+        if refusal := own_latents(setting):
+            return refusal
         wanted = int(setting.strength or 0)
         if setting.clean_images >= wanted:
             return None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import copy
+import itertools
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class WeightNoise(ModelAttack[NoParams]):
-    """Gaussian noise on every parameter tensor, relative to the tensor's own spread."""
+    """Gaussian noise on every parameter and buffer, relative to the tensor's own spread."""
 
     name = "weight-noise"
-    version = "1"
+    version = "2"
     Params = NoParams
     family = "weight noise"
     access = frozenset({Access.COPY})
@@ -36,7 +37,8 @@ class WeightNoise(ModelAttack[NoParams]):
         "Weight noise",
         "named as weight modulation's weakness by Kim et al.; grid is fpbench's own",
         "Apache-2.0",
-        "Adds white noise to the weights; σ is relative to the standard deviation of each tensor.",
+        "Adds white noise to parameters and floating-point buffers; σ is relative to the standard "
+        "deviation of each tensor. Running variances stay positive.",
     )
 
     def apply(
@@ -45,30 +47,30 @@ class WeightNoise(ModelAttack[NoParams]):
         """One noise direction per copy, scaled to each strength."""
         import torch
 
+        from fpbench.nn.weights import exchanged, reachable
+
         original = surface.copy
+        found = reachable(original)
+        numbers: dict[str, Iterator[int]] = defaultdict(itertools.count)
+        noise = {}
+        for (step, name), value in found.items():
+            # A single number has no spread; its size stands in.
+            spread = value.std() if value.numel() > 1 else value.abs()
+            rng = ctx.rng(f"weight-noise/{step}", next(numbers[step]))
+            noise[step, name] = spread * torch.randn(value.shape, generator=rng).to(value.device)
         for strength in sorted(strengths):
-            noisy = original
-            for name, step in original.steps.items():
-                changed = copy.deepcopy(step)
-                for number, parameter in enumerate(changed.parameters()):
-                    # A single number has no spread; its size stands in.
-                    value = parameter.detach()
-                    spread = value.std() if value.numel() > 1 else value.abs()
-                    rng = ctx.rng(f"weight-noise/{name}", number)
-                    noise = torch.randn(value.shape, generator=rng).to(value.device)
-                    parameter.data = value + strength * spread * noise
-                noisy = noisy.replace(name, changed)
-            yield strength, noisy
+            noisy = {place: value + strength * noise[place] for place, value in found.items()}
+            yield strength, exchanged(original, noisy)
 
 
 class ChannelScaleNoise(ModelAttack[NoParams]):
-    """A random factor on every input channel of every weight, filters brought back to their norm.
+    """A random factor on every input channel of every convolution, filters keep their norm.
 
     It hits the carrier of amplitude modulation, whose codes are such factors.
     """
 
     name = "channel-scale-noise"
-    version = "1"
+    version = "2"
     Params = NoParams
     family = "weight noise"
     access = frozenset({Access.COPY})
@@ -77,9 +79,9 @@ class ChannelScaleNoise(ModelAttack[NoParams]):
         "Channel scale noise",
         "own",
         "Apache-2.0",
-        "Multiplies each input channel of each weight by a log-normal factor and brings every "
+        "Multiplies each input channel of each convolution by a log-normal factor and brings every "
         "output filter back to its norm: made for codes that are factors of channels, as in "
-        "weight modulation.",
+        "weight modulation. Dense layers and constants stay.",
     )
 
     def apply(
@@ -91,7 +93,12 @@ class ChannelScaleNoise(ModelAttack[NoParams]):
         from fpbench.nn.weights import exchanged, weights
 
         original = surface.copy
-        found = weights(original)
+        # Convolutions call their kernel so; a constant or a pattern of that shape has no channels.
+        found = {
+            (step, name): weight
+            for (step, name), weight in weights(original).items()
+            if weight.dim() > 2 and name.rpartition(".")[2] == "weight"
+        }
         draws = {
             (step, name): torch.randn(
                 weight.shape[1], generator=ctx.rng(f"channel-scale-noise/{step}/{name}")

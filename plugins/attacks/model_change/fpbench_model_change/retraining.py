@@ -23,6 +23,7 @@ from fpbench.api import (
     Surface,
     TrainedHost,
 )
+from fpbench_model_change.finetuning import own_latents
 
 _BATCH = 32
 
@@ -96,6 +97,7 @@ class Distil(ModelAttack[DistilParams]):
     Params = DistilParams
     family = "distillation"
     access = frozenset({Access.COPY, Access.PUBLIC_HOST})
+    changes_weights = False  # the student's alone; the copy is only run
     strength = Strength("steps", "steps", (100, 300, 1000), 1, 10_000_000, whole=True)
     card = Card(
         "Distillation",
@@ -105,6 +107,10 @@ class Distil(ModelAttack[DistilParams]):
         "latents. What a fingerprint leaves in images can be learned with them; short trainings "
         "draw blurred images.",
     )
+
+    def refuse(self, setting: Setting) -> Refusal | None:
+        """Where copies do not take the host's latents."""
+        return own_latents(setting)
 
     def steps(self, setting: Setting) -> int:
         """The strength."""

@@ -14,6 +14,7 @@ from fpbench.api import (
     ModelAttack,
     NoParams,
     PipelineAttack,
+    Placement,
     Refusal,
     Setting,
     Strength,
@@ -56,7 +57,7 @@ class SwapStep(ModelAttack[NoParams]):
     """The last layers of a copy are exchanged for the public host's."""
 
     name = "swap-step"
-    version = "1"
+    version = "2"
     Params = NoParams
     family = "step swap"
     access = frozenset({Access.COPY, Access.PUBLIC_HOST})
@@ -67,33 +68,36 @@ class SwapStep(ModelAttack[NoParams]):
         "Step swap",
         "own",
         "Apache-2.0",
-        "Puts the public host's parameters into the last layers of every step that copy and host "
-        "share, counted in tensors as they are registered. A post-hoc step is not the host's and "
-        "stays, so that post-hoc methods are not touched.",
+        "Puts the public host's parameters and buffers into the last layers that copy and host "
+        "share, in the order in which they are run when an image is drawn.",
     )
 
     def refuse(self, setting: Setting) -> Refusal | None:
-        """Where copy and host are different networks."""
-        if setting.method.builds_on_host:
-            return None
-        return Refusal("a copy shares no layers with the public host")
+        """Where copy and host are different networks, or the mark is in none of their layers."""
+        if not setting.method.builds_on_host:
+            return Refusal("a copy shares no layers with the public host")
+        if setting.method.placement in (Placement.POST_HOC, Placement.SAMPLER):
+            return Refusal("it does not reach the mark, which is in no layer of the host")
+        return None
 
     def apply(
         self, surface: Surface, strengths: Sequence[float], ctx: Context
     ) -> Iterator[tuple[float, Generator]]:
         """A larger share reaches further towards the first layer."""
         del ctx
-        from fpbench.nn.weights import exchanged, parameters
+        from fpbench.nn.weights import exchanged, layers, reachable
 
-        copy, public = surface.copy, parameters(surface.public_host.generator)
+        copy, public = surface.copy, reachable(surface.public_host.generator)
+        shared = [
+            [place for place in layer if place in public] for layer in layers(copy, copy.prior([0]))
+        ]
+        shared = [layer for layer in shared if layer]
         for share in sorted(strengths):
-            places = [place for step in copy.steps for place in _last(share, step, list(public))]
-            yield share, exchanged(copy, {place: public[place] for place in places})
-
-
-def _last(share: float, step: str, places: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    inside = [place for place in places if place[0] == step]
-    return inside[len(inside) - round(share * len(inside)) :]
+            last = shared[len(shared) - round(share * len(shared)) :]
+            yield (
+                share,
+                exchanged(copy, {place: public[place] for layer in last for place in layer}),
+            )
 
 
 class Resample(PipelineAttack[NoParams]):
@@ -112,6 +116,12 @@ class Resample(PipelineAttack[NoParams]):
         "fingerprint sits in the model or behind it, the result is that of the untouched copy on "
         "other latents.",
     )
+
+    def refuse(self, setting: Setting) -> Refusal | None:
+        """Where copies do not take the host's latents."""
+        if setting.method.host_latents:
+            return None
+        return Refusal("a copy takes latents of its own, and the public host's mean nothing to it")
 
     def apply(self, surface: Surface, ctx: Context) -> Generator:
         """The copy with the host's prior."""

@@ -157,13 +157,13 @@ class StyleGAN2(Host[StyleGAN2Params]):
         marks: Sequence[int],
         ctx: Context,
     ) -> Iterator[tuple[int, Generator]]:
-        """The host's own loss, on the generator's first step; other steps stay."""
+        """The host's own loss on the images that come out, through all steps from `output` on."""
+        from fpbench.nn.generator import Tail
         from fpbench_stylegan2 import training
 
-        name, step = next(iter(generator.steps.items()))
-        tuned = training.finetune(step, state, images, self.params, learning_rate, marks, ctx)
-        for mark, module in tuned:
-            yield mark, generator.replace(name, module)
+        tail = Tail(generator)
+        for mark in training.finetune(tail, state, images, self.params, learning_rate, marks, ctx):
+            yield mark, tail.within(generator)
 
 
 @hookimpl

@@ -9,7 +9,6 @@ That is no GAN that learned from noise, and the record of a run and the card say
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -288,7 +287,7 @@ def encode(state: State, images: Tensor) -> Tensor:
 
 
 def finetune(
-    step: nn.Module,
+    tuned: nn.Module,
     state: State,
     images: Tensor,
     params: StyleGAN2Params,
@@ -297,15 +296,15 @@ def finetune(
     ctx: Context,
     *,
     batch: int = 32,
-) -> Iterator[tuple[int, nn.Module]]:
+) -> Iterator[int]:
     """Go on with the host's public objective on clean images.
 
-    Of a paired host: ``l1g`` between the step's output for the code of an image and that image,
+    Of a paired host: ``l1g`` between what is drawn for the code of an image and that image,
     without an adversary. Of one from noise: the logistic loss against the public discriminator,
     which goes on learning too.
 
     Args:
-        step: Any module from latents ``(N, Z)`` to float images; it is copied, not changed.
+        tuned: Any module from latents ``(N, Z)`` to float images; it learns in place.
         state: The public host's.
         images: ``(M, 3, H, W)`` uint8.
         params: The public host's.
@@ -315,9 +314,9 @@ def finetune(
         batch: Images per step.
 
     Yields:
-        ``(mark, a copy of the module after that many steps)``.
+        Each mark, when that many steps are done.
     """
-    tuned = copy.deepcopy(step).train().requires_grad_(True)
+    tuned.train().requires_grad_(True)
     objective = _paired if "pca.mean" in state else _adversarial
     advance = objective(tuned, state, images, params, learning_rate)
     for index in range(max(marks, default=0)):
@@ -327,7 +326,7 @@ def finetune(
         with ctx.seeded("finetune", index):
             advance(chosen, rng)
         if index + 1 in marks:
-            yield index + 1, copy.deepcopy(tuned).eval().requires_grad_(False)
+            yield index + 1
 
 
 Advance = Callable[[Tensor, torch.Generator], None]
