@@ -211,7 +211,7 @@ class Run:
                 before = [f"fit:{fit.index}"]
             tuned = [plan.tuning_key(fit, m) for m in plan.tuned_attacks(fit).values()]
             if not all(map(store.has, tuned)):
-                # Real images tell how much a candidate damages.
+                # Real images tell how much a candidate damages; networks are tried before all jobs.
                 jobs[f"tune:{fit.index}"] = before + [j for j in ("reference",) if j in jobs]
                 before = [f"tune:{fit.index}"]
             # Copies are dealt out in turn: the first few bear the attacks that train.

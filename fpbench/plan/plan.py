@@ -288,9 +288,26 @@ class Plan:
     def tuning_key(self, fit: Fit, models: Sequence[AttackPoint]) -> str:
         """Key of the choice among an attack's candidates."""
         readings = [self._base(fit, "tuning", model, self.images(model)) for model in models]
-        score = self.suite.score.model_dump(mode="json")
-        users = list(self.tuning_users())
-        return digest({"readings": readings, "score": score, "users": users})
+        part = {
+            "readings": readings,
+            "score": self.suite.score.model_dump(mode="json"),
+            "users": list(self.tuning_users()),
+            "real": self.reference_key if self.judge is None else self.backbone_key(self.judge),
+        }
+        return digest(part)
+
+    @property
+    def judge(self) -> PlannedBackbone | None:
+        """The network that damage is judged in; None = the one that comes with fpbench.
+
+        That one too where the suite asks for FID and this machine lacks the weights.
+        """
+        if self.suite.score.damage_by != "fid":
+            return None
+        return next((backbone for backbone in self.ready if backbone.features), None)
+
+    def _choice(self, fit: Fit, model: AttackPoint) -> str:
+        return self.tuning_key(fit, self.tuned_attacks(fit)[model.attack.label])
 
     def attack_steps(self, cell: Cell) -> int:
         """Training steps that the adversary spends on the model in a cell."""
@@ -330,6 +347,7 @@ class Plan:
         cache: dict[Any, str] = self.__dict__.setdefault("_bases", {})
         known = cache.get((fit.index, kind, id(model)))
         if known is None:
+            tuned = model is not None and bool(model.attack.candidates) and kind != "tuning"
             known = digest(
                 {
                     "version": KEY_VERSION,
@@ -342,6 +360,8 @@ class Plan:
                     "shared": self.suite.population.shared,
                     "clean_images": model.attack.options.clean_images if model is not None else 0,
                     **self._held_out(model),
+                    # What is read of a copy depends on what the adversary has chosen.
+                    **({"tuning": self._choice(fit, model)} if tuned and model else {}),
                     "chunk": CHUNK,
                     "proxy": proxy_digest(),
                     "numerics": NUMERICS,

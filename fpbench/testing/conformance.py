@@ -29,6 +29,7 @@ from fpbench.builtin.toy_faces.dataset import ToyFaces
 from fpbench.execute.checks import check_alone, check_images, check_logits, check_state
 from fpbench.execute.context import StageContext
 from fpbench.execute.images import SplitStream
+from fpbench.nn.weights import exchanged, reachable
 from fpbench.plan import issued_codes
 from fpbench.store import Store
 from fpbench.testing.fakes import TinyHost
@@ -93,7 +94,9 @@ def check_method(
         issued = check_state(who, method.issue(state, trained, torch.from_numpy(code), ctx))
         copy = method.assemble(state, trained, issued, ctx)
         leaked = tuple(name for name in copy.steps if name not in trained.generator.steps)
+        _check_steps(method, copy, trained.generator)
         drawn = _draw(who, copy, size)
+        _check_post(method, copy, drawn)
         _same(who, {"images": drawn}, {"images": _draw(who, copy, size)})
         logits = _extract(who, method, state, trained, drawn, context("extract"))
         accuracies.append(((logits > 0).numpy() == code).mean())
@@ -110,6 +113,36 @@ def _draw(who: str, copy: Generator, size: int) -> Tensor:
     if len(latents) != _IMAGES or not torch.equal(latents[3:5], copy.prior([3, 4])):
         raise ContractError(f"{who}: expected latent i to depend on seed i alone, got another")
     return check_images(who, copy.sample(latents), _IMAGES, size)
+
+
+def _check_steps(method: Method[Any], copy: Generator, host: Generator) -> None:
+    """That what the plan is told of a copy's steps and latents is so."""
+    who = f"method {method.name}"
+    if copy.opaque and not method.opaque:
+        raise ContractError(
+            f"{who}: expected steps whose weights can be changed, got the opaque "
+            f"{', '.join(sorted(copy.opaque))}; set `opaque = True` on the method, too"
+        )
+    if method.host_latents and copy.prior([0]).shape != host.prior([0]).shape:
+        raise ContractError(
+            f"{who}: expected copies that take the host's latents, got others; set "
+            "`host_latents = False` on the method"
+        )
+
+
+def _check_post(method: Method[Any], copy: Generator, drawn: Tensor) -> None:
+    """That attacks on weights reach what a post-hoc step marks with, or that it is opaque."""
+    if method.opaque or "post" not in copy.steps:
+        return
+    found = {place: value for place, value in reachable(copy).items() if place[0] == "post"}
+    # Nothing of a mark survives if all that it is made of is gone.
+    emptied = exchanged(copy, {place: torch.zeros_like(value) for place, value in found.items()})
+    if torch.equal(emptied.sample(emptied.prior(list(range(_IMAGES)))), drawn):
+        raise ContractError(
+            f"method {method.name}: expected what the step 'post' marks with among its parameters "
+            f"and buffers, got the same images with all {len(found)} of them at 0; register it as "
+            "one, or, if nobody can change it, set `opaque = True` on the embedder and the method"
+        )
 
 
 def _extract(

@@ -128,6 +128,7 @@ class Perfect(PostHocMethod[PerfectParams]):
     name = "perfect"
     version = "1"
     Params = PerfectParams
+    trains = False
     card = _CARD
 
     def fit(self, host: TrainedHost, images: ImageStream, ctx: Context) -> State:
@@ -163,6 +164,7 @@ class Blind(Method[FakeParams]):
     Params = FakeParams
     placement = Placement.IN_MODEL
     keeps_sample = True
+    trains = False
     card = _CARD
 
     def fit(self, host: TrainedHost, images: ImageStream, ctx: Context) -> State:

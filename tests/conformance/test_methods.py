@@ -80,3 +80,55 @@ def test_hidden_randomness_is_found(tmp_path):
 
     with pytest.raises(ContractError, match="same result twice"):
         check_method(Restless(Restless.Params()), tmp_path)
+
+
+def hidden_carrier(**own):
+    """A template whose patterns no attack on weights reaches."""
+    import torch
+
+    module = template()
+
+    class Bare(torch.nn.Module):
+        opaque = own.get("opaque", False)
+
+        def __init__(self, add):
+            super().__init__()
+            self.kept = [add]
+
+        def forward(self, images, codes):
+            return self.kept[0](images, codes)
+
+    def embedder(self, state, ctx):
+        return Bare(module.SpreadSpectrum.embedder(self, state, ctx))
+
+    cls = type("HiddenCarrier", (module.SpreadSpectrum,), {"embedder": embedder, **own})
+    return cls(cls.Params())
+
+
+def test_a_mark_that_no_attack_on_weights_reaches_is_found_unless_it_says_so(tmp_path):
+    with pytest.raises(ContractError, match="got the same images with all 0 of them at 0"):
+        check_method(hidden_carrier(), tmp_path)
+    assert check_method(hidden_carrier(opaque=True), tmp_path / "said").bit_accuracy > 0.9
+
+
+def test_an_opaque_step_of_a_method_that_does_not_say_so_is_found(tmp_path):
+    method = hidden_carrier(opaque=True)
+    type(method).opaque = False
+    with pytest.raises(ContractError, match="on the method, too"):
+        check_method(method, tmp_path)
+
+
+def test_copies_with_latents_of_their_own_are_found_unless_they_say_so(tmp_path):
+    from torch import nn
+
+    from fpbench.nn.generator import ChainGenerator
+
+    class Own(Blind):
+        def assemble(self, state, host, issued, ctx):
+            step = nn.Sequential(nn.ZeroPad1d((0, -1)), *host.generator.steps.values())
+            return ChainGenerator({"generator": step}, 9, ctx.device)
+
+    with pytest.raises(ContractError, match="host_latents = False"):
+        check_method(Own(Own.Params()), tmp_path)
+    Own.host_latents = False
+    check_method(Own(Own.Params()), tmp_path / "said")

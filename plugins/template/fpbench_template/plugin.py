@@ -13,7 +13,7 @@ class SpreadParams(Params):
 class SpreadSpectrum(PostHocMethod[SpreadParams]):
     """Reads a bit as the sign of the correlation with its pattern."""
 
-    name, version, Params = "spread-spectrum", "1", SpreadParams
+    name, version, Params, trains = "spread-spectrum", "2", SpreadParams, False
     card = Card("Spread spectrum", "Cox et al. 1997", "Apache-2.0", "Adds a pattern for each bit.")
 
     def fit(self, host, images, ctx):
@@ -23,15 +23,15 @@ class SpreadSpectrum(PostHocMethod[SpreadParams]):
         return {"patterns": torch.randn(shape, generator=ctx.rng("patterns")).to(ctx.device)}
 
     def embedder(self, state, ctx):
-        import torch
+        from torch import einsum, nn
 
-        class Add(torch.nn.Module):
+        class Add(nn.Module):
             def forward(module, images, codes):
-                signs = codes.float() * 2 - 1
-                mark = torch.einsum("nk,kchw->nchw", signs, state["patterns"])
-                return images + self.params.strength * mark
+                return images + einsum("nk,kchw->nchw", codes * 2.0 - 1, module.patterns)
 
-        return Add()
+        add = Add()  # what it marks with is a parameter, so that attacks on weights reach it
+        add.patterns = nn.Parameter(self.params.strength * state["patterns"])
+        return add
 
     def extract(self, state, host, evidence, ctx):
         from fpbench.nn.images import to_float
