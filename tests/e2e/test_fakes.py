@@ -330,7 +330,11 @@ def test_an_unavailable_plugin_leaves_the_others_running(run_suite, suite_file, 
     assert "could not be loaded" in row["reason"]
 
 
-def test_training_seeds_train_again_and_share_everything_else(run_suite, suite_file):
+def test_training_seeds_train_again_and_share_everything_else(run_suite, suite_file, monkeypatch):
+    from fpbench.testing.fakes import Blind, Perfect
+
+    for cls in (Blind, Perfect):
+        monkeypatch.setattr(cls, "trains", True)
     text = 'name = "fakes"\n[training]\nseeds = [0, 1]'
     summary, records, _ = run_suite(suite_file(('name = "fakes"', text)))
     assert summary.cells == {Outcome.DONE: 32}

@@ -7,6 +7,7 @@ from fpbench.plan.status import status_of
 from fpbench.registry import load
 from fpbench.spec import read_suite
 from fpbench.store import Store
+from fpbench.testing.fakes import Perfect
 
 
 @pytest.fixture(scope="module")
@@ -78,10 +79,57 @@ def test_a_parameter_of_one_method_touches_that_method_alone(plan):
     assert {name[0] for name in moved} == {"blind"}
 
 
-def test_training_seeds_share_host_and_codes(plan):
+def test_training_seeds_share_host_and_codes(plan, monkeypatch):
+    monkeypatch.setattr(Perfect, "trains", True)
     made = plan(seeds="0,1")
-    assert len({fit.key for fit in made.fits}) == 4
+    assert len({fit.key for fit in made.fits if fit.method.label == "perfect"}) == 2
     assert changed(keys(plan()), keys(made)) == set()
+
+
+def test_a_method_that_trains_nothing_is_run_once_whatever_seeds_are_asked_for(plan):
+    one, more, later = plan(), plan(seeds="0..2"), plan(seeds="1,2")
+    for made, seed in ((one, 0), (more, 0), (later, 1)):
+        assert [(fit.method.label, fit.seed) for fit in made.fits] == [
+            ("perfect", seed),
+            ("blind", seed),
+        ]
+        assert [fit.drawn_from for fit in made.fits] == [0, 0]
+    assert [fit.key for fit in later.fits] == [fit.key for fit in one.fits]
+
+
+def test_attacks_on_weights_are_refused_where_the_marking_step_is_opaque(plan, monkeypatch):
+    monkeypatch.setattr(Perfect, "opaque", True)
+    more = '[[attacks]]\nuse = "collude"\nusers = 2\n[[attacks]]\nuse = "distil"\nsteps = 1\n'
+    made = plan(("[population]", more + "[population]"))
+    refused = {
+        c.point.label: (c.refusal.reason, c.refused_by)
+        for c in made.cells
+        if c.refusal and c.fit.method.label == "perfect"
+    }
+    assert set(refused) == {
+        "weight-noise 0.1", "weight-noise 0.3", "fine-tune 1", "fine-tune 3", "collude 2",
+    }  # fmt: skip
+    reason = "the marking step is opaque: nobody can change its weights here"
+    assert set(refused.values()) == {(reason, "attack")}
+    assert not any(c.refusal for c in made.cells if c.fit.method.label == "blind")
+
+
+def test_attacks_that_do_not_reach_a_post_hoc_mark_are_refused(plan):
+    more = '[[attacks]]\nuse = "swap-step"\nshare = 0.5\n[[attacks]]\nuse = "scale-reset"\n'
+    made = plan(("[population]", more + "[population]"))
+    refused = {
+        (c.fit.method.label, c.point.label): c.refusal.reason for c in made.cells if c.refusal
+    }
+    assert set(refused) == {("perfect", "swap-step 0.5"), ("perfect", "scale-reset")}
+    assert all(reason.startswith("it does not reach the mark") for reason in refused.values())
+
+
+def test_a_copy_that_a_tuned_attack_made_follows_the_rule_it_was_tuned_by(plan):
+    tuned = ("steps = [1, 3]", "steps = [1, 3]\ntune = { learning_rate = [1e-3, 1e-2] }")
+    tighter = ("false_rate = 0.01", "false_rate = 0.01\ndamage_budget = 1.25")
+    moved = changed(keys(plan(tuned)), keys(plan(tuned, tighter)))
+    readings = {name[-1] for name in moved if len(name) == 4}
+    assert readings == {"fine-tune 1", "fine-tune 3"}
 
 
 def test_suite_seed_changes_everything(plan):

@@ -237,13 +237,15 @@ def test_channels_that_show_no_scale_stay(ctx):
     assert np.allclose(bold["conv.weight"][:, 0], host["conv.weight"][:, 0], rtol=1e-5)
 
 
-def test_resetting_needs_a_method_that_builds_on_the_host():
+def test_resetting_needs_a_mark_in_the_hosts_own_layers():
     class Own(Blind):
         builds_on_host = False
 
     attack, host = ScaleReset(ScaleReset.Params()), TinyHost(TinyHost.Params())
-    for method, refused in ((Own(Own.Params()), True), (Perfect(Perfect.Params()), False)):
-        assert (attack.refuse(Setting(method, host, 2, 0, None)) is not None) == refused
+    assert attack.changes_weights
+    for cls, reason in ((Own, "no layers"), (Perfect, "does not reach the mark"), (Blind, "")):
+        refusal = attack.refuse(Setting(cls(cls.Params()), host, 2, 0, None))
+        assert reason in refusal.reason if reason else refusal is None
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from scipy.ndimage import gaussian_filter
 from fpbench.api import Access, ContractError, Surface
 from fpbench.execute.context import StageContext
 from fpbench.nn.generator import PostStep
+from fpbench.nn.images import to_uint8
 from fpbench.store import Store
 from fpbench.testing.networks import BlockEmbedder, block_contrast
 
@@ -89,7 +90,7 @@ def test_more_images_recover_a_fixed_pattern_better(ctx):
 def embedder_surface(attack, bits=16, code=None):
     def embed(images, code):
         assert code.dtype == torch.bool
-        return PostStep(BlockEmbedder(bits, torch.tensor([0.25])), code)(images)
+        return to_uint8(PostStep(BlockEmbedder(bits, torch.tensor([0.25])), code)(images))
 
     return Surface(attack.access, attack.name, _embed=embed, _target_code=code, _bits=bits)
 

@@ -123,7 +123,7 @@ def test_the_identity_strength_changes_nothing(cls, net, ctx):
         (ChannelScaleNoise, [0.1, 0.4]),
         (Prune, [0.1, 0.4]),
         (Quantise, [16, 4]),
-        (WeightRounding, [4, 1]),
+        (WeightRounding, [3, 0]),
     ],
 )
 def test_copies_come_weakest_first_whatever_the_order_asked(cls, strengths, net, ctx):
@@ -138,7 +138,9 @@ def test_copies_come_weakest_first_whatever_the_order_asked(cls, strengths, net,
 def test_channel_scale_noise_keeps_the_norm_of_every_filter_and_scales_channels(net, ctx):
     attack = ChannelScaleNoise(ChannelScaleNoise.Params())
     noisy = run(attack, net, [0.2, 0.4], ctx)
-    for place, weight in weights(net).items():
+    convolutions = {place: weight for place, weight in weights(net).items() if weight.dim() == 4}
+    assert len(convolutions) == 2
+    for place, weight in convolutions.items():
         logs = []
         for copy in noisy.values():
             changed = weights(copy)[place]
@@ -150,8 +152,8 @@ def test_channel_scale_noise_keeps_the_norm_of_every_filter_and_scales_channels(
             assert torch.allclose(contrast, contrast[:1, :, :1].expand_as(contrast), atol=1e-4)
         contrasts = [log[0, :, 0] - log[0, 0, 0] for log in logs]
         assert torch.allclose(2 * contrasts[0], contrasts[1], atol=1e-4)
-    biases = set(parameters(net)) - set(weights(net))
-    assert all(torch.equal(parameters(noisy[0.4])[b], parameters(net)[b]) for b in biases)
+    others = set(parameters(net)) - set(convolutions)
+    assert all(torch.equal(parameters(noisy[0.4])[b], parameters(net)[b]) for b in others)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.333, 0.6, 1.0])
@@ -160,8 +162,15 @@ def test_pruning_takes_the_smallest_weights_of_all_layers_together(share, net, c
     before = np.concatenate([w.numpy().ravel() for w in weights(net).values()])
     after = np.concatenate([w.numpy().ravel() for w in weights(pruned).values()])
     count = round(share * before.size)
+    # A layer may hold its weights at any scale, so sizes are shares of the tensor's own.
+    sizes = np.concatenate(
+        [
+            np.abs(w.numpy().ravel()) / np.sqrt(np.mean(np.square(w.numpy())))
+            for w in weights(net).values()
+        ]
+    )
     expected = before.copy()
-    expected[np.argsort(np.abs(before), kind="stable")[:count]] = 0
+    expected[np.argsort(sizes, kind="stable")[:count]] = 0
     assert (after == 0).sum() == count
     assert np.array_equal(after, expected)
     biases = set(parameters(net)) - set(weights(net))
@@ -225,12 +234,100 @@ def test_zero_weights_stay_zero(ctx):
         assert not parameters(copy)["generator", "weight"].any()
 
 
-def test_rounding_is_numpy_rounding_of_every_parameter(net, ctx):
+def test_rounding_is_numpy_rounding_in_units_of_each_tensor(net, ctx):
     attack = WeightRounding(WeightRounding.Params())
     for decimals, copy in run(attack, net, [9.0, 3.0, 0.0], ctx).items():
         for place, value in parameters(net).items():
-            expected = np.round(value.numpy().astype(np.float64), int(decimals))
-            assert np.allclose(parameters(copy)[place], expected, rtol=1e-7, atol=0)
+            exact = value.numpy().astype(np.float64)
+            unit = np.sqrt(np.mean(exact**2))
+            expected = np.round(exact / unit, int(decimals)) * unit
+            assert np.allclose(parameters(copy)[place], expected, rtol=1e-6, atol=0)
+
+
+class Stored(nn.Module):
+    """A dense layer and a convolution, whose stored weights are `scale` times what acts."""
+
+    def __init__(self, scale):
+        super().__init__()
+        rng = torch.Generator().manual_seed(5)
+        self.scale = scale
+        self.dense = nn.Parameter(torch.randn(12 * 16, 8, generator=rng) * 0.3 * scale)
+        self.weight = nn.Parameter(torch.randn(3, 12, 3, 3, generator=rng) * 0.1)
+
+    def forward(self, latents):
+        x = nn.functional.linear(latents, self.dense / self.scale).view(-1, 12, 4, 4)
+        return nn.functional.conv2d(x, self.weight, padding=1)
+
+
+@pytest.mark.parametrize(
+    ("attack", "strength"),
+    [
+        (Prune(Prune.Params()), 0.4),
+        (Prune(Prune.Params(structure="channel")), 0.4),
+        (WeightRounding(WeightRounding.Params()), 0.0),
+        (WeightNoise(WeightNoise.Params()), 0.3),
+        (Quantise(Quantise.Params()), 3.0),
+        (ChannelScaleNoise(ChannelScaleNoise.Params()), 0.4),
+    ],
+    ids=lambda value: str(getattr(value, "name", value)),
+)
+def test_the_scale_that_weights_are_stored_at_does_not_matter(attack, strength, ctx):
+    images, before = [], []
+    for scale in (1.0, 32.0):
+        copy = ChainGenerator({"generator": Stored(scale)}, 8, CPU)
+        ((_, attacked),) = run(attack, copy, [strength], ctx).items()
+        latents = copy.prior(list(range(16)))
+        images.append(attacked.run(latents))
+        before.append(copy.run(latents))
+    assert torch.allclose(before[0], before[1], atol=1e-5)
+    assert torch.allclose(images[0], images[1], atol=1e-5)
+    assert not torch.allclose(images[0], before[0], atol=1e-2)
+
+
+def test_attacks_reach_what_a_batch_normalised_net_keeps_in_buffers(ctx):
+    net = nn.Sequential(nn.Linear(8, 48), nn.BatchNorm1d(48), nn.Unflatten(1, (3, 4, 4)))
+    rng = torch.Generator().manual_seed(3)
+    mean, variance = (torch.rand(48, generator=rng) for _ in range(2))
+    net[1].running_mean.copy_(mean)
+    net[1].running_var.copy_(variance)
+    net.register_buffer("filter", torch.ones(3, 3), persistent=False)
+    copy = ChainGenerator({"generator": net}, 8, CPU)
+    for attack, strength in (
+        (WeightNoise(WeightNoise.Params()), 3.0),
+        (WeightRounding(WeightRounding.Params()), 0.0),
+    ):
+        ((_, attacked),) = run(attack, copy, [strength], ctx).items()
+        changed = buffers(attacked)
+        for name, before in (("1.running_mean", mean), ("1.running_var", variance)):
+            assert not torch.equal(changed["generator", name], before)
+        assert bool((changed["generator", "1.running_var"] > 0).all())
+        assert torch.equal(changed["generator", "filter"], torch.ones(3, 3))
+        assert changed["generator", "1.num_batches_tracked"] == 0
+        attacked.sample(attacked.prior([0]))
+
+
+def test_channel_noise_leaves_dense_layers_and_constants_alone(ctx):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mapping = nn.Linear(8, 4)
+            self.constant = nn.Parameter(torch.ones(1, 4, 4, 4))
+            self.conv = nn.Conv2d(4, 3, 3)
+
+        def forward(self, latents):
+            return self.conv(self.constant * self.mapping(latents)[:, :, None, None])
+
+    copy = ChainGenerator({"generator": Net()}, 8, CPU)
+    attack = ChannelScaleNoise(ChannelScaleNoise.Params())
+    ((_, noisy),) = run(attack, copy, [0.4], ctx).items()
+    now = parameters(noisy)
+    changed = {
+        name
+        for place, value in parameters(copy).items()
+        if not torch.equal(value, now[place])
+        for name in place[1:]
+    }
+    assert changed == {"conv.weight"}
 
 
 def test_fine_tuning_is_one_trajectory_that_does_not_depend_on_its_marks(host, images, ctx):
@@ -242,6 +339,54 @@ def test_fine_tuning_is_one_trajectory_that_does_not_depend_on_its_marks(host, i
     assert torch.equal(flat(some[3.0]), flat(more[3.0]))
     assert not torch.equal(flat(more[3.0]), flat(more[5.0]))
     assert attack.steps(setting(Perfect(Perfect.Params()), strength=5.0)) == 5
+
+
+def test_fine_tuning_goes_through_the_step_behind_the_output(host, images, ctx):
+    attack, copy = FineTune(FineTune.Params(learning_rate=1e-2)), marked(host)
+    opened = {"host": host, "clean": images.read(np.arange(16))}
+    tuned = run(attack, copy, [40.0], ctx, **opened)[40.0]
+    assert list(tuned.steps) == ["generator", "post"]
+    for place, value in parameters(copy).items():
+        assert not torch.equal(parameters(tuned)[place], value), place
+    latents = host.component.encode(host.state, opened["clean"], ctx)
+
+    def distance(generator):
+        return (generator.sample(latents).float() - opened["clean"].float()).square().mean()
+
+    # What comes out is what learns: the mark, which clean images lack, is trained away.
+    alone = run(attack, host.generator, [40.0], ctx, **opened)[40.0]
+    beside = alone.replace("post", copy.steps["post"], after="generator")
+    assert distance(tuned) < distance(beside)
+
+
+def test_fine_tuning_stops_before_an_opaque_step(host, images, ctx):
+    copy = marked(host)
+    sealed = copy.steps["post"]
+    sealed.embedder.opaque = True
+    assert copy.opaque == {"post"}
+    attack = FineTune(FineTune.Params(learning_rate=1e-2))
+    opened = {"host": host, "clean": images.read(np.arange(8))}
+    tuned = run(attack, copy, [2.0], ctx, **opened)[2.0]
+    assert tuned.steps["post"] is sealed
+    alone = run(attack, host.generator, [2.0], ctx, **opened)[2.0]
+    assert torch.equal(flat(tuned), flat(alone))
+
+
+@pytest.mark.parametrize("cls", [FineTune, Purify, Distil])
+def test_training_on_the_hosts_latents_is_refused_where_copies_take_their_own(cls):
+    class Own(Perfect):
+        host_latents = False
+
+    attack = cls(cls.Params())
+    for method, refused in ((Own(Own.Params()), True), (Perfect(Perfect.Params()), False)):
+        refusal = attack.refuse(setting(method, strength=8.0))
+        assert (refusal is not None and "latents of its own" in refusal.reason) == refused
+
+
+def test_only_attacks_that_change_the_copys_own_weights_say_so():
+    for cls in (WeightNoise, ChannelScaleNoise, Prune, Quantise, WeightRounding, FineTune, Purify):
+        assert cls.changes_weights
+    assert not Distil.changes_weights
 
 
 def test_the_moving_average_is_that_of_every_step(host, images, ctx):

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from fpbench_pipeline.plugin import Bypass, Resample, SwapStep
+from fpbench_stylegan2.networks import CompactGenerator
 from pydantic import ValidationError
 from torch import nn
 
@@ -59,7 +60,7 @@ def test_bypass_drops_the_post_step_and_leaves_other_copies_alone(host, ctx):
 def test_swapped_layers_are_the_last_ones_and_the_hosts(host, ctx):
     attack, copy = SwapStep(SwapStep.Params()), generator(2)
     own, public = parameters(copy), parameters(host.generator)
-    numbers = {0.0: 0, 0.2: 1, 0.45: 2, 0.75: 4, 1.0: 5}
+    numbers = {0.0: 0, 0.34: 2, 0.67: 3, 1.0: 5}  # of five tensors in three layers
     swapped = dict(attack.apply(surface(attack, host, copy), list(numbers)[::-1], ctx))
     assert list(swapped) == list(numbers)
     for share, number in numbers.items():
@@ -70,6 +71,30 @@ def test_swapped_layers_are_the_last_ones_and_the_hosts(host, ctx):
     assert torch.equal(swapped[0.0].sample(latents), copy.sample(latents))
 
 
+def test_a_quarter_of_a_skip_generator_ends_with_convolutions_too(host, ctx):
+    def skip(seed):
+        rng = torch.Generator().manual_seed(seed)
+        step = CompactGenerator(image_size=32, latent_dim=8, channels=8, embedding_dim=8)
+        for parameter in step.parameters():
+            torch.nn.init.normal_(parameter, generator=rng)
+        return ChainGenerator({"generator": step}, 8, CPU)
+
+    attack, copy, public = SwapStep(SwapStep.Params()), skip(1), skip(2)
+    opened = surface(attack, TrainedHost(host.component, {}, public), copy)
+    ((_, swapped),) = attack.apply(opened, [0.25], ctx)
+    theirs = parameters(public)
+    changed = {
+        name.rpartition(".")[0].removeprefix("synthesis.")
+        for (_, name), value in parameters(swapped).items()
+        if torch.equal(value, theirs["generator", name])
+    }
+    # 3 stages of 1, 2 and 3 convolutions with a layer to RGB each, each with its style map; the
+    # constant and two layers of mapping: a quarter of 21 layers are the last 5.
+    assert changed == {
+        "convs.2.1.conv", "convs.2.2.affine", "convs.2.2.conv", "rgbs.2.affine", "rgbs.2.conv",
+    }  # fmt: skip
+
+
 def test_swapping_keeps_steps_that_the_host_lacks(host, ctx):
     attack, copy = SwapStep(SwapStep.Params()), marked(generator(2))
     ((_, swapped),) = attack.apply(surface(attack, host, copy), [1.0], ctx)
@@ -78,13 +103,23 @@ def test_swapping_keeps_steps_that_the_host_lacks(host, ctx):
     assert torch.equal(swapped.sample(latents), marked(host.generator).sample(latents))
 
 
-def test_swapping_needs_a_method_that_builds_on_the_host(host):
+def test_swapping_needs_a_mark_in_the_hosts_own_layers(host):
     class Own(Blind):
         builds_on_host = False
 
     attack = SwapStep(SwapStep.Params())
-    for method, refused in ((Own(Own.Params()), True), (Perfect(Perfect.Params()), False)):
-        refusal = attack.refuse(Setting(method, host.component, 2, 0, 0.5))
+    for cls, reason in ((Own, "no layers"), (Perfect, "does not reach the mark"), (Blind, "")):
+        refusal = attack.refuse(Setting(cls(cls.Params()), host.component, 2, 0, 0.5))
+        assert reason in refusal.reason if reason else refusal is None
+
+
+def test_resampling_needs_copies_that_take_the_hosts_latents(host):
+    class Own(Blind):
+        host_latents = False
+
+    attack = Resample(Resample.Params())
+    for cls, refused in ((Own, True), (Blind, False)):
+        refusal = attack.refuse(Setting(cls(cls.Params()), host.component, 2, 0, None))
         assert (refusal is not None) == refused
 
 

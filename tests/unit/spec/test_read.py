@@ -106,6 +106,25 @@ def test_selectors_choose_and_set_parameters(suite_file, catalogue):
     assert suite.training.seeds == (0, 1, 2)
 
 
+def test_a_selector_names_one_entry_before_all_that_use_a_component(suite_file, catalogue):
+    more = 'use = "perfect"\n[[methods]]\nuse = "perfect"\nlabel = "long"\nbits = 32'
+    more += '\n[[methods]]\nuse = "blind"\nlabel = "short"\nbits = 8'
+    path = suite_file(
+        ('use = "perfect"', more),
+        ('use = "blind"\n[[attacks]]', 'use = "blind"\nlabel = "b"\n[[attacks]]'),
+    )
+
+    def chosen(*methods):
+        suite = read_suite(str(path), catalogue, methods=methods)
+        return [(m.label, m.component.bits) for m in suite.methods]
+
+    assert chosen("perfect") == [("perfect", 16)]
+    assert chosen("long") == [("long", 32)]
+    assert chosen("perfect[bits=8]", "long") == [("perfect", 8), ("long", 32)]
+    # Where no entry is called so, all that use it are meant.
+    assert chosen("blind") == [("short", 8), ("b", 16)]
+
+
 def test_strengths_run_from_weak_to_strong(suite_file, catalogue):
     suite = read_suite(str(suite_file(("[90, 50]", "[50, 90, 70]"))), catalogue)
     assert suite.attacks[0].strengths == (90.0, 70.0, 50.0)
