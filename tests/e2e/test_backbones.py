@@ -176,3 +176,26 @@ def test_published_names_with_other_content_are_refused_with_both_digests(
     found = hashlib.sha256(b"something else").hexdigest()
     with pytest.raises(WrongWeights, match=f"6726825d, got {found}"):
         run_suite(suite_with('[[backbones]]\nuse = "inception"\n'), weights=str(weights))
+
+
+def test_attacks_are_tuned_by_the_distance_that_the_suite_names(
+    run_suite, suite_file, inception, weights
+):
+    from fpbench.store import Store
+
+    suite = suite_file(
+        ("[score]", INCEPTION.format(inception) + '[score]\ndamage_by = "fid"'),
+        ("steps = [1, 3]", "steps = [1]\ntune = { learning_rate = [1e-4, 3e-2] }"),
+    )
+
+    def judged(folder):
+        store = Store(folder.parent / "store")
+        keys = [path.name for path in (folder.parent / "store" / "objects").glob("??/*")]
+        metas = [store.meta(key) for key in keys if store.has(key)]
+        return {meta["judged_by"] for meta in metas if "judged_by" in meta}
+
+    _, _, folder = run_suite(suite)
+    assert judged(folder) == {"frechet-proxy"}  # the weights are not there
+    summary, _, folder = run_suite(suite, weights=str(weights))
+    assert summary.cells == {Outcome.DONE: 14}
+    assert judged(folder) == {"frechet-proxy", "64"}

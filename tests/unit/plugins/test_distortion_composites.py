@@ -2,6 +2,10 @@ import numpy as np
 import pytest
 import torch
 from distortion_references import REFERENCES, component, context, hwc, pictures
+from fpbench_distortion.plugin import Combination
+
+from fpbench.builtin.chain.attack import Chain
+from fpbench.registry import load
 
 # What Yu et al. do one after the other: attack, strength at level 0, strength at level 1.
 PARTS = [
@@ -91,3 +95,36 @@ def test_social_media_may_resize_and_sharpen_otherwise(images, tmp_path):
     for name, strength in (("resize", 0.5), ("jpeg", 85), ("sharpen", 2)):
         wanted = component(name).apply(wanted, range(len(images)), strength, ctx)
     assert torch.equal(got, wanted)
+
+
+def test_the_trained_combination_is_the_five_perturbations_of_its_training_at_their_most(
+    images, tmp_path
+):
+    """Against each part by its own name: what immunised training draws, at its far end."""
+    ctx = context(tmp_path, "combination")
+    attack = Combination(Combination.Params(parts="five"))
+    got = attack.apply(images, range(len(images)), 1, ctx)
+    most = [
+        ("crop-resize", 0.5),
+        ("gaussian-noise", 0.2),
+        ("gaussian-blur", 1.0),
+        ("jpeg", 30),
+        ("relight", 0.5),
+    ]
+    for index, image in enumerate(images):
+        one = image[None].contiguous(memory_format=torch.channels_last)
+        done = ctx.image_rng(index).random(len(most)) < 0.5
+        for (name, strength), chosen in zip(most, done, strict=True):
+            if chosen:
+                one = component(name).apply(one, [index], strength, ctx.branch(name))
+        assert torch.equal(got[index : index + 1], one)
+
+
+def test_what_moves_pixels_says_so_and_a_chain_of_it_too():
+    moving = {"crop-resize", "centre-crop", "rotation", "flip", "perspective", "combination"}
+    catalogue = load()
+    found = {n for n in REFERENCES.keys() | moving if catalogue.get("attacks", n).geometric}
+    assert found == moving
+    for parts, geometric in ((["jpeg", "flip"], True), (["jpeg"], False)):
+        chain = Chain(Chain.Params(parts=({},)), [(component(name), None) for name in parts])
+        assert chain.geometric == geometric

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from fpbench.api import Card, Context, ImageAttack, NoParams, Params, Strength
 from fpbench_distortion.base import Distortion
-from fpbench_distortion.colour import Brightness
+from fpbench_distortion.colour import Brightness, Relight
 from fpbench_distortion.compression import Jpeg
 from fpbench_distortion.filtering import GaussianBlur, Resize, Sharpen
 from fpbench_distortion.geometric import CropResize, Rotation
@@ -19,8 +19,10 @@ from fpbench_distortion.occlusion import Erase
 if TYPE_CHECKING:
     from torch import Tensor
 
-# What combination is made of, in order: the attack, where it starts, its strength at level 1.
-_PARTS: tuple[tuple[type[ImageAttack[Any]], float, float], ...] = (
+Parts = tuple[tuple[type[ImageAttack[Any]], float, float], ...]
+"""In order: the attack, where it starts, its strength at level 1."""
+
+_SEVEN: Parts = (
     (CropResize, 1, 0.8),
     (Rotation, 0, 20),
     (GaussianBlur, 0, 1.5),
@@ -31,12 +33,34 @@ _PARTS: tuple[tuple[type[ImageAttack[Any]], float, float], ...] = (
 )
 
 
-class Combination(Distortion[NoParams]):
-    """Seven attacks in a row, each on half of the images, chosen image by image."""
+def _five(side: int) -> Parts:
+    """What immunised training of Yu et al. draws from, in its order, on images of this side."""
+    return (
+        (CropResize, 1, 0.5),
+        (GaussianNoise, 0, 0.2),
+        (GaussianBlur, 0, side / 32),
+        (Jpeg, 100, 30),
+        (Relight, 0, 0.5),
+    )
+
+
+class CombinationParams(Params):
+    """Which attacks are in the row.
+
+    Attributes:
+        parts: "seven", WOUAF's; or "five", those that `scalable-gan` is trained on where it is
+            immunised against its combination, up to the most that training draws.
+    """
+
+    parts: Literal["seven", "five"] = "seven"
+
+
+class Combination(Distortion[CombinationParams]):
+    """Several attacks in a row, each on half of the images, chosen image by image."""
 
     name = "combination"
-    version = "1"
-    Params = NoParams
+    version = "2"
+    Params = CombinationParams
     family = "combination"
     geometric = True
     strength = Strength("level", "share of full strength", (0.25, 0.5, 1), 0, 1, identity=0)
@@ -45,7 +69,8 @@ class Combination(Distortion[NoParams]):
         "Yu et al. 2022 (each with probability 0.5) and WOUAF (Kim et al. 2024; parts, order)",
         "Apache-2.0",
         "Crop 0.8, rotation 20°, blur σ 1.5, brightness 1.5, noise σ 0.1, erased area 0.2 and JPEG "
-        "50 at level 1, less of each below; each with probability 0.5.",
+        '50 at level 1, less of each below; each with probability 0.5. With parts = "five": crop '
+        "0.5, noise σ 0.2, blur σ 1/32 of the side, JPEG 30, relight 0.5.",
         differs="Neither paper's ranges and probability at once; the strengths are fpbench's own.",
     )
 
@@ -55,9 +80,10 @@ class Combination(Distortion[NoParams]):
         """Strength is how far each part goes from nothing (JPEG: quality 100) to its full."""
         import torch
 
-        taken = torch.from_numpy(ctx.image_uniforms(indices, len(_PARTS)) < 0.5)
+        parts = _SEVEN if self.params.parts == "seven" else _five(images.shape[-1])
+        taken = torch.from_numpy(ctx.image_uniforms(indices, len(parts)) < 0.5)
         pixels = images.permute(0, 2, 3, 1).clone()
-        for (part, start, full), hit in zip(_PARTS, taken.T, strict=True):
+        for (part, start, full), hit in zip(parts, taken.T, strict=True):
             rows = hit.nonzero()[:, 0]
             each = start + strength * (full - start)
             if part.strength is not None and part.strength.whole:
