@@ -63,7 +63,12 @@ class Published(Dataset[PublishedParams]):
     def info(self) -> ImageInfo:
         """Size and counts."""
         self._found  # noqa: B018 - raises where nothing is prepared
-        return ImageInfo(self.size, {k: b - a for k, (a, b) in self._ranges.items()})
+        return ImageInfo(self.size, self.counts)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Images of each split, as declared: known before any is prepared."""
+        return {split: end - first for split, (first, end) in self._ranges.items()}
 
     def digest(self) -> str:
         """Of the prepared file, with the parts that are used."""
