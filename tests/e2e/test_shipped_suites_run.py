@@ -1,0 +1,131 @@
+"""Every suite that comes with fpbench runs to its page: two steps, narrow networks, few images.
+
+Its own data set stands on drawn pictures: a published one is prepared from them, a folder is a zip
+of them. All its methods and attacks are there, at all their strengths.
+"""
+
+import io
+import json
+import tomllib
+import zipfile
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from fpbench.builtin.published_sets.datasets import Published
+from fpbench.builtin.toy_faces.faces import draw
+from fpbench.cli.main import cli
+from fpbench.registry import load
+from fpbench.spec import read_suite, suite_names, suite_text
+from fpbench.store import RecordLog
+
+CUT = {
+    "population": {"copies": 2, "images": 3, "shared": 2},
+    "negatives": {"real": 12, "host": 6, "attacked_host": 2},
+    "dataset": {"train": 32, "test": 24, "reference": 16},
+}
+NARROW = {
+    "stylegan2": {"adversarial_steps": 2, "batch": 8, "latent_dim": 8},
+    "scalable-gan": {"joint_steps": 2, "batch": 8},
+    "weight-modulation": {"steps": 2},
+    "hidden": {"steps": 2, "channels": 8},
+}
+FULL = {"channels": 8, "channel_base": 128, "embedding_dim": 8, "mapping_layers": 2}
+EFFORT = {"fine-tune": {"steps": [1, 2]}, "copy-residual": {"observed": 3}}
+CHEAPEST = "lsun-bedroom-128"  # of the paper's: one method, under all attacks
+
+
+def pictures(count, width, height):
+    for pixels in draw(np.arange(count), 64):
+        yield Image.fromarray(pixels).resize((width, height))
+
+
+def stand_in(dataset, folder, monkeypatch):
+    """Bring drawn pictures where the data set looks for its own; returns what to assign."""
+    if isinstance(dataset, Published):
+        cls = type(dataset)
+        size = (178, 218) if cls.name == "celeba" else (cls.size, cls.size)
+        monkeypatch.setattr(cls, "_images", lambda self: pictures(self._count, *size))
+        monkeypatch.setenv("FPBENCH_DATA", str(folder / "data"))
+        params = dataset.params.model_dump() | CUT["dataset"]
+        cls(cls.Params(**params)).prepare()
+    elif dataset.name == "image-folder":
+        with zipfile.ZipFile(folder / "images.zip", "w") as file:
+            for index, image in enumerate(pictures(sum(CUT["dataset"].values()), 70, 64)):
+                data = io.BytesIO()
+                image.save(data, "png")
+                file.writestr(f"{index}.png", data.getvalue())
+        return ["--set", f"dataset.path={folder / 'images.zip'}"]
+    return []
+
+
+def narrow(entry):
+    """Two steps of whatever has a budget, and a few channels."""
+    entry |= NARROW[entry["use"]]
+    if entry.get("architecture") == "stylegan2":
+        entry |= FULL
+    if entry.get("pair_steps"):
+        entry["pair_steps"] = 2
+
+
+def small(name, path):
+    """Write the suite with everything cut that costs time, and nothing else."""
+    data = tomllib.loads(suite_text(name))
+    for table, values in CUT.items():
+        data[table] |= values
+    for entry in (data["host"], *data["methods"]):
+        narrow(entry)
+    for entry in data.get("attacks", []):
+        entry |= EFFORT.get(entry["use"], {})
+        if "clean_images" in entry:
+            entry |= {"images": 3, "clean_images": 8}
+    if data.get("secrecy"):
+        data["secrecy"] |= {"steps": 2, "images": 4}
+        data["population"]["copies"] = 4  # half of them teach the detector
+    path.write_text(toml(data))
+
+
+def toml(data):
+    """Tables, lists of tables, and values that are JSON but for tables among them."""
+    lines = []
+    for name, part in data.items():
+        head = f"[[{name}]]" if isinstance(part, list) else f"[{name}]"
+        for entry in part if isinstance(part, list) else [part]:
+            lines += [head, *(f"{key} = {inline(value)}" for key, value in entry.items())]
+    return "\n".join(lines)
+
+
+def inline(value):
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {inline(part)}" for key, part in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(inline, value)) + "]"
+    return json.dumps(value)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    "name",
+    [n if n == CHEAPEST else pytest.param(n, marks=pytest.mark.slow) for n in suite_names()],
+)
+def test_a_shipped_suite_runs_to_its_page(name, tmp_path, monkeypatch):
+    suite = read_suite(name, load())
+    small(name, tmp_path / "suite.toml")
+    options = stand_in(suite.dataset, tmp_path, monkeypatch)
+    options += ["--runs", str(tmp_path), "-j", "1", "--threads", "1"]
+    arguments = ["run", str(tmp_path / "suite.toml"), *options]
+    done = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    folder = tmp_path / name
+    records = RecordLog(folder / "records.jsonl").read().values()
+    assert {r["outcome"] for r in records} <= {"done", "refused", "not-supported", "unavailable"}
+    unavailable = {r["metric"] for r in records if r["outcome"] == "unavailable"}
+    assert unavailable <= {"fid", "kid", "precision-recall"}  # there are no weights
+    measured = {(r["method"]["label"], r["point"]["label"]) for r in records if r["metric"]}
+    assert {method.label for method in suite.methods} == {method for method, _ in measured}
+    points = {point for _, point in measured}
+    for attack in suite.attacks:
+        assert any(point.startswith(attack.label) for point in points), attack.label
+    assert (folder / "page" / "index.html").is_file()
