@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     import torch
@@ -100,6 +100,16 @@ class Context(ABC):
     @abstractmethod
     def sheet(self, name: str, step: int, images: torch.Tensor) -> None:
         """Keep (N, 3, H, W) uint8 samples of one step of a training, for the method's page."""
+
+    @abstractmethod
+    def snapshot(self, step: int, steps: int, state: Callable[[], State]) -> None:
+        """Offer what `fit` would return if a training ended here; some are kept if a suite asks.
+
+        Args:
+            step: steps that are done, from 1.
+            steps: of the whole training.
+            state: gives the state; called only where it is kept.
+        """
 
     @abstractmethod
     def throughput(self, name: str, images: int, seconds: float) -> None:

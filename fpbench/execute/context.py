@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fpbench.api import Context, ContractError, State, derive_seed
 from fpbench.api.context import Peers
+from fpbench.execute.checks import check_state
 from fpbench.execute.interrupt import Interrupt
 from fpbench.plan import is_reserved
 from fpbench.store import Store
@@ -40,6 +41,8 @@ class StageContext(Context):
         precision: of trainings, "fp32" or "bf16".
         accumulation: parts that a batch is cut into.
         peers: processes that train together.
+        snapshots: how many states of a training are kept, the last among them.
+        snapshots_key: where the others go.
     """
 
     def __init__(
@@ -55,6 +58,8 @@ class StageContext(Context):
         precision: str = "fp32",
         accumulation: int = 1,
         peers: Peers | None = None,
+        snapshots: int = 0,
+        snapshots_key: str = "",
     ) -> None:
         self._device = device
         self._root = seed_root
@@ -68,6 +73,8 @@ class StageContext(Context):
         self._precision = precision
         self._accumulation = accumulation
         self._peers = peers or Peers()
+        self._snapshots = snapshots
+        self._snapshots_key = snapshots_key
         self.curves: dict[str, list[dict[str, float]]] = {}
         self.sheets: dict[str, np.ndarray] = {}
         self.rates: dict[str, dict[str, float]] = {}
@@ -197,6 +204,14 @@ class StageContext(Context):
     def sheet(self, name: str, step: int, images: Tensor) -> None:
         """See `Context.sheet`."""
         self.sheets[f"{name}/{step}"] = images.cpu().numpy()
+
+    def snapshot(self, step: int, steps: int, state: Callable[[], State]) -> None:
+        """See `Context.snapshot`; the last state is what `fit` returns, and not kept twice."""
+        due = {round(steps * i / self._snapshots) for i in range(1, self._snapshots)}
+        if step in due - {steps} and not self._peers.rank:
+            name, arrays = str(step), to_arrays(check_state(f"snapshot of step {step}", state()))
+            # A step that is repeated after a kill finds the same state there.
+            self._store.append(self._snapshots_key, name, arrays, [name], {"steps": steps})
 
     def throughput(self, name: str, images: int, seconds: float) -> None:
         """See `Context.throughput`."""

@@ -1,10 +1,12 @@
 """Jobs: the units an executor runs. A job is a short text, so that any process can run it.
 
     host             train the host
+    choose-host      choose among the host's snapshots
     reference        features of real images
     backbone:NAME    load a published network; its features of real images
     host-features    the published networks' features of host images
     fit:F            train method fit F
+    choose:F         choose among the snapshots of fit F
     tune:F           choose the parameters of the attacks that are tuned against fit F
     copies:F:P/Q     attack and read copies P, P + Q, P + 2Q, … of fit F
     negatives:F      attack and read the negatives of fit F
@@ -107,7 +109,7 @@ class JobRunner:
         if kind == "negatives":
             fit = self._plan.fits[int(rest)]
             return self._cell_problems(fit, session.read_negatives(fit))
-        of_fit = {"tune": session.tune, "secrecy": session.secrecy}
+        of_fit = {"choose": session.choose, "tune": session.tune, "secrecy": session.secrecy}
         if kind in ("host", "fit"):
             self._train(session, job)
         elif kind in of_fit:
@@ -115,7 +117,11 @@ class JobRunner:
         elif kind == "backbone":
             session.backbone(rest)
         else:
-            alone = {"reference": session.reference, "host-features": session.host_features}
+            alone = {
+                "choose-host": session.choose_host,
+                "reference": session.reference,
+                "host-features": session.host_features,
+            }
             alone[kind]()
         return []
 
@@ -151,7 +157,9 @@ class JobRunner:
     def _stored(self, job: str) -> bool:
         kind, _, index = job.partition(":")
         plan = self._plan
-        return self._store.has(plan.host_key if kind == "host" else plan.fits[int(index)].key)
+        return self._store.has(
+            plan.host_training if kind == "host" else plan.fits[int(index)].training
+        )
 
     def _fit(self, session: Session, job: str) -> None:
         kind, _, index = job.partition(":")
@@ -247,7 +255,7 @@ def job_threads(request: Request, job: str) -> int:
     """
     total = thread_count(request)
     kind = job.partition(":")[0]
-    beside = 1 if kind == "host" else request.jobs
+    beside = 1 if kind in ("host", "choose-host") else request.jobs
     return max(1, total // beside // (request.devices if kind in ("host", "fit") else 1))
 
 

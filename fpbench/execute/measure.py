@@ -355,12 +355,14 @@ class Measurer:
 
 def _phases(meta: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Each phase of a training: its curve, images and seconds, and how it was computed."""
-    rates = meta.get("rates", {})
+    rates, names = meta.get("rates", {}), meta.get("phases", [])
     shared = {key: meta[key] for key in ("precision", "pieces", "devices", "device") if key in meta}
-    return {
-        phase: {"curve": meta["curves"][phase], **rates.get(phase, {}), **shared}
-        for phase in meta.get("phases", [])
+    phases = {
+        phase: {"curve": meta["curves"][phase], **rates.get(phase, {}), **shared} for phase in names
     }
+    if names and "choice" in meta:
+        phases[names[-1]]["choice"] = meta["choice"]
+    return phases
 
 
 def _rows(column: Column, part: slice) -> Column:

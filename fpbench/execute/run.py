@@ -192,23 +192,31 @@ class Run:
         """Job -> the jobs it waits for."""
         plan, store = self._plan, self._store
         jobs: dict[str, list[str]] = {}
-        if not store.has(plan.host_key):
+        if not store.has(plan.host_key) and not store.has(plan.host_training):
             jobs["host"] = []
+        trained = [job for job in ("host",) if job in jobs]
+        if not store.has(plan.host_key) and plan.host_key != plan.host_training:
+            jobs["choose-host"] = trained
+        host = [job for job in ("choose-host",) if job in jobs] or trained
         if not store.has(plan.reference_key):
             jobs["reference"] = []
         if not all(store.has(plan.host_features_key(b)) for b in plan.ready if b.features):
-            jobs["host-features"] = [job for job in ("host",) if job in jobs]
+            jobs["host-features"] = host
         # Trainings are the longest jobs: they come first, and readings fill the slots behind them.
         jobs |= {
-            f"fit:{fit.index}": [job for job in ("host",) if job in jobs]
+            f"fit:{fit.index}": host if fit.method.component.builds_on_host else trained
             for fit in fits
-            if not store.has(fit.key)
+            if not store.has(fit.key) and not store.has(fit.training)
+        }
+        jobs |= {
+            f"choose:{fit.index}": host + [j for j in (f"fit:{fit.index}",) if j in jobs]
+            for fit in fits
+            if not store.has(fit.key) and fit.key != fit.training
         }
         parts = min(self._request.jobs, plan.suite.population.copies)
         for fit in fits:
-            before = [job for job in ("host",) if job in jobs]
-            if f"fit:{fit.index}" in jobs:
-                before = [f"fit:{fit.index}"]
+            own = (f"choose:{fit.index}", f"fit:{fit.index}")
+            before = [job for job in own if job in jobs][:1] or host
             tuned = [plan.tuning_key(fit, m) for m in plan.tuned_attacks(fit).values()]
             if not all(map(store.has, tuned)):
                 # Real images tell how much a candidate damages; networks are tried before all jobs.
@@ -356,18 +364,22 @@ class Run:
 
     def _label(self, job: str) -> str:
         kind, _, rest = job.partition(":")
-        if kind == "host":
-            return f"train host {self._plan.suite.host.name}"
-        if kind == "reference":
-            return "read reference images"
-        if kind == "backbone":
-            return f"load backbone {rest}"
-        if kind == "host-features":
-            return "read host images with the backbones"
+        host = self._plan.suite.host.name
+        alone = {
+            "host": f"train host {host}",
+            "choose-host": f"choose among snapshots of host {host}",
+            "reference": "read reference images",
+            "backbone": f"load backbone {rest}",
+            "host-features": "read host images with the backbones",
+        }
+        if kind in alone:
+            return alone[kind]
         index, _, share = rest.partition(":")
         name = fit_label(self._plan.fits[int(index)])
         if kind == "fit":
             return f"train {name}"
+        if kind == "choose":
+            return f"choose among snapshots of {name}"
         if kind == "tune":
             return f"tune attacks on {name}"
         if kind == "secrecy":
@@ -414,7 +426,7 @@ class Run:
             return None
         for job, problem in self._failed.items():
             kind, _, rest = job.partition(":")
-            everyone = kind in ("host", "reference", "host-features")
+            everyone = kind in ("host", "choose-host", "reference", "host-features")
             if everyone or rest.partition(":")[0] == str(cell.fit.index):
                 if problem.outcome in (Outcome.UNAVAILABLE, Outcome.OUT_OF_MEMORY):
                     return problem.outcome, problem.reason

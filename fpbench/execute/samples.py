@@ -66,7 +66,7 @@ def _method(
     users = range(min(_CODES, plan.suite.population.copies))
     copies = [measurer.column(plan.reading_key(fit, u, None), Want())["shared"] for u in users]
     name = fit.method.label
-    trained = {"host": plan.host_key, "method": fit.key}
+    trained = {"host": plan.host_training, "method": fit.training}
     found: dict[str, Any] = {
         "training": {
             phase: steps

@@ -82,7 +82,7 @@ class Session:
 
     def fit_host(self) -> None:
         """Train the host, unless the store has it."""
-        key = self.plan.host_key
+        key = self.plan.host_training
         host = self.suite.host
         if not self.store.has(key):
             self.suite.dataset.verify()
@@ -95,26 +95,50 @@ class Session:
         self._train(
             key,
             who,
-            lambda pieces: self.context("host-fit", key=key, accumulation=pieces),
+            lambda pieces: self.context(
+                "host-fit", key=key, accumulation=pieces, snapshots=self._snapshots
+            ),
             body,
         )
 
     def fit_method(self, fit: Fit) -> None:
         """Train a method, unless the store has it."""
         method, who = fit.method.component, f"{fit.method.label}: fit"
+        own = not method.builds_on_host
+        # What trains a generator of its own does not wait for a choice among the host's states.
+        host = self.plan.host_training if own else self.plan.host_key
 
         def body(ctx: StageContext) -> object:
-            with self.visit(who, self.host_loan):
-                return method.fit(self.lent_host(), self._train_images, ctx)
+            loan = self._loan(host, "the host's state")
+            with self.visit(who, loan):
+                lent = boundary.lent_host(self._trained_host(host), loan)
+                return method.fit(lent, self._train_images, ctx)
 
         self._train(
-            fit.key,
+            fit.training,
             who,
             lambda pieces: self.context(
-                "fit", fit.drawn_from, key=fit.key, bits=method.bits, accumulation=pieces
+                "fit",
+                fit.drawn_from,
+                key=fit.training,
+                bits=method.bits,
+                accumulation=pieces,
+                snapshots=self._snapshots if own else 0,
             ),
             body,
         )
+
+    def choose_host(self) -> None:
+        """Choose among the snapshots of the host's training."""
+        from fpbench.execute.choosing import choose_host
+
+        choose_host(self)
+
+    def choose(self, fit: Fit) -> None:
+        """Choose among the snapshots of a method's training."""
+        from fpbench.execute.choosing import choose
+
+        choose(self, fit)
 
     def _train(
         self,
@@ -184,11 +208,13 @@ class Session:
     @cached_property
     def host(self) -> TrainedHost:
         """The trained host, for the harness alone."""
-        component = self.suite.host
-        state = self.state(self.plan.host_key)
-        with self.visit(f"host {component.name}: assemble", self.host_loan):
-            generator = component.assemble(self.host_loan.lent(), self.context("assemble"))
-        return TrainedHost(component, state, generator)
+        return self._trained_host(self.plan.host_key)
+
+    def _trained_host(self, key: str) -> TrainedHost:
+        component, loan = self.suite.host, self._loan(key, "the host's state")
+        with self.visit(f"host {component.name}: assemble", loan):
+            generator = component.assemble(loan.lent(), self.context("assemble"))
+        return TrainedHost(component, self.state(key), generator)
 
     def lent_host(self) -> TrainedHost:
         """The trained host, for a plugin."""
@@ -213,6 +239,10 @@ class Session:
         """A block in which a plugin runs: the process and what it is lent stay as they were."""
         with Visit(), boundary.unharmed(who, *loans):
             yield
+
+    @property
+    def _snapshots(self) -> int:
+        return self.suite.training.snapshots
 
     @cached_property
     def features(self) -> ToyFeatures:
@@ -249,16 +279,19 @@ class Session:
     def state(self, key: str) -> dict[str, Tensor]:
         """A stored state, on the device."""
         if key not in self._states:
-            arrays = self.store.get(key).arrays
-            self._states[key] = {k: torch.from_numpy(v).to(self.device) for k, v in arrays.items()}
+            self._states[key] = self.on_device(self.store.get(key).arrays)
         return self._states[key]
+
+    def on_device(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+        """A state as it is stored, on the device."""
+        return {name: torch.from_numpy(array).to(self.device) for name, array in arrays.items()}
 
     @cached_property
     def _train_images(self) -> SplitStream:
         return SplitStream(self.suite.dataset, "train", self.device)
 
     def context(
-        self, *root: Any, key: str = "", bits: int = 0, accumulation: int = 1
+        self, *root: Any, key: str = "", bits: int = 0, accumulation: int = 1, snapshots: int = 0
     ) -> StageContext:
         """A context whose randomness derives from the suite's seed and `root`."""
         return StageContext(
@@ -272,6 +305,8 @@ class Session:
             precision=self.suite.training.precision,
             accumulation=accumulation,
             peers=self.peers,
+            snapshots=snapshots,
+            snapshots_key=self.plan.snapshots_key(key) if snapshots else "",
         )
 
     # -- reference ---------------------------------------------------------------------------

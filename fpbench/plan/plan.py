@@ -7,12 +7,14 @@
 
 A *cell* is one method × training seed × point. The points are a star: every model or pipeline
 point with untouched images, every image point with untouched copies, and the crosses that the
-suite lists.
+suite lists. Where a suite asks for snapshots, a choice among them stands behind the training of the
+host, and behind that of a method with a generator of its own; what follows derives from the choice.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,6 +42,7 @@ from fpbench.spec.model import joint_label, point_label
 KEY_VERSION = 1
 CHUNK = 64  # images generated and read at a time; part of the keys, since it may move a last digit
 TUNING_COPIES = 2
+CHOICE_IMAGES = 5000  # drawn from each snapshot, and as many training images, if there are
 NUMERICS = {"precision": "fp32", "tf32": False, "epoch": NUMERICS_EPOCH}
 """Of all stages but trainings, whose precision is the suite's."""
 
@@ -102,12 +105,21 @@ class Point:
 
 @dataclass(frozen=True)
 class Fit:
-    """One training of one method; the only one of a method that trains nothing."""
+    """One training of one method; the only one of a method that trains nothing.
+
+    Attributes:
+        index: its number in the plan.
+        method: what is trained.
+        seed: index of the training.
+        key: of the state that is used.
+        training: key of the training: another one where its state is chosen among snapshots.
+    """
 
     index: int
     method: SuiteMethod
     seed: int
     key: str
+    training: str
 
     @property
     def drawn_from(self) -> int:
@@ -162,6 +174,7 @@ class Plan:
     facts: DataFacts
     data: dict[str, Any]
     host_key: str
+    host_training: str
     reference_key: str
     fits: tuple[Fit, ...]
     points: tuple[Point, ...]
@@ -188,6 +201,25 @@ class Plan:
                 "seed": self.suite.header.seed,
             }
         )
+
+    @property
+    def judge(self) -> PlannedBackbone | None:
+        """The network by whose distance snapshots are chosen; None if it cannot be used."""
+        return next((backbone for backbone in self.ready if backbone.features), None)
+
+    @property
+    def choice_images(self) -> int:
+        """Images of the training split that snapshots are compared with, and drawn from each."""
+        return min(CHOICE_IMAGES, self.facts.counts["train"])
+
+    def training_features_key(self, backbone: PlannedBackbone) -> str:
+        """Key of a network's features of training images."""
+        part = {"of": self.backbone_key(backbone), "images": self.choice_images}
+        return digest({**part, "kind": "training-features"})
+
+    def snapshots_key(self, training: str) -> str:
+        """Key of the states that the training of this key keeps beside its last."""
+        return digest({"version": KEY_VERSION, "kind": "snapshots", "of": training})
 
     def training_images_key(self, trained: str) -> str:
         """Key of the samples that were kept while the stage of this key was trained."""
@@ -394,30 +426,36 @@ def make_plan(
     images = data_identity(suite, facts)
     common = {"version": KEY_VERSION, "numerics": NUMERICS, "seed": suite.header.seed}
     training = common | {"numerics": {**NUMERICS, "precision": suite.training.precision}}
-    host_key = digest({**training, "kind": "host", "host": identity(suite.host), "data": images})
+    snapshots = {"snapshots": suite.training.snapshots} if suite.training.snapshots else {}
+    host = {**training, **snapshots, "kind": "host", "host": identity(suite.host), "data": images}
+    host_training = digest(host)
+
+    def chosen(key: str) -> str:
+        return digest({**common, **_choice_part(suite, backbones), "of": key}) if snapshots else key
+
+    host_key = chosen(host_training)
     reference_key = digest({**_reference_part(images), "proxy": proxy_digest()})
-    fits = [
-        Fit(
-            index,
-            method,
-            seed,
-            digest(
-                {
-                    **training,
-                    "kind": "fit",
-                    "method": identity(method.component),
-                    "host": host_key,
-                    "data": images,
-                    "training_seed": _drawn_from(method, seed),
-                }
-            ),
+    fits: list[Fit] = []
+    trainings = (
+        (method, seed)
+        for method in suite.methods
+        for seed in suite.training.seeds[: None if method.component.trains else 1]
+    )
+    for method, seed in trainings:
+        # What trains a generator of its own does not wait for a choice, nor is lost with it.
+        own = not method.component.builds_on_host
+        key = digest(
+            {
+                **training,
+                **(snapshots if own else {}),
+                "kind": "fit",
+                "method": identity(method.component),
+                "host": host_training if own else host_key,
+                "data": images,
+                "training_seed": _drawn_from(method, seed),
+            }
         )
-        for index, (method, seed) in enumerate(
-            (method, seed)
-            for method in suite.methods
-            for seed in suite.training.seeds[: None if method.component.trains else 1]
-        )
-    ]
+        fits.append(Fit(len(fits), method, seed, chosen(key) if own else key, key))
     points = _star(suite)
     measured = digest(
         {
@@ -451,6 +489,7 @@ def make_plan(
         facts,
         images,
         host_key,
+        host_training,
         reference_key,
         tuple(fits),
         points,
@@ -460,6 +499,13 @@ def make_plan(
 
 def _reference_part(data: dict[str, Any]) -> dict[str, Any]:
     return {"version": KEY_VERSION, "numerics": NUMERICS, "kind": "reference", "data": data}
+
+
+def _choice_part(suite: Suite, backbones: Sequence[PlannedBackbone]) -> dict[str, Any]:
+    """What a choice among snapshots depends on, beside the training; weights may be missing."""
+    judge = next((backbone.key_part for backbone in backbones if backbone.features), None)
+    snapshots = suite.training.snapshots
+    return {"kind": "choice", "snapshots": snapshots, "judge": judge, "images": CHOICE_IMAGES}
 
 
 def _star(suite: Suite) -> tuple[Point, ...]:

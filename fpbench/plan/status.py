@@ -63,10 +63,14 @@ class Status:
 
 def status_of(plan: Plan, store: Store) -> Status:
     """Look every stage up in the store."""
-    stages = [("host", plan.suite.host.name, int(store.has(plan.host_key)), 1)]
+    stages = [("host", plan.suite.host.name, int(store.has(plan.host_training)), 1)]
+    if plan.host_key != plan.host_training:
+        stages.append(("choice", plan.suite.host.name, int(store.has(plan.host_key)), 1))
     for fit in plan.fits:
         label = fit.method.label if fit.seed == 0 else f"{fit.method.label} (seed {fit.seed})"
-        stages.append(("training", label, int(store.has(fit.key)), 1))
+        stages.append(("training", label, int(store.has(fit.training)), 1))
+        if fit.key != fit.training:
+            stages.append(("choice", label, int(store.has(fit.key)), 1))
         keys = [key for _, key in plan.stages(fit)]
         stored = sum(1 for key in keys if store.started(key))
         stages.append(("readings", label, stored, len(keys)))

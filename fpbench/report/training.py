@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fpbench.report import charts
 from fpbench.report.pictures import shown_name
@@ -75,7 +76,20 @@ def _facts(number: Number) -> str:
     ]
     if detail.get("pieces", 1) > 1:
         parts.append(f"each batch in {detail['pieces']} pieces, since it did not fit as a whole")
+    if "choice" in detail:
+        parts.append(_choice(detail["choice"]))
     return ", ".join(part for part in parts if part)
+
+
+def _choice(choice: Mapping[str, Any]) -> str:
+    """Which of the states that were kept is used, and why."""
+    distances = choice["distances"]
+    if distances:
+        return (
+            f"used: the state of step {choice['step']:,} of {choice['of']:,}, of {len(distances)} "
+            f"the nearest to {choice['images']:,} training images in the features of Inception"
+        )
+    return "used: the last state; without the Inception weights, or other states, none was chosen"
 
 
 def _chart(

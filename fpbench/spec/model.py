@@ -39,10 +39,14 @@ class Training(Params):
         seeds: training-seed indices; each trains every method once more.
         precision: of the products in trainings; "bf16" keeps weights and sums in float32. TF32 is
             off in both. Everything else is computed in float32.
+        snapshots: states that host, and methods with a generator of their own, keep while they are
+            trained, evenly spaced, the last among them; the one whose images have the smallest FID
+            to training images is used. 0 = only the last.
     """
 
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
     precision: Literal["fp32", "bf16"] = "fp32"
+    snapshots: Annotated[int, Field(ge=0)] = 0
 
 
 class Population(Params):

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from fpbench.api import Context, TrainingFailed
+from fpbench.api import Context, State, TrainingFailed
 
 _LOG_EVERY = 25  # steps between two points of a curve
 _SHEETS = 6  # sheets of samples over a training, with those of its ends
@@ -202,6 +202,17 @@ class TrainingRun:
         last = self._steps - 1
         if self._next in {round(last * i / (_SHEETS - 1)) for i in range(_SHEETS)}:
             self._sheets[self._next] = draw().cpu()
+
+    def snapshot(self, state: Callable[[], State]) -> None:
+        """Offer what `fit` would return if this step were the last, once averages are updated.
+
+        A suite that asks for snapshots keeps some, and has one of them chosen by its images: in the
+        phase that ends a training alone, since earlier ones know no such state.
+
+        Args:
+            state: gives the whole state; called only where it is kept.
+        """
+        self._ctx.snapshot(self._next + 1, self._steps, state)
 
     def expect(self, name: str, value: Tensor | float, least: float, *, after: float) -> None:
         """Stop a training that will come to nothing.

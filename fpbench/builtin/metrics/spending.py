@@ -8,7 +8,7 @@ from typing import Any
 from fpbench.api import Card, CellEvidence, Metric, NoParams, Outcome, Row
 
 _POINTS = 60
-_SETTING = ("precision", "pieces", "devices", "device")
+_SETTING = ("precision", "pieces", "devices", "device", "choice")
 
 
 class Cost(Metric[NoParams]):

@@ -102,11 +102,13 @@ def fit(images: ImageStream, params: StyleGAN2Params, ctx: Context) -> State:
             return project(some, mean, basis)
 
         _fit_pairs(generator, average, images, encode, params, ctx)
-    _fit_adversarial(generator, discriminator, average, images, encode, params, ctx)
-    state |= prefixed({"generator": average.module})
-    if encode is None:
-        state |= prefixed({"discriminator": discriminator})
-    return state
+
+    def whole() -> State:
+        judge = {"discriminator": discriminator} if encode is None else {}
+        return state | prefixed({"generator": average.module, **judge})
+
+    _fit_adversarial(generator, discriminator, average, images, encode, whole, params, ctx)
+    return whole()
 
 
 def _fit_pairs(
@@ -146,6 +148,7 @@ def _fit_adversarial(
     average: Average[Host],
     images: ImageStream,
     encode: Callable[[Tensor], Tensor] | None,
+    whole: Callable[[], State],
     params: StyleGAN2Params,
     ctx: Context,
 ) -> None:
@@ -208,6 +211,7 @@ def _fit_adversarial(
                 penalty_weight=params.penalty_weight,
             )
             average.update(params.average_decay)
+            run.snapshot(whole)
             spread = run.mean([diversity(fakes, to_float(real)) for fakes in made])
             run.expect("the diversity of samples over that of images", spread, 0.1, after=0.25)
             run.sheet(lambda: to_uint8(average.module(shown)))

@@ -148,12 +148,9 @@ def fit(
     average = Average(generator)
     if params.pair_steps:
         _fit_pairs(generator, average, images, encode, params, ctx)
-    reader = _fit_jointly(
+    return _fit_jointly(
         generator, discriminator, reader, average, images, encode, latent_dim, params, ctx
     )
-    state = prefixed({"generator": average.module, "reader": reader})
-    state |= {"image_size": torch.tensor(images.size), "latent_dim": torch.tensor(latent_dim)}
-    return state
 
 
 def _fit_pairs(
@@ -198,10 +195,16 @@ def _fit_jointly(
     latent_dim: int,
     params: ScalableGANParams,
     ctx: Context,
-) -> CodeReader:
-    """The joint training; returns the reader to keep."""
+) -> State:
+    """The joint training."""
     optimiser, judge = _optimisers(generator, discriminator, reader, params)
     reader_average = Average(reader)
+    kept = reader_average.module if params.average_reader else reader
+
+    def whole() -> State:
+        sizes = {"image_size": torch.tensor(images.size), "latent_dim": torch.tensor(latent_dim)}
+        return prefixed({"generator": average.module, "reader": kept}) | sizes
+
     # Every latent appears twice, under two codes. Of a paired training three latents of four belong
     # to real images: they hold the generator to what it has learnt while the code finds its place.
     count = params.batch // 2
@@ -285,13 +288,14 @@ def _fit_jointly(
             )
             average.update(params.average_decay)
             reader_average.update(warmed_decay(params.average_decay, step))
+            run.snapshot(whole)
             spread = run.mean([diversity(fakes, to_float(real)) for fakes in made])
             run.expect("the training codes' bit accuracy", accuracy, 0.6, after=0.5)
             run.expect("the diversity of samples over that of images", spread, 0.1, after=0.25)
             run.sheet(lambda: to_uint8(average.module(shown, shown_codes)))
             immunised = {"immunised": float(bool(family))} if params.immunise else {}
             run.log(accuracy=accuracy, diversity=spread, **immunised)
-    return reader_average.module if params.average_reader else reader
+    return whole()
 
 
 def _set_rates(optimiser: torch.optim.Adam, params: ScalableGANParams, step: int) -> None:
