@@ -48,9 +48,12 @@ def choose(session: Session, fit: Fit) -> None:
     def copies(state: dict[str, Tensor]) -> Iterator[Generator]:
         ctx = session.context("choice", bits=method.bits)
         for code in ctx.training_codes(count, ctx.rng("codes")):
-            issued = method.issue(state, session.host, code, ctx)
-            issued = check_state(f"{fit.method.label}: issue", issued)
-            yield method.assemble(state, session.host, issued, ctx)
+            who = f"{fit.method.label}: issue"
+            with session.visit(who, session.host_loan):
+                host = session.lent_host()
+                issued = check_state(who, method.issue(state, host, code, ctx))
+                copy = method.assemble(state, host, issued, ctx)
+            yield copy
 
     _choose(session, fit.method.label, fit.training, fit.key, copies)
 
@@ -61,11 +64,11 @@ def _choose(session: Session, who: str, training: str, key: str, copies: Copies)
         return
     states = _States(store, training, plan.snapshots_key(training))
     distances: dict[int, float] = {}
-    if plan.judge is not None and len(states.steps) > 1:
-        real = _real(session, plan.judge)
+    if plan.chooser is not None and len(states.steps) > 1:
+        real = _real(session, plan.chooser)
         for step in states.steps:
             state = session.on_device(states.arrays(step))
-            features = _features(session, plan.judge, f"{who}: step {step}", copies(state))
+            features = _features(session, plan.chooser, f"{who}: step {step}", copies(state))
             distances[step] = fid(real, features)
             session.context("choice").progress(len(distances), len(states.steps), f"step {step}")
     last = states.steps[-1]

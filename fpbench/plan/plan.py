@@ -14,7 +14,6 @@ host, and behind that of a method with a generator of its own; what follows deri
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -203,7 +202,7 @@ class Plan:
         )
 
     @property
-    def judge(self) -> PlannedBackbone | None:
+    def chooser(self) -> PlannedBackbone | None:
         """The network by whose distance snapshots are chosen; None if it cannot be used."""
         return next((backbone for backbone in self.ready if backbone.features), None)
 

@@ -93,7 +93,7 @@ def test_the_state_nearest_to_training_images_is_used(chosen):
 
 def check_distance(plan, store):
     """The distance of a host's state, from images that are drawn again here."""
-    network = load("inception", plan.judge.path, torch.device("cpu"), "64", "fp32")
+    network = load("inception", plan.chooser.path, torch.device("cpu"), "64", "fp32")
     real = network(torch.from_numpy(draw(np.arange(24), 32)).permute(0, 3, 1, 2)).numpy()
     shard = store.shard(plan.snapshots_key(plan.host_training), "3")
     state = {name: torch.from_numpy(array) for name, array in shard.arrays.items()}
