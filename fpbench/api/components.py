@@ -207,6 +207,8 @@ class Method(Component[P]):
             `opaque = True` too, and is handed on as it is.
         trains: False when `fit` trains nothing: what it draws (a pattern, a key) is drawn once for
             all training seeds, and it is run once.
+        uses_host: False when `fit` takes nothing of the host: it then neither waits for it nor is
+            made again with another one, and what it is handed as host refuses to be asked.
         gate: least clean bit accuracy on unseen codes that counts as converged.
     `self.params` must have a field `bits`.
     """
@@ -214,6 +216,7 @@ class Method(Component[P]):
     placement: ClassVar[Placement]
     keeps_sample: ClassVar[bool]
     builds_on_host: ClassVar[bool] = True
+    uses_host: ClassVar[bool] = True
     host_latents: ClassVar[bool] = True
     opaque: ClassVar[bool] = False
     trains: ClassVar[bool] = True

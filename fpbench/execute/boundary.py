@@ -11,12 +11,12 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Generator as Stepping
 from contextlib import closing, contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from fpbench.api import ContractError, Generator, State, TrainedHost
+from fpbench.api import ContractError, Generator, Host, State, TrainedHost
 from fpbench.execute.process import Visit, call, stepped
 
 T = TypeVar("T")
@@ -181,6 +181,35 @@ class _Steps(Mapping[str, nn.Module]):
 def lent_host(host: TrainedHost, state: Loan) -> TrainedHost:
     """A host that a plugin may do with as it likes."""
     return TrainedHost(host.component, state.lent(), Lent(host.generator))
+
+
+def no_host(component: Host[Any], who: str) -> TrainedHost:
+    """A host for those who say that they take nothing of it."""
+    return TrainedHost(component, {}, _NoGenerator(who))
+
+
+class _NoGenerator(Generator):
+    def __init__(self, who: str) -> None:
+        self._who = who
+
+    def _refused(self) -> ContractError:
+        return ContractError(
+            f"{self._who}: expected to take nothing of the host, as `uses_host = False` says, got "
+            "a request for its generator; take that line away"
+        )
+
+    @property
+    def steps(self) -> Mapping[str, nn.Module]:
+        raise self._refused()
+
+    def prior(self, seeds: Sequence[int]) -> Tensor:
+        raise self._refused()
+
+    def sample(self, latents: Tensor) -> Tensor:
+        raise self._refused()
+
+    def replace(self, name: str, step: nn.Module | None, *, after: str | None = None) -> Generator:
+        raise self._refused()
 
 
 def returned(made: T) -> T | Generator:

@@ -249,14 +249,13 @@ def thread_count(request: Request) -> int:
 
 
 def job_threads(request: Request, job: str) -> int:
-    """CPU threads of one job: all for the host, which everything waits for, else its share.
+    """CPU threads of one job: its share, so that what need not wait for the host runs beside it.
 
     A rule of the job alone, never of what else happens to run: threads may move a last digit.
     """
     total = thread_count(request)
     kind = job.partition(":")[0]
-    beside = 1 if kind in ("host", "choose-host") else request.jobs
-    return max(1, total // beside // (request.devices if kind in ("host", "fit") else 1))
+    return max(1, total // request.jobs // (request.devices if kind in ("host", "fit") else 1))
 
 
 def default_jobs(device: str, fits: int, devices: int = 1) -> int:

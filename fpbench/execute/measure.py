@@ -41,7 +41,7 @@ ISSUE = "issue"
 
 def issue_key(fit: Fit, user: int, code: np.ndarray) -> str:
     """Key of one user's issued state."""
-    return digest({"kind": ISSUE, "fit": fit.key, "user": user, "code": code.tolist()})
+    return digest({"kind": ISSUE, **fit.key_part, "user": user, "code": code.tolist()})
 
 
 @dataclass(frozen=True)

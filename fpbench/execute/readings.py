@@ -199,6 +199,7 @@ class GeneratorReader:
         seeds = self._latents(model)
         # Negatives only need to be read; what an attack does to images is measured on copies.
         copy = self._origin[0] == "copy"
+        compared = copy and any(want.image is None for want in wants)
         reader = ImageReader(
             session, self._fit, self._origin, wants, features=copy or model is None, measured=copy
         )
@@ -211,7 +212,7 @@ class GeneratorReader:
             for chunk in chunks(len(seeds)):
                 latents, drawn = boundary.drawn_from(generator, [seeds[i] for i in chunk])
                 check_images(who, drawn, len(chunk), size)
-                beside = self._beside(model, latents, chunk) if copy else None
+                beside = self._beside(model, latents, chunk) if compared else None
                 reader.read(drawn, chunk, beside=beside)
             seeds = session.latent_seeds("shared", session.suite.population.shared)
             _, shared = boundary.drawn_from(generator, seeds)

@@ -204,7 +204,7 @@ class Run:
             jobs["host-features"] = host
         # Trainings are the longest jobs: they come first, and readings fill the slots behind them.
         jobs |= {
-            f"fit:{fit.index}": host if fit.method.component.builds_on_host else trained
+            f"fit:{fit.index}": _waits_for(fit, host, trained)
             for fit in fits
             if not store.has(fit.key) and not store.has(fit.training)
         }
@@ -216,7 +216,7 @@ class Run:
         parts = min(self._request.jobs, plan.suite.population.copies)
         for fit in fits:
             own = (f"choose:{fit.index}", f"fit:{fit.index}")
-            before = [job for job in own if job in jobs][:1] or host
+            before = [*(job for job in own if job in jobs)][:1] + host
             tuned = [plan.tuning_key(fit, m) for m in plan.tuned_attacks(fit).values()]
             if not all(map(store.has, tuned)):
                 # Real images tell how much a candidate damages; networks are tried before all jobs.
@@ -445,6 +445,13 @@ class Run:
         write_samples(self._plan, measurer, self._folder / "samples")
         log = RecordLog(self._folder / "records.jsonl")
         log.update(all_records(self._plan, self._store, outcomes, self._settings.command))
+
+
+def _waits_for(fit: Fit, host: list[str], trained: list[str]) -> list[str]:
+    """What a training waits for: the host that is used, the one that was trained, or nothing."""
+    if not fit.method.component.uses_host:
+        return []
+    return host if fit.method.component.builds_on_host else trained
 
 
 def cell_label(cell: Cell) -> str:

@@ -109,6 +109,11 @@ class Session:
         host = self.plan.host_training if own else self.plan.host_key
 
         def body(ctx: StageContext) -> object:
+            if not method.uses_host:
+                with self.visit(who):
+                    return method.fit(
+                        boundary.no_host(self.suite.host, who), self._train_images, ctx
+                    )
             loan = self._loan(host, "the host's state")
             with self.visit(who, loan):
                 lent = boundary.lent_host(self._trained_host(host), loan)

@@ -112,6 +112,8 @@ class Fit:
         seed: index of the training.
         key: of the state that is used.
         training: key of the training: another one where its state is chosen among snapshots.
+        host: key of the host that its copies are compared with, where it was fitted without one and
+            its own key does not tell.
     """
 
     index: int
@@ -119,6 +121,12 @@ class Fit:
     seed: int
     key: str
     training: str
+    host: str = ""
+
+    @property
+    def key_part(self) -> dict[str, str]:
+        """What identifies it, and the host beside it, in the keys of what follows."""
+        return {"fit": self.key, **({"host": self.host} if self.host else {})}
 
     @property
     def drawn_from(self) -> int:
@@ -230,7 +238,7 @@ class Plan:
             "version": KEY_VERSION,
             "kind": "secrecy",
             "numerics": NUMERICS,
-            "fit": fit.key,
+            **fit.key_part,
             "copies": self.suite.population.copies,
             "seed": self.suite.header.seed,
         }
@@ -383,7 +391,7 @@ class Plan:
                 {
                     "version": KEY_VERSION,
                     "kind": kind,
-                    "fit": fit.key,
+                    **fit.key_part,
                     "point": model.key_part if model is not None else None,
                     "images": images,
                     # Host negatives take the copies' latents, user by user.
@@ -443,18 +451,20 @@ def make_plan(
     for method, seed in trainings:
         # What trains a generator of its own does not wait for a choice, nor is lost with it.
         own = not method.component.builds_on_host
+        host = {"host": host_training if own else host_key} if method.component.uses_host else {}
         key = digest(
             {
                 **training,
                 **(snapshots if own else {}),
+                **host,
                 "kind": "fit",
                 "method": identity(method.component),
-                "host": host_training if own else host_key,
                 "data": images,
                 "training_seed": _drawn_from(method, seed),
             }
         )
-        fits.append(Fit(len(fits), method, seed, chosen(key) if own else key, key))
+        beside = "" if method.component.uses_host else host_key
+        fits.append(Fit(len(fits), method, seed, chosen(key) if own else key, key, beside))
     points = _star(suite)
     measured = digest(
         {
@@ -475,7 +485,7 @@ def make_plan(
         Cell(
             fit,
             point,
-            hashlib.sha256(f"{measured}/{fit.key}/{key}".encode()).hexdigest(),
+            hashlib.sha256(f"{measured}/{fit.key}{fit.host}/{key}".encode()).hexdigest(),
             *_refusal(suite, fit, point),
         )
         for fit in fits

@@ -26,7 +26,7 @@ from fpbench.nn.losses import (
     l1g,
     nonsaturating_loss,
 )
-from fpbench.nn.pca import fit_pca, project
+from fpbench.nn.pca import components_of, project
 from fpbench.nn.schedule import adam, descend, lazy_adam, set_rates, warm_cosine
 from fpbench.nn.state import part, placed, prefixed
 from fpbench.nn.stylegan2 import ResidualTrunk, stage_widths
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["build", "build_discriminator", "encode", "finetune", "fit", "restore"]
 
-_PCA_IMAGES = 10_000
 _SHOWN = 8
 
 Host = CompactGenerator | StyleGAN2Generator
@@ -93,9 +92,7 @@ def fit(images: ImageStream, params: StyleGAN2Params, ctx: Context) -> State:
     state: State = {"image_size": torch.tensor(images.size)}
     encode: Callable[[Tensor], Tensor] | None = None
     if params.pair_steps:
-        count = min(len(images), _PCA_IMAGES)
-        head = torch.cat([images.read(chunk) for chunk in _chunks(count)])
-        mean, basis = fit_pca(head, params.latent_dim)
+        mean, basis = components_of(images, params.latent_dim)
         state |= {"pca.mean": mean, "pca.basis": basis}
 
         def encode(some: Tensor) -> Tensor:
@@ -367,10 +364,6 @@ def _adversarial(
         descend(discriminator_loss(real, discriminator(fakes.detach())), judge)
 
     return advance
-
-
-def _chunks(count: int) -> list[np.ndarray]:
-    return np.array_split(np.arange(count), -(-count // 1024))
 
 
 def _draw(count: int, size: int, rng: torch.Generator) -> np.ndarray:

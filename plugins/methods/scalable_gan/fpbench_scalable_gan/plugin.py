@@ -38,6 +38,7 @@ class ScalableGANParams(Params):
         bits: length of a code, K.
         architecture: "stylegan2" as in the paper, or "compact": true-scale weights, convolutions
             up to half the image size, no noise inputs, two small readers.
+        latent_dim: length of a latent; of the host's length, its images pair with the host's.
         channels: channels of every stage; in "stylegan2" the most that a stage has.
         channel_base: in "stylegan2", channels times side in pixels of the later stages.
         mapping_layers: depth of the code's mapping network in "stylegan2".
@@ -73,6 +74,7 @@ class ScalableGANParams(Params):
 
     bits: Annotated[int, Field(ge=1, le=512)] = 32
     architecture: Literal["compact", "stylegan2"] = "compact"
+    latent_dim: Annotated[int, Field(ge=1, le=768)] = 64
     channels: Annotated[int, Field(ge=8)] = 64
     channel_base: Annotated[int, Field(ge=64)] = 16384
     mapping_layers: Count = 8
@@ -118,6 +120,7 @@ class ScalableGAN(Method[ScalableGANParams]):
     placement = Placement.IN_MODEL
     keeps_sample = False
     builds_on_host = False
+    uses_host = False
     gate = 0.95
     card = Card(
         "Scalable GAN fingerprinting",
@@ -151,14 +154,11 @@ class ScalableGAN(Method[ScalableGANParams]):
         return Needs(memory_gib=2.0)
 
     def fit(self, host: TrainedHost, images: ImageStream, ctx: Context) -> State:
-        """Trains a generator on the same images and latents as the host's."""
+        """Trains a generator of its own on the images; pairs with their principal components."""
         from fpbench_scalable_gan import training
 
-        def encode(part: Tensor) -> Tensor:
-            return host.encode(part, ctx)
-
-        latent_dim = host.generator.prior([0]).shape[1]
-        return training.fit(images, encode, latent_dim, self.params, ctx)
+        del host
+        return training.fit(images, self.params, ctx)
 
     def assemble(self, state: State, host: TrainedHost, issued: State, ctx: Context) -> Generator:
         """One step, "generator": the user's styles folded into ordinary convolutions."""

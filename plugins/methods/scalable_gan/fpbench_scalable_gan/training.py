@@ -25,6 +25,7 @@ from fpbench.nn.losses import (
     l1g,
     nonsaturating_loss,
 )
+from fpbench.nn.pca import components_of, project
 from fpbench.nn.schedule import adam, lazy_adam, set_rates, warm_cosine
 from fpbench.nn.state import filled, part, placed, prefixed
 from fpbench.nn.stylegan2 import ResidualTrunk, StyleSynthesis, stage_widths
@@ -118,26 +119,21 @@ def consistency_loss(images: Tensor, others: Tensor) -> Tensor:
     return functional.mse_loss(images, others)
 
 
-def fit(
-    images: ImageStream,
-    encode: Callable[[Tensor], Tensor],
-    latent_dim: int,
-    params: ScalableGANParams,
-    ctx: Context,
-) -> State:
+def fit(images: ImageStream, params: ScalableGANParams, ctx: Context) -> State:
     """Trains images and code together; with ``pair_steps`` first images, the code switched off.
+
+    Pairs are images and their whitened principal components, as of a paired host.
 
     Args:
         images: The training split.
-        encode: Uint8 images to latents ``(N, Z)`` near N(0, 1), to pair images with latents; not
-            called unless pairs are asked for.
-        latent_dim: Z.
         params: Settings.
         ctx: Seeds, device and codes.
 
     Returns:
         Weights ``generator.*`` and ``reader.*``, and the sizes needed to build them again.
     """
+    latent_dim = params.latent_dim
+    encode = _encoder(images, latent_dim) if params.pair_steps else _no_pairs
     with ctx.seeded("init"):
         generator = build(images.size, latent_dim, params)
         discriminator = build_discriminator(images.size, params)
@@ -151,6 +147,15 @@ def fit(
     return _fit_jointly(
         generator, discriminator, reader, average, images, encode, latent_dim, params, ctx
     )
+
+
+def _encoder(images: ImageStream, latent_dim: int) -> Callable[[Tensor], Tensor]:
+    mean, basis = components_of(images, latent_dim)
+    return lambda some: project(some, mean, basis)
+
+
+def _no_pairs(images: Tensor) -> Tensor:
+    raise AssertionError("pairs are asked for with pair_steps alone")
 
 
 def _fit_pairs(
