@@ -12,7 +12,14 @@ from fpbench.testing.fakes import Blind, Perfect
 ROOT = Path(__file__).parents[2]
 
 TINY = {
-    "scalable-gan": {"bits": 8, "channels": 16, "pair_steps": 2, "joint_steps": 2, "batch": 8},
+    "scalable-gan": {
+        "bits": 8,
+        "latent_dim": 16,
+        "channels": 16,
+        "pair_steps": 2,
+        "joint_steps": 2,
+        "batch": 8,
+    },
     "weight-modulation": {"bits": 8, "steps": 2, "batch": 8},
     "hidden": {"bits": 8, "channels": 8, "steps": 2, "batch": 12},
 }

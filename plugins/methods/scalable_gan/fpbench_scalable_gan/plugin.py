@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from fpbench.api import (
+    Attack,
     Card,
     Context,
     Evidence,
     Generator,
+    Host,
     ImageInfo,
     ImageStream,
     Method,
     Needs,
     Params,
     Placement,
+    Refusal,
     State,
     TrainedHost,
     hookimpl,
@@ -148,6 +151,17 @@ class ScalableGAN(Method[ScalableGANParams]):
     def objection(self, images: ImageInfo) -> str:
         """Sides must be powers of two, and a batch must be there to draw."""
         return limits.objection(images, self.params.batch)
+
+    def refuse(self, host: Host[Any], attack: Attack[Any] | None) -> Refusal | None:
+        """Where a host says that its latents have another length: nothing of them would pair."""
+        del attack
+        own = self.params.latent_dim
+        its = host.params.model_dump().get("latent_dim", own)
+        if its == own:
+            return None
+        return Refusal(
+            f"its latents have {own} numbers and the host's {its}; set latent_dim = {its}"
+        )
 
     def needs(self) -> Needs:
         """Room for one training."""
