@@ -26,7 +26,14 @@ CPU = torch.device("cpu")
 CLEAN = 8
 COALITION = 10
 METHODS = {
-    "scalable-gan": {"bits": 8, "channels": 16, "pair_steps": 2, "joint_steps": 2, "batch": 8},
+    "scalable-gan": {
+        "bits": 8,
+        "latent_dim": 16,
+        "channels": 16,
+        "pair_steps": 2,
+        "joint_steps": 2,
+        "batch": 8,
+    },  # fmt: skip
     "weight-modulation": {"bits": 8, "steps": 2, "batch": 8},
     "hidden": {"bits": 8, "channels": 8, "steps": 2, "batch": 12},
 }

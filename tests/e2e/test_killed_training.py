@@ -42,7 +42,7 @@ images = SplitStream(ToyFaces(ToyFaces.Params(train=64)), "train", torch.device(
 first = StageContext(torch.device("cpu"), (0, "host"), store)
 state = host.fit(images, first)
 trained = TrainedHost(host, state, host.assemble(state, first))
-method = component("methods", "scalable-gan", **shared, bits=8, joint_steps=40)
+method = component("methods", "scalable-gan", **shared, bits=8, latent_dim=8, joint_steps=40)
 ctx = StageContext(torch.device("cpu"), (0, "fit"), store, key="KEY", bits=8)
 print("begin", flush=True)
 store.put("KEY", to_arrays(method.fit(trained, images, ctx)), {})

@@ -28,7 +28,7 @@ CUT = {
 }
 NARROW = {
     "stylegan2": {"adversarial_steps": 2, "batch": 8, "latent_dim": 8},
-    "scalable-gan": {"joint_steps": 2, "batch": 8},
+    "scalable-gan": {"joint_steps": 2, "batch": 8, "latent_dim": 8},
     "weight-modulation": {"steps": 2},
     "hidden": {"steps": 2, "channels": 8},
 }
