@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from fpbench import stats
 from fpbench.builtin.toy_faces import faces
 from fpbench.nn import distortions
+from fpbench.nn.draws import Draws
 from fpbench.nn.features import TOY_FEATURES_FILE, FeatureNetwork
 from fpbench.nn.images import to_float, to_uint8
 
@@ -134,7 +135,7 @@ def _one_of(options: tuple[int, ...], rng: torch.Generator) -> int:
 
 
 def _noise(x: Tensor, strength: Tensor, rng: torch.Generator) -> Tensor:
-    return distortions.noise(x, 0.25 * strength, rng)
+    return distortions.noise(x, 0.25 * strength, Draws(rng, len(x)))
 
 
 def _grain(x: Tensor, strength: Tensor, rng: torch.Generator) -> Tensor:
@@ -177,7 +178,7 @@ def _signs(x: Tensor, rng: torch.Generator) -> Tensor:
 
 def _erase(x: Tensor, strength: Tensor, rng: torch.Generator) -> Tensor:
     fill = (torch.rand(len(x), 3, 1, 1, generator=rng) * 2 - 1).expand_as(x)
-    return distortions.paste(fill, x, 0.5 * strength, rng, square=True)
+    return distortions.paste(fill, x, 0.5 * strength, Draws(rng, len(x)), square=True)
 
 
 def _warp(x: Tensor, strength: Tensor, rng: torch.Generator) -> Tensor:
@@ -234,7 +235,7 @@ def _pixelate(x: Tensor, strength: Tensor, rng: torch.Generator) -> Tensor:
 
 def _specks(x: Tensor, strength: Tensor, rng: torch.Generator) -> Tensor:
     specks = torch.sign(_normal(tuple(x.shape), rng))
-    return distortions.paste(specks, x, 0.25 * strength, rng, square=False)
+    return distortions.paste(specks, x, 0.25 * strength, Draws(rng, len(x)), square=False)
 
 
 # Name: what it does, how often. Hosts tend to blur, so much must be seen through a blur.

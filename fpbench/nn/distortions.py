@@ -1,8 +1,8 @@
 """What may happen to an image before it is read, with a gradient, to harden readers in training.
 
-All work on float images in [-1, 1] and draw per image from a generator that the caller owns. They
-are training noise, not attacks: attacks act on 8-bit images and are defined in plugins of their
-own.
+All work on float images in [-1, 1], and what they draw for an image depends on its place in the
+whole batch alone (`fpbench.nn.draws`). They are training noise, not attacks: attacks act on 8-bit
+images and are defined in plugins of their own.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fpbench.nn.draws import Draws, dealt
 from fpbench.nn.images import to_uint8
 
 __all__ = [
@@ -26,16 +27,10 @@ __all__ = [
     "paste",
     "relight",
     "soften",
-    "uniform",
 ]
 
 
-def uniform(count: int, low: float, high: float, rng: torch.Generator) -> Tensor:
-    """``(count,)`` numbers in [low, high), drawn on the CPU so every device sees the same."""
-    return torch.rand(count, generator=rng) * (high - low) + low
-
-
-def soften(images: Tensor, rng: torch.Generator) -> Tensor:
+def soften(images: Tensor, draws: Draws) -> Tensor:
     """A batch in which a third stays clean and the rest meets one of four distortions.
 
     Noise of at most 0.15, blur of 0.4 to 1.2 pixels, halving and doubling, or JPEG of quality 45 to
@@ -43,53 +38,55 @@ def soften(images: Tensor, rng: torch.Generator) -> Tensor:
 
     Args:
         images: ``(N, 3, H, W)`` in [-1, 1].
-        rng: On the CPU.
+        draws: Of these images; on the CPU.
     """
     # Runs of the batch, not a draw per image: the shares are then always the same, and images
     # within a batch are exchangeable anyway.
-    count = len(images)
-    clean = count // 3
-    sizes = [clean, *((count - clean + i) // 4 for i in range(4))]
-    plain, noisy, blurred, halved, coded = torch.split(images, sizes)
-    return torch.cat(
+    clean = draws.count // 3
+    quarters = [(draws.count - clean + i) // 4 for i in range(4)]
+    return dealt(
+        draws,
         [
-            plain,
-            noise(noisy, uniform(len(noisy), 0.0, 0.15, rng), rng),
-            blur(blurred, uniform(len(blurred), 0.4, 1.2, rng)),
-            half_resize(halved),
-            jpeg(coded, uniform(len(coded), 45, 95, rng)),
-        ]
+            (clean, lambda rows, _: images[rows]),
+            (quarters[0], lambda rows, own: noise(images[rows], own.uniform(0.0, 0.15), own)),
+            (quarters[1], lambda rows, own: blur(images[rows], own.uniform(0.4, 1.2))),
+            (quarters[2], lambda rows, _: half_resize(images[rows])),
+            (quarters[3], lambda rows, own: jpeg(images[rows], own.uniform(45, 95))),
+        ],
     )
 
 
-def noise(images: Tensor, sigma: Tensor, rng: torch.Generator) -> Tensor:
+def noise(images: Tensor, sigma: Tensor, draws: Draws) -> Tensor:
     """Images ``(N, 3, H, W)`` plus white Gaussian noise.
 
     Args:
         images: In [-1, 1].
         sigma: ``(N,)``, on the scale where white is 1 and black 0.
-        rng: On the CPU.
+        draws: Of these images; on the CPU.
     """
-    draws = torch.randn(images.shape, generator=rng).to(images.device)
-    return images + draws * (2 * sigma.to(images.device))[:, None, None, None]
+    grain = draws.normal(images.shape[1:]).to(images.device)
+    return images + grain * (2 * sigma.to(images.device))[:, None, None, None]
 
 
 def blur(images: Tensor, sigma: Tensor) -> Tensor:
-    """Images under a Gaussian blur of one ``sigma`` each (pixels, ``(N,)``), mirrored borders."""
+    """Images under a Gaussian blur of one ``sigma`` each (pixels, ``(N,)``), mirrored borders.
+
+    Each Gaussian ends at its own three deviations, so that no image blurs another's.
+    """
     rows = _blur_matrices(images.shape[2], sigma).to(images)
     columns = _blur_matrices(images.shape[3], sigma).to(images)
     return rows[:, None] @ images @ columns[:, None].transpose(2, 3)
 
 
-def relight(images: Tensor, change: Tensor, rng: torch.Generator) -> Tensor:
+def relight(images: Tensor, change: Tensor, draws: Draws) -> Tensor:
     """Images with each colour channel brightened or dimmed, black staying black.
 
     Args:
         images: ``(N, 3, H, W)`` in [-1, 1].
         change: ``(N,)``, the most that a channel's factor departs from 1.
-        rng: On the CPU.
+        draws: Of these images; on the CPU.
     """
-    gains = 1 + change[:, None] * (2 * torch.rand(len(images), 3, generator=rng) - 1)
+    gains = 1 + change[:, None] * draws.uniform(-1, 1, (3,))
     return (images + 1) * gains.to(images)[:, :, None, None] - 1
 
 
@@ -99,17 +96,16 @@ def half_resize(images: Tensor) -> Tensor:
     return F.interpolate(small, scale_factor=2, mode="bilinear", align_corners=False)
 
 
-def crop_resize(images: Tensor, keep: Tensor, rng: torch.Generator) -> Tensor:
+def crop_resize(images: Tensor, keep: Tensor, draws: Draws) -> Tensor:
     """A square part of each image at a random place, brought back to full size (bilinear).
 
     Args:
         images: ``(N, 3, H, H)`` in [-1, 1].
         keep: ``(N,)`` share of the side that is kept.
-        rng: On the CPU.
+        draws: Of these images; on the CPU.
     """
-    count = images.shape[0]
-    offset = (torch.rand(count, 2, generator=rng) * 2 - 1) * (1 - keep)[:, None]
-    theta = torch.zeros(count, 2, 3)
+    offset = draws.uniform(-1, 1, (2,)) * (1 - keep)[:, None]
+    theta = torch.zeros(len(images), 2, 3)
     theta[:, 0, 0] = keep
     theta[:, 1, 1] = keep
     theta[:, :, 2] = offset
@@ -117,9 +113,7 @@ def crop_resize(images: Tensor, keep: Tensor, rng: torch.Generator) -> Tensor:
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
-def paste(
-    images: Tensor, under: Tensor, keep: Tensor, rng: torch.Generator, *, square: bool
-) -> Tensor:
+def paste(images: Tensor, under: Tensor, keep: Tensor, draws: Draws, *, square: bool) -> Tensor:
     """Images of which only a part survives; the rest is taken from ``under``.
 
     With ``square`` the part is a square at a random place (HiDDeN's cropout), else single pixels
@@ -129,20 +123,23 @@ def paste(
         images: ``(N, 3, H, W)`` in [-1, 1].
         under: The same, what replaces the lost part.
         keep: ``(N,)`` share of the area that survives.
-        rng: On the CPU.
+        draws: Of these images; on the CPU.
         square: Whether the surviving part is one square.
     """
-    count, _, height, width = images.shape
     if square:
-        side = keep.sqrt()
-        place = torch.rand(count, 2, generator=rng) * (1 - side)[:, None]
-        rows, columns = ((torch.arange(size) + 0.5) / size for size in (height, width))
-        inside_rows = (rows >= place[:, :1]) & (rows < place[:, :1] + side[:, None])
-        inside_columns = (columns >= place[:, 1:]) & (columns < place[:, 1:] + side[:, None])
-        mask = inside_rows[:, None, :, None] & inside_columns[:, None, None, :]
+        mask = _rectangles(images, keep.sqrt()[:, None].expand(-1, 2), draws)
     else:
-        mask = torch.rand(count, 1, height, width, generator=rng) < keep[:, None, None, None]
+        mask = draws.uniform(shape=(1, *images.shape[2:])) < keep[:, None, None, None]
     return torch.where(mask.to(images.device), images, under)
+
+
+def _rectangles(images: Tensor, sides: Tensor, draws: Draws) -> Tensor:
+    """``(N, 1, H, W)`` bool: a rectangle at a random place; sides ``(N, 2)``, shares of H and W."""
+    place = draws.uniform(shape=(2,)) * (1 - sides)
+    rows, columns = ((torch.arange(size) + 0.5) / size for size in images.shape[2:])
+    inside_rows = (rows >= place[:, :1]) & (rows < place[:, :1] + sides[:, :1])
+    inside_columns = (columns >= place[:, 1:]) & (columns < place[:, 1:] + sides[:, 1:])
+    return inside_rows[:, None, :, None] & inside_columns[:, None, None, :]
 
 
 def jpeg(images: Tensor, quality: Tensor) -> Tensor:
@@ -170,6 +167,8 @@ def _blur_matrices(size: int, sigma: Tensor) -> Tensor:
     radius = min(size - 1, math.ceil(3 * float(sigma.max())))
     offsets = torch.arange(-radius, radius + 1)
     weights = torch.exp(-(offsets[None] ** 2) / (2 * sigma[:, None].clamp_min(1e-3) ** 2))
+    # Else an image's blur would depend on the widest one beside it.
+    weights = weights * (offsets.abs()[None] <= torch.ceil(3 * sigma)[:, None])
     weights = weights / weights.sum(1, keepdim=True)
     source = torch.arange(size)[:, None] + offsets[None]
     source = source.abs()

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fpbench.nn.discriminator import minibatch_deviation
+from fpbench.nn.draws import Draws
 from fpbench.nn.equalised import EqualConv, EqualLinear, activate, in_full, lifted
 from fpbench.nn.modulation import Affine, ModulatedConv, fold_constant_style
 from fpbench.nn.resampling import upsample
@@ -95,10 +96,15 @@ class StyledConv(nn.Module):
         self.strength = nn.Parameter(torch.zeros(()))
         self.register_buffer("noise", torch.randn(side, side))
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+    def forward(self, x: Tensor, w: Tensor, draws: Draws | None = None) -> Tensor:
         """Features ``(N, O, side, side)`` from features ``(N, C, H, W)`` and embeddings (N, D)."""
         y = self.conv(x, self.affine(w))
-        noise = torch.randn_like(y[:, :1]) if self.training else self.noise
+        if not self.training:
+            noise = self.noise
+        elif draws is None:
+            noise = torch.randn_like(y[:, :1])
+        else:
+            noise = draws.normal((1, *y.shape[2:]))
         return activate(y + (noise * self.strength).to(y.dtype))
 
 
@@ -112,9 +118,9 @@ class PlainConv(nn.Module):
         self.conv = conv
         self.register_buffer("noise", noise)
 
-    def forward(self, x: Tensor, w: Tensor | None = None) -> Tensor:
-        """Features from features; the embedding is not used."""
-        del w
+    def forward(self, x: Tensor, w: Tensor | None = None, draws: Draws | None = None) -> Tensor:
+        """Features from features; embedding and draws are not used."""
+        del w, draws
         return activate(self.conv(x) + self.noise)
 
 
@@ -172,22 +178,24 @@ class StyleSynthesis(nn.Module):
             self.convs.append(StyledConv(width, width, style_dim, side=side, up=False))
             self.rgbs.append(ToRGB(width, style_dim))
 
-    def forward(self, x: Tensor, w: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, w: Tensor | None = None, draws: Draws | None = None) -> Tensor:
         """Images ``(N, 3, H, W)``, nominally in [-1, 1].
 
         Args:
             x: Features ``(N, C, 4, 4)``.
             w: Embeddings ``(N, D)`` for all layers, or ``(N, L, D)``; None where all is folded.
+            draws: Of these images, for the noise inputs in training; on the images' device. Left
+                out, noise comes from torch's global generator.
         """
 
         def style(index: int) -> Tensor | None:
             return w if w is None or w.ndim == 2 else w[:, index]
 
-        x = self.convs[0](x, style(0))
+        x = self.convs[0](x, style(0), draws)
         image: Tensor = self.rgbs[0](x, style(1))
         for stage in range(1, len(self.rgbs)):
-            x = self.convs[2 * stage - 1](x, style(2 * stage - 1))
-            x = self.convs[2 * stage](x, style(2 * stage))
+            x = self.convs[2 * stage - 1](x, style(2 * stage - 1), draws)
+            x = self.convs[2 * stage](x, style(2 * stage), draws)
             image = upsample(image) + self.rgbs[stage](x, style(2 * stage + 1))
         return image
 

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fpbench.nn.draws import Draws
 from fpbench.nn.equalised import activate, lifted
 from fpbench.nn.modulation import Affine, ModulatedConv, fold_constant_style
 from fpbench.nn.resampling import upsample
@@ -100,12 +101,13 @@ class SkipSynthesis(nn.Module):
             out = 12 if stage == stages - 1 else 3
             self.rgbs.append(StyledLayer(channels, out, style_dim, rgb=True, style_gain=style_gain))
 
-    def forward(self, x: Tensor, w: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, w: Tensor | None = None, draws: Draws | None = None) -> Tensor:
         """Images ``(N, 3, H, W)`` from features ``(N, C, 4, 4)`` and embeddings ``(N, D)``.
 
         Nominally in [-1, 1]. The embedding may be left out only when every layer is plain (see
-        `folded`).
+        `folded`). There are no noise inputs to draw for.
         """
+        del draws
         image: Tensor | None = None
         for layers, to_rgb in zip(self.convs, self.rgbs, strict=True):
             if image is not None:

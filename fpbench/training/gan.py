@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -81,10 +80,11 @@ def penalise_paths(
         with run.autocast(exact=True):
             w = embed(piece)
             images = draw(piece, w)
-            lengths = path_lengths(images, w, torch.randn_like(images))
+            directions = run.draws("path directions", piece, count, on_device=True)
+            lengths = path_lengths(images, w, directions.normal(images.shape[1:]))
             # The running mean already knows this step, as the authors' does.
             running = mean + _PATH_DECAY * (lengths.mean() - mean)
             loss = weight * PATH_EVERY * (lengths - running).square().mean()
         seen.append(running)
         run.backward(loss, piece, count)
-    run.memory["path_length"] = run.mean(seen)
+    run.memory["path_length"] = run.mean(seen, count)

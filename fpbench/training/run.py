@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from fpbench.api import Context, State, TrainingFailed
+from fpbench.nn.draws import Draws
 
 _LOG_EVERY = 25  # steps between two points of a curve
 _SHEETS = 6  # sheets of samples over a training, with those of its ends
@@ -120,7 +121,7 @@ class TrainingRun:
     def __iter__(self) -> Iterator[int]:
         while self._next < self._steps:
             started = time.monotonic()
-            # What modules draw by themselves, such as noise inputs, is a function of the step too.
+            # What modules draw by themselves, such as dropout, is a function of the step too.
             rank = self._ctx.peers.rank
             own = (self._next, rank) if rank else (self._next,)
             with self._ctx.seeded(f"{self._name}/step", *own):
@@ -137,6 +138,23 @@ class TrainingRun:
         """A CPU generator for one purpose of the present step."""
         return self._ctx.rng(f"{self._name}/{purpose}", self._next)
 
+    def draws(
+        self, purpose: str, places: slice | Tensor, count: int, *, on_device: bool = False
+    ) -> Draws:
+        """Random numbers for a piece of a batch; however the batch is cut, an image gets the same.
+
+        Args:
+            purpose: of these numbers within the step.
+            places: of the images in the whole batch: a piece, or indices.
+            count: images of the whole batch.
+            on_device: draw where the training runs, what would take long on the CPU; another kind
+                of device then draws other numbers.
+        """
+        rng = self.rng(purpose)
+        if on_device:
+            rng = torch.Generator(self._ctx.device).manual_seed(rng.initial_seed())
+        return Draws(rng, count, places)
+
     # -- steps -------------------------------------------------------------------------------
 
     def pieces(self, count: int) -> list[slice]:
@@ -144,8 +162,9 @@ class TrainingRun:
 
         A batch is cut into what one device can hold, and dealt out to the devices that train
         together. However it is cut, `backward` and `update` make the gradient that of the whole
-        batch, but for terms that look at several images at once and for what is drawn within a
-        piece.
+        batch, if what is drawn for images is drawn for the whole batch (`rng`) or by their places
+        in it (`draws`). Two things see a piece: terms over several images at once, and what
+        modules draw by themselves.
 
         Args:
             count: images of the batch, over all devices.
@@ -180,9 +199,16 @@ class TrainingRun:
         optimiser.step()
         optimiser.zero_grad()
 
-    def mean(self, values: Sequence[Tensor]) -> float:
-        """Mean of one scalar for each piece, over all devices: what a schedule may depend on."""
-        whole = torch.stack([value.detach().float() for value in values]).mean()
+    def mean(self, values: Sequence[Tensor], count: int) -> float:
+        """Mean over a batch, on all devices: what a schedule may depend on.
+
+        Args:
+            values: the mean of each of this process's pieces, scalars.
+            count: images of the batch.
+        """
+        shares = [(piece.stop - piece.start) / count for piece in self.pieces(count)]
+        parts = [value.detach().float() * s for value, s in zip(values, shares, strict=True)]
+        whole = torch.stack(parts).sum() * self._ctx.peers.count
         self._ctx.peers.average([whole])
         return float(whole)
 

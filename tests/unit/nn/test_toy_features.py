@@ -7,6 +7,7 @@ import torch
 from fpbench import stats
 from fpbench.builtin.toy_faces.faces import draw
 from fpbench.nn import distortions
+from fpbench.nn.draws import Draws
 from fpbench.nn.features import TOY_FEATURES_FILE, ToyFeatures
 from fpbench.nn.images import to_float, to_uint8
 
@@ -34,7 +35,7 @@ def distance(features):
 
 
 def _noise(images, sigma):
-    return distortions.noise(images, torch.full((len(images),), sigma), _rng())
+    return distortions.noise(images, torch.full((len(images),), sigma), Draws(_rng(), len(images)))
 
 
 def _blur(images, sigma):
@@ -47,7 +48,9 @@ def _jpeg(images, quality):
 
 def _erase(images, area):
     share = torch.full((len(images),), area)
-    return distortions.paste(-torch.ones_like(images), images, share, _rng(), square=True)
+    return distortions.paste(
+        -torch.ones_like(images), images, share, Draws(_rng(), len(images)), square=True
+    )
 
 
 def _tint(images, change):

@@ -3,6 +3,8 @@ import torch
 from fpbench_hidden.networks import Embedder
 from fpbench_hidden.training import distort
 
+from fpbench.nn.draws import Draws
+
 
 @pytest.mark.parametrize("size", [32, 64])
 def test_change_is_bounded_and_depends_on_the_code(size):
@@ -25,7 +27,7 @@ def test_an_image_is_marked_the_same_alone_and_in_a_batch():
 
 def test_noise_layers_keep_the_shape_and_leave_a_sixth_alone():
     images, covers = torch.rand(12, 3, 32, 32) * 2 - 1, torch.zeros(12, 3, 32, 32)
-    seen = distort(images, covers, torch.Generator().manual_seed(0))
+    seen = distort(images, covers, Draws(torch.Generator().manual_seed(0), 12))
     assert seen.shape == images.shape
     changed = (seen - images).abs().flatten(1).amax(1) > 1e-6
     assert changed[:2].tolist() == [False, False]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fpbench.nn.draws import Draws
 from fpbench.nn.stylegan2 import Mapping, StyleSynthesis
 from fpbench.nn.synthesis import ENTRY_SIZE, SkipSynthesis
 
@@ -56,9 +57,9 @@ class CompactGenerator(nn.Module):
             w = functional.leaky_relu(layer(w), 0.2)
         return w * _EMBEDDING_GAIN
 
-    def images(self, w: Tensor) -> Tensor:
-        """Images of embeddings ``(N, D)``."""
-        images: Tensor = self.synthesis(_repeated(self.constant, len(w)), w)
+    def images(self, w: Tensor, draws: Draws | None = None) -> Tensor:
+        """Images of embeddings ``(N, D)``; there are no noise inputs to draw for."""
+        images: Tensor = self.synthesis(_repeated(self.constant, len(w)), w, draws)
         return images
 
 
@@ -102,9 +103,9 @@ class StyleGAN2Generator(nn.Module):
         w: Tensor = self.mapping(latents)
         return w[:, None].expand(-1, self.synthesis.layers, -1)
 
-    def images(self, w: Tensor) -> Tensor:
-        """Images of embeddings ``(N, L, D)``."""
-        images: Tensor = self.synthesis(_repeated(self.constant, len(w)), w)
+    def images(self, w: Tensor, draws: Draws | None = None) -> Tensor:
+        """Images of embeddings ``(N, L, D)``; the draws are for noise inputs in training."""
+        images: Tensor = self.synthesis(_repeated(self.constant, len(w)), w, draws)
         return images
 
 

@@ -82,7 +82,7 @@ class StyleGAN2(Host[StyleGAN2Params]):
     """A skip generator with modulated convolutions, small or at the paper's size."""
 
     name = "stylegan2"
-    version = "3"
+    version = "4"
     Params = StyleGAN2Params
     card = Card(
         "StyleGAN2",
@@ -95,7 +95,8 @@ class StyleGAN2(Host[StyleGAN2Params]):
         "discriminator's fakes are the generator's of the same step; no truncation. The default "
         "architecture, compact: 0.3 million parameters, no noise inputs, no path lengths, no "
         "style mixing; convolutions stop at half the image size; weights at their true scale "
-        "instead of an equalised learning rate.",
+        "instead of an equalised learning rate. Of a batch cut into pieces or over devices, the "
+        "minibatch deviation and the mean of path lengths see a piece.",
         bibtex="@inproceedings{karras2020analyzing,\n"
         "  title = {Analyzing and Improving the Image Quality of {StyleGAN}},\n"
         "  author = {Karras, Tero and Laine, Samuli and Aittala, Miika and Hellsten, Janne "

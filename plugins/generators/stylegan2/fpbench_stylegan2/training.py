@@ -131,8 +131,10 @@ def _fit_pairs(
             real = images.read(_draw(len(images), params.batch, run.rng("images")))
             latents = encode(real)
             for piece in run.pieces(params.batch):
+                noise = run.draws("noise", piece, params.batch, on_device=True)
                 with run.autocast():
-                    loss = l1g(generator(latents[piece]), to_float(real[piece]))
+                    made = generator.images(generator.styles(latents[piece]), noise)
+                    loss = l1g(made, to_float(real[piece]))
                 run.backward(loss, piece, params.batch)
                 run.log(pairs=loss.detach())
             run.update(optimiser)
@@ -177,8 +179,9 @@ def _fit_adversarial(
             made = []
             discriminator.requires_grad_(False)
             for piece in run.pieces(batch):
+                noise = run.draws("noise", piece, batch, on_device=True)
                 with run.autocast():
-                    fakes = generator.images(styles(piece))
+                    fakes = generator.images(styles(piece), noise)
                     made.append(fakes.detach())
                     adversarial = nonsaturating_loss(discriminator(fakes))
                     loss = params.adversarial_weight * adversarial
@@ -209,7 +212,7 @@ def _fit_adversarial(
             )
             average.update(params.average_decay)
             run.snapshot(whole)
-            spread = run.mean([diversity(fakes, to_float(real)) for fakes in made])
+            spread = run.mean([diversity(fakes, to_float(real)) for fakes in made], batch)
             run.expect("the diversity of samples over that of images", spread, 0.1, after=0.25)
             run.sheet(lambda: to_uint8(average.module(shown)))
             run.log(diversity=spread)
@@ -251,7 +254,9 @@ def _regularise(run: TrainingRun, generator: Host, latents: Tensor, weight: floa
     penalise_paths(
         run,
         lambda piece: generator.styles(latents[piece]),
-        lambda _, w: generator.images(w),
+        lambda piece, w: generator.images(
+            w, run.draws("path noise", piece, len(latents), on_device=True)
+        ),
         len(latents),
         weight,
     )

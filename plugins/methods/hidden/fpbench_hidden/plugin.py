@@ -59,7 +59,7 @@ class Hidden(PostHocMethod[HiddenParams]):
     """An embedder marks finished images, an extractor reads them."""
 
     name = "hidden"
-    version = "2"
+    version = "3"
     Params = HiddenParams
     gate = 0.95
     card = Card(

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from fpbench.api import Context, ImageStream, State
-from fpbench.nn.distortions import blur, crop_resize, jpeg, paste, uniform
+from fpbench.nn.distortions import blur, crop_resize, jpeg, paste
+from fpbench.nn.draws import Draws, dealt
 from fpbench.nn.ema import Average, warmed_decay
 from fpbench.nn.equalised import lifted
 from fpbench.nn.images import quantise, to_float
@@ -90,8 +91,8 @@ def fit(
                 with run.autocast():
                     marked = lifted(embedder(covers[piece], codes[piece]))
                     with run.autocast(exact=True):
-                        rng = run.rng(f"distortion {piece.start}")
-                        seen = distort(quantise(marked), covers[piece], rng)
+                        draws = run.draws("distortion", piece, 2 * half)
+                        seen = distort(quantise(marked), covers[piece], draws)
                     logits = reader(seen)
                     reading = code_loss(logits, codes[piece])
                     likeness = (marked - covers[piece]).square().mean()
@@ -100,7 +101,7 @@ def fit(
                 right.append(((logits > 0) == codes[piece]).float().mean())
                 run.log(reading=reading.detach(), likeness=likeness.detach())
             run.update(optimiser)
-            accuracy = 0.95 * known + 0.05 * run.mean(right)
+            accuracy = 0.95 * known + 0.05 * run.mean(right, 2 * half)
             run.memory["accuracy"] = accuracy
             for average in averages.values():
                 average.update(warmed_decay(0.98, step))
@@ -127,8 +128,8 @@ def extract(state: State, images: Tensor, params: HiddenParams) -> Tensor:
     return logits
 
 
-def distort(images: Tensor, covers: Tensor, rng: torch.Generator) -> Tensor:
-    """The noise layers: each takes an equal run of the batch.
+def distort(images: Tensor, covers: Tensor, draws: Draws) -> Tensor:
+    """The noise layers: each takes an equal run of the whole batch.
 
     Identity; dropout and cropout, which put the unmarked image back in places; crop, brought back
     to full size; blur; a real JPEG codec with the gradient of the identity.
@@ -136,25 +137,18 @@ def distort(images: Tensor, covers: Tensor, rng: torch.Generator) -> Tensor:
     Args:
         images: Marked, ``(N, 3, H, W)`` in [-1, 1].
         covers: The same images unmarked.
-        rng: On the CPU.
+        draws: Of these images; on the CPU.
     """
-    count = len(images)
-    sizes = [(count + i) // 6 for i in range(6)]
-    same, dropped, cropped_out, cropped, blurred, coded = torch.split(images, sizes)
-    _, under_dropped, under_cropped_out, *_ = torch.split(covers, sizes)
-    return torch.cat(
-        [
-            same,
-            paste(dropped, under_dropped, uniform(len(dropped), 0.5, 1.0, rng), rng, square=False),
-            paste(
-                cropped_out,
-                under_cropped_out,
-                uniform(len(cropped_out), 0.5, 1.0, rng),
-                rng,
-                square=True,
-            ),
-            crop_resize(cropped, uniform(len(cropped), 0.8, 1.0, rng), rng),
-            blur(blurred, uniform(len(blurred), 0.3, 1.0, rng)),
-            jpeg(coded, uniform(len(coded), 50, 95, rng)),
-        ]
-    )
+
+    def out(rows: Tensor, own: Draws, *, square: bool) -> Tensor:
+        return paste(images[rows], covers[rows], own.uniform(0.5, 1.0), own, square=square)
+
+    layers: list[Callable[[Tensor, Draws], Tensor]] = [
+        lambda rows, _: images[rows],
+        lambda rows, own: out(rows, own, square=False),
+        lambda rows, own: out(rows, own, square=True),
+        lambda rows, own: crop_resize(images[rows], own.uniform(0.8, 1.0), own),
+        lambda rows, own: blur(images[rows], own.uniform(0.3, 1.0)),
+        lambda rows, own: jpeg(images[rows], own.uniform(50, 95)),
+    ]
+    return dealt(draws, [((draws.count + i) // 6, layer) for i, layer in enumerate(layers)])

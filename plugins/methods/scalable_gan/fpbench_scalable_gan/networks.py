@@ -14,6 +14,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from fpbench.nn.draws import Draws
 from fpbench.nn.equalised import EqualLinear, activate
 from fpbench.nn.modulation import modulated_convs
 from fpbench.nn.reader import Reader
@@ -122,23 +123,24 @@ class FingerprintGenerator(nn.Module):
         self.synthesis = synthesis
         self.embedding_dim = embedding_dim
 
-    def forward(self, latents: Tensor, codes: Tensor) -> Tensor:
+    def forward(self, latents: Tensor, codes: Tensor, draws: Draws | None = None) -> Tensor:
         """Images ``(N, 3, H, W)``, nominally in [-1, 1].
 
         Args:
             latents: ``(N, Z)``, drawn from N(0, 1).
             codes: ``(N, K)`` bool.
+            draws: Of these images, for noise inputs in training.
         """
-        return self.styled(latents, self.embed(codes))
+        return self.styled(latents, self.embed(codes), draws)
 
-    def styled(self, latents: Tensor, w: Tensor) -> Tensor:
+    def styled(self, latents: Tensor, w: Tensor, draws: Draws | None = None) -> Tensor:
         """Images of latents ``(N, Z)`` under embeddings ``(N, D)``, or one per layer (N, L, D)."""
-        images: Tensor = self.synthesis(self.entry(latents), w)
+        images: Tensor = self.synthesis(self.entry(latents), w, draws)
         return images
 
-    def without_code(self, latents: Tensor) -> Tensor:
+    def without_code(self, latents: Tensor, draws: Draws | None = None) -> Tensor:
         """Images under the mean style, as if there were no code: for the training before codes."""
-        return self.styled(latents, latents.new_zeros(len(latents), self.embedding_dim))
+        return self.styled(latents, latents.new_zeros(len(latents), self.embedding_dim), draws)
 
     def code_parameters(self) -> list[nn.Parameter]:
         """The parameters that turn a code into styles: the embedding and every affine map."""

@@ -69,7 +69,8 @@ class ScalableGANParams(Params):
         path_weight: of path-length regularisation along the code's embedding; "stylegan2" only.
         average_decay: of the running averages of the weights, per joint step.
         average_reader: read with averaged weights; the paper reads with the last ones.
-        immunise: family of perturbations between generator and reader; none if empty.
+        immunise: family of perturbations between generator and reader; none if empty. "combination"
+            is all five, as the attack of that name with parts = "five".
         immunise_from: bit accuracy in training from which on they are applied; from half of the
             steps on in any case.
         code_pool: train on so many codes again and again, as an ablation; 0 draws fresh ones.
@@ -118,7 +119,7 @@ class ScalableGAN(Method[ScalableGANParams]):
     """The code drives the modulation of a generator trained together with its reader."""
 
     name = "scalable-gan"
-    version = "3"
+    version = "4"
     Params = ScalableGANParams
     placement = Placement.IN_MODEL
     keeps_sample = False
@@ -137,7 +138,9 @@ class ScalableGAN(Method[ScalableGANParams]):
         "first on paired latents of images with the code switched off, then jointly with all four "
         "losses of the paper plus the paired one. The default architecture, compact: small "
         "networks; the mapping is one linear layer; the weights of the losses are fpbench's own; "
-        "no path-length loss, no noise inputs.",
+        "no path-length loss, no noise inputs. Immunised training has fpbench's own ranges. Of a "
+        "batch cut into pieces or over devices, the minibatch deviation and the mean of path "
+        "lengths see a piece.",
         bibtex="@inproceedings{yu2022responsible,\n"
         "  title = {Responsible Disclosure of Generative Models Using Scalable "
         "Fingerprinting},\n"

@@ -182,7 +182,8 @@ def _fit_pairs(
             latents = encode(real)
             for piece in run.pieces(params.batch):
                 with run.autocast():
-                    made = generator.without_code(latents[piece])
+                    noise = run.draws("noise", piece, params.batch, on_device=True)
+                    made = generator.without_code(latents[piece], noise)
                     loss = l1g(made, to_float(real[piece]))
                 run.backward(loss, piece, params.batch)
                 run.log(pairs=loss.detach())
@@ -243,16 +244,18 @@ def _fit_jointly(
             made, right = [], []
             discriminator.requires_grad_(False)
             for piece in run.pieces(count):
+                places = torch.arange(2 * count).view(2, count)[:, piece].flatten()
                 mine = torch.cat([codes[:count][piece], codes[count:][piece]])
+                noise = run.draws("noise", places, 2 * count, on_device=True)
                 with run.autocast():
-                    fakes = generator(latents[piece].repeat(2, 1), mine)
+                    fakes = generator(latents[piece].repeat(2, 1), mine, noise)
                     first, second = fakes.chunk(2)
                     made.append(first.detach())
                     with run.autocast(exact=True):
                         seen = quantise(fakes)  # what a file could carry
                         if family:
-                            rng = run.rng(f"perturbation {piece.start}")
-                            seen = perturbed(seen, family, rng)
+                            draws = run.draws("perturbation", places, 2 * count)
+                            seen = perturbed(seen, family, draws)
                     latent, logits = reader(seen)
                     parts = {
                         "reading": params.code_weight * code_loss(logits, mine),
@@ -275,7 +278,7 @@ def _fit_jointly(
                 right.append(((logits > 0) == mine).float().mean())
                 run.log(**{name: value.detach() for name, value in parts.items()})
             run.update(optimiser)
-            accuracy = 0.9 * known + 0.1 * run.mean(right)
+            accuracy = 0.9 * known + 0.1 * run.mean(right, count)
             run.memory["accuracy"] = accuracy
 
             if params.path_weight and step % PATH_EVERY == 0:
@@ -294,7 +297,7 @@ def _fit_jointly(
             average.update(params.average_decay)
             reader_average.update(warmed_decay(params.average_decay, step))
             run.snapshot(whole)
-            spread = run.mean([diversity(fakes, to_float(real)) for fakes in made])
+            spread = run.mean([diversity(fakes, to_float(real)) for fakes in made], count)
             run.expect("the training codes' bit accuracy", accuracy, 0.6, after=0.5)
             run.expect("the diversity of samples over that of images", spread, 0.1, after=0.25)
             run.sheet(lambda: to_uint8(average.module(shown, shown_codes)))
@@ -365,7 +368,9 @@ def path_penalty(
     penalise_paths(
         run,
         lambda piece: generator.embed(codes[piece])[:, None].expand(-1, layers, -1),
-        lambda piece, w: generator.styled(latents[piece], w),
+        lambda piece, w: generator.styled(
+            latents[piece], w, run.draws("path noise", piece, len(latents), on_device=True)
+        ),
         len(latents),
         weight,
     )

@@ -65,7 +65,7 @@ class WeightModulation(Method[WeightModulationParams]):
     """A code scales the input channels of every modulated convolution of a trained host."""
 
     name = "weight-modulation"
-    version = "2"
+    version = "3"
     Params = WeightModulationParams
     placement = Placement.IN_MODEL
     keeps_sample = True

@@ -117,7 +117,7 @@ def fit(
                     with run.autocast(exact=True):
                         seen = quantise(images)
                         if params.hardened:
-                            seen = soften(seen, run.rng(f"distortion {piece.start}"))
+                            seen = soften(seen, run.draws("distortion", piece, params.batch))
                     logits = reader(seen)
                     reading = code_loss(logits, codes[piece])
                     likeness = (images - host_images).square().mean()
@@ -126,7 +126,7 @@ def fit(
                 right.append(((logits > 0) == codes[piece]).float().mean())
                 run.log(reading=reading.detach(), likeness=likeness.detach())
             run.update(optimiser)
-            accuracy = 0.9 * known + 0.1 * run.mean(right)
+            accuracy = 0.9 * known + 0.1 * run.mean(right, params.batch)
             run.memory["accuracy"] = accuracy
             for average in averages.values():
                 average.update(warmed_decay(0.98, step))
