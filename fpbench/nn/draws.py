@@ -39,43 +39,51 @@ class Draws:
         whole = torch.randn(self.count, *shape, generator=self._rng, device=self._rng.device)
         return whole[self._places]
 
-    def shares(self, sizes: Sequence[int]) -> list[tuple[Tensor, Draws]]:
+    def shares(self, sizes: Sequence[int]) -> list[tuple[slice, Draws]]:
         """Cut the whole batch into runs.
 
         Args:
             sizes: images of each run, as many as the whole batch together.
 
         Returns:
-            For each run which of the images in hand are in it, as rising indices, and draws of its
-            own for these.
+            For each run which of the images in hand are in it, and draws of its own for these.
+
+        Raises:
+            TypeError: the images in hand are no slice of the batch.
         """
-        places = torch.arange(self.count)[self._places]
+        if not isinstance(self._places, slice):
+            raise TypeError(
+                "Draws.shares: expected a slice of the batch, got indices; deal out pieces as "
+                "TrainingRun.pieces gives them"
+            )
+        first, end, _ = self._places.indices(self.count)
         seeds = torch.randint(2**62, (len(sizes),), generator=self._rng).tolist()
         found, start = [], 0
         for size, seed in zip(sizes, seeds, strict=True):
-            rows = ((places >= start) & (places < start + size)).nonzero()[:, 0]
+            low, high = (min(max(edge, first), end) for edge in (start, start + size))
             rng = torch.Generator(self._rng.device).manual_seed(seed)
-            found.append((rows, Draws(rng, size, places[rows] - start)))
+            own = Draws(rng, size, slice(low - start, high - start))
+            found.append((slice(low - first, high - first), own))
             start += size
         return found
 
 
-def dealt(draws: Draws, layers: Sequence[tuple[int, Callable[[Tensor, Draws], Tensor]]]) -> Tensor:
+def dealt(draws: Draws, layers: Sequence[tuple[int, Callable[[slice, Draws], Tensor]]]) -> Tensor:
     """A batch of which each layer treats one run of the whole.
 
     Args:
         draws: of the images in hand, on the CPU.
-        layers: how many images of the whole batch each takes, and what it makes of those in hand
-            at these indices; one whose run is elsewhere is not called.
+        layers: how many images of the whole batch each takes, and what it makes of those in hand;
+            one whose run is elsewhere is not called.
 
     Returns:
-        What the layers made, in the order of the images in hand.
+        What the layers made of the images in hand.
     """
     shares = draws.shares([size for size, _ in layers])
-    met = [
-        (rows, layer(rows, own))
-        for (rows, own), (_, layer) in zip(shares, layers, strict=True)
-        if len(rows)
-    ]
-    order = torch.cat([rows for rows, _ in met]).argsort()
-    return torch.cat([made for _, made in met])[order]
+    return torch.cat(
+        [
+            layer(rows, own)
+            for (rows, own), (_, layer) in zip(shares, layers, strict=True)
+            if rows.stop > rows.start
+        ]
+    )

@@ -133,6 +133,33 @@ def test_processes_that_train_together_have_the_gradient_of_the_whole(tmp_path):
     torch.testing.assert_close(together, whole)
 
 
+def test_a_mean_weighs_pieces_by_their_images_over_all_processes(tmp_path):
+    values = torch.arange(7.0) ** 2
+    left = []
+    for rank in (0, 1):
+        peers = Pair(rank, left)
+        ctx = context(tmp_path, peers=peers, accumulation=2)
+        run = TrainingRun(ctx, "toy", steps=1, modules={}, optimisers={})
+        pieces = run.pieces(7)
+        assert {p.stop - p.start for p in pieces} == {1, 2} or rank
+        found = run.mean([values[piece].mean() for piece in pieces], 7)
+    assert found == pytest.approx(float(values.mean()))
+
+
+def test_draws_go_by_the_place_and_by_the_purpose_and_the_step(tmp_path):
+    seen = []
+
+    def each(run, step):
+        whole = run.draws("a", slice(None), 6).normal((2,))
+        cut = [run.draws("a", piece, 6).normal((2,)) for piece in (slice(0, 1), slice(1, 6))]
+        assert torch.equal(torch.cat(cut), whole)
+        assert torch.equal(run.draws("a", slice(None), 6, on_device=True).normal((2,)), whole)
+        seen.extend([whole, run.draws("b", slice(None), 6).normal((2,))])
+
+    plain_run(context(tmp_path), 2, each)
+    assert len({float(draws.sum()) for draws in seen}) == 4
+
+
 def test_only_the_first_process_saves(tmp_path):
     gradient(context(tmp_path, peers=Pair(1, [torch.zeros(1, 3), torch.zeros(1)])))
     assert context(tmp_path).load_checkpoint("toy") is None

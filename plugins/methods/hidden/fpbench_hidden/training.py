@@ -140,10 +140,10 @@ def distort(images: Tensor, covers: Tensor, draws: Draws) -> Tensor:
         draws: Of these images; on the CPU.
     """
 
-    def out(rows: Tensor, own: Draws, *, square: bool) -> Tensor:
+    def out(rows: slice, own: Draws, *, square: bool) -> Tensor:
         return paste(images[rows], covers[rows], own.uniform(0.5, 1.0), own, square=square)
 
-    layers: list[Callable[[Tensor, Draws], Tensor]] = [
+    layers: list[Callable[[slice, Draws], Tensor]] = [
         lambda rows, _: images[rows],
         lambda rows, own: out(rows, own, square=False),
         lambda rows, own: out(rows, own, square=True),
