@@ -33,7 +33,7 @@ METHODS = {
         "pair_steps": 2,
         "joint_steps": 2,
         "batch": 8,
-    },  # fmt: skip
+    },
     "weight-modulation": {"bits": 8, "steps": 2, "batch": 8},
     "hidden": {"bits": 8, "channels": 8, "steps": 2, "batch": 12},
 }
