@@ -126,12 +126,16 @@ class Attack(Component[P]):
         access: what the adversary must hold.
         changes_weights: it changes the weights of a copy; refused where the marking step is opaque.
         strength: its knob; None for an attack that is done or not done.
+        geometric: it moves pixels, so that SSIM cannot judge its damage.
+        changes_weights: it changes numbers in the networks of a copy.
     """
 
     family: ClassVar[str]
     access: ClassVar[frozenset[Access]]
     changes_weights: ClassVar[bool] = False
     strength: ClassVar[Strength | None] = None
+    geometric: ClassVar[bool] = False
+    changes_weights: ClassVar[bool] = False
 
     def refuse(self, setting: Setting) -> Refusal | None:
         """A reason why the attack has no meaning in this setting; called at plan time."""

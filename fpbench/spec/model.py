@@ -96,14 +96,21 @@ class Score(Params):
     Attributes:
         registered: number of registered users N.
         false_rate: family-wise error α of an accusation per image.
-        damage_budget: largest Fréchet distance of a scored model attack, over the copy's own.
+        damage_budget: largest damage D of a model attack that counts: the Fréchet distance that it
+            adds to the copy's own, as a share of the host's.
+        sample_budget: largest damage of an image attack that counts, 1 - SSIM.
+        training_steps: steps that an adversary who trains may spend.
+        clean_samples: clean samples that he may own.
         damage_by: the distance that is meant: of the network that comes with fpbench, which is
             there on every machine, or of the Inception network among the suite's backbones.
     """
 
     registered: Annotated[int, Field(ge=2)] = 100
     false_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
-    damage_budget: Annotated[float, Field(ge=1)] = 1.5
+    damage_budget: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.5
+    sample_budget: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    training_steps: Annotated[int, Field(ge=0)] = 1000
+    clean_samples: Annotated[int, Field(ge=0)] = 1000
     damage_by: Literal["frechet-proxy", "fid"] = "frechet-proxy"
 
 
@@ -134,6 +141,8 @@ class AttackOptions(Params):
     Attributes:
         label: its name on the page, if not the attack's own.
         scored: strengths of an image attack that count in the score; all if empty.
+        samples: strengths of a geometric image attack that an adversary who holds images alone may
+            choose, since no measure of damage judges pixels that moved; those scored if empty.
         copies: number of copies it is run on; None = all.
         images: images drawn from each attacked copy; None = as the population.
         clean_images: images of the test split that the adversary owns.
@@ -143,6 +152,7 @@ class AttackOptions(Params):
 
     label: str | None = None
     scored: tuple[float, ...] = ()
+    samples: tuple[float, ...] = ()
     copies: Count | None = None
     images: Count | None = None
     clean_images: Annotated[int, Field(ge=0)] = 0

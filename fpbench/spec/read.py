@@ -221,11 +221,18 @@ class _Reader:
                 continue
             component, strengths = attack
             label = options.label or component.name
-            unknown = sorted(set(options.scored) - set(strengths))
-            if unknown:
-                self._problem(
-                    (*path, "scored"), f"{unknown} are not among the strengths {list(strengths)}"
+            for name, chosen in (("scored", options.scored), ("samples", options.samples)):
+                if unknown := sorted(set(chosen) - set(strengths)):
+                    text = f"{unknown} are not among the strengths {list(strengths)}"
+                    self._problem((*path, name), text)
+            if options.samples and not (
+                isinstance(component, ImageAttack) and component.geometric
+            ):
+                text = (
+                    "expected an image attack that moves pixels; the damage of any other is "
+                    "measured, and [score] sample_budget says how much counts"
                 )
+                self._problem((*path, "samples"), text)
             if Access.CLEAN_IMAGES in component.access and not options.clean_images:
                 self._problem(
                     (*path, "clean_images"),

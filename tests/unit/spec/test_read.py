@@ -211,3 +211,34 @@ def test_a_tuned_attack_has_a_candidate_for_every_combination(suite_file, catalo
     suite = read_suite(str(suite_file(("steps = [1, 3]", tune))), catalogue)
     (attack,) = [a for a in suite.attacks if a.label == "fine-tune"]
     assert [c.params.learning_rate for c in attack.candidates] == [1e-3, 1e-2]
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "inf", "nan"])
+@pytest.mark.parametrize("budget", ["damage_budget", "sample_budget"])
+def test_a_budget_must_be_a_positive_number(suite_file, catalogue, budget, value):
+    text = f"[score]\n{budget} = {value}"
+    (found,) = problems(suite_file(("[score]", text)), catalogue)
+    assert f": score.{budget}: expected " in found
+    assert ".toml:" in found
+
+
+def test_budgets_have_defaults(suite_file, catalogue):
+    score = read_suite(str(suite_file()), catalogue).score
+    assert (score.damage_budget, score.sample_budget) == (0.5, 0.25)
+    assert (score.training_steps, score.clean_samples) == (1000, 1000)
+
+
+def test_only_attacks_that_move_pixels_name_strengths_for_the_samples_tier(
+    suite_file, catalogue, monkeypatch
+):
+    jpeg = catalogue.get("attacks", "jpeg")
+
+    def asked(samples):
+        return suite_file(("quality = [90, 50]", f"quality = [90, 50]\nsamples = {samples}"))
+
+    assert "expected an image attack that moves pixels" in problems(asked("[50]"), catalogue)[0]
+    monkeypatch.setattr(jpeg, "geometric", True)
+    assert read_suite(str(asked("[50]")), catalogue).attacks[0].options.samples == (50.0,)
+    assert "[70.0] are not among the strengths" in problems(asked("[70]"), catalogue)[0]
+    other = suite_file(("sigma = [0.1, 0.3]", "sigma = [0.1, 0.3]\nsamples = [0.1]"))
+    assert "expected an image attack that moves pixels" in problems(other, catalogue)[0]
