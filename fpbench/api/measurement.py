@@ -82,6 +82,8 @@ class CellEvidence:
             how many `pieces` a batch was cut into.
         no_effect: for each column, whether the attack left the step that marks it as it was, to the
             bit; empty where no copy was attacked. Such a copy withstood nothing.
+        distance_count: images that distances between distributions are made of in every cell that
+            has as many; 0 = all there are.
         secrecy: scores of the secrecy detector: `copies` (C, M) of unseen copies, `host` (H,) of
             unseen host images, `seen` of the copies it learnt from; empty where not asked for.
     """
@@ -108,6 +110,7 @@ class CellEvidence:
     trainings: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     secrecy: Column = field(default_factory=dict)
     no_effect: tuple[bool, ...] = ()
+    distance_count: int = 0
 
     @property
     def uniform(self) -> bool:

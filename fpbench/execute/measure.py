@@ -225,6 +225,7 @@ class Measurer:
             backbones=[self._backbone(backbone) for backbone in plan.backbones],
             builds_on_host=method.builds_on_host,
             secrecy=self._secrecy(cell),
+            distance_count=plan.distance_count,
             trainings=self._trainings(cell),
             no_effect=self._no_effect(cell),
         )

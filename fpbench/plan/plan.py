@@ -42,6 +42,7 @@ KEY_VERSION = 1
 CHUNK = 64  # images generated and read at a time; part of the keys, since it may move a last digit
 TUNING_COPIES = 2
 CHOICE_IMAGES = 5000  # drawn from each snapshot, and as many training images, if there are
+_MEASURED_COPIES = 10  # an attack on fewer decides nothing, so its count holds back no other
 NUMERICS = {"precision": "fp32", "tf32": False, "epoch": NUMERICS_EPOCH}
 """Of all stages but trainings, whose precision is the suite's."""
 
@@ -186,6 +187,11 @@ class Plan:
     fits: tuple[Fit, ...]
     points: tuple[Point, ...]
     cells: tuple[Cell, ...]
+
+    @property
+    def distance_count(self) -> int:
+        """Images that distances are made of in every cell that has as many."""
+        return _distance_count(self.suite)
 
     @property
     def ready(self) -> tuple[PlannedBackbone, ...]:
@@ -476,6 +482,7 @@ def make_plan(
             "secrecy": suite.secrecy.model_dump(mode="json"),
             "score": suite.score.model_dump(mode="json"),
             "reference": reference_key,
+            "distance_count": _distance_count(suite),
             # Weights that were brought since give numbers that the stored cells lack.
             "backbones": [backbone.key_part for backbone in backbones],
         }
@@ -515,6 +522,18 @@ def _choice_part(suite: Suite, backbones: Sequence[PlannedBackbone]) -> dict[str
     judge = next((backbone.key_part for backbone in backbones if backbone.features), None)
     snapshots = suite.training.snapshots
     return {"kind": "choice", "snapshots": snapshots, "judge": judge, "images": CHOICE_IMAGES}
+
+
+def _distance_count(suite: Suite) -> int:
+    """The fewest images of a model point that is run on enough copies, or of host images."""
+    population = suite.population
+    counts = [population.copies * population.images, suite.negatives.host]
+    for attack in suite.attacks:
+        copies = min(attack.options.copies or population.copies, population.copies)
+        enough = copies >= min(_MEASURED_COPIES, population.copies)
+        if AttackPoint(attack, None).kind == "model" and enough:
+            counts.append(copies * (attack.options.images or population.images))
+    return min(counts)
 
 
 def _star(suite: Suite) -> tuple[Point, ...]:

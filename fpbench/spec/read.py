@@ -225,9 +225,7 @@ class _Reader:
                 if unknown := sorted(set(chosen) - set(strengths)):
                     text = f"{unknown} are not among the strengths {list(strengths)}"
                     self._problem((*path, name), text)
-            if options.samples and not (
-                isinstance(component, ImageAttack) and component.geometric
-            ):
+            if options.samples and not (isinstance(component, ImageAttack) and component.geometric):
                 text = (
                     "expected an image attack that moves pixels; the damage of any other is "
                     "measured, and [score] sample_budget says how much counts"

@@ -155,7 +155,7 @@ class Fidelity(Metric[NoParams]):
     """
 
     name = "frechet-proxy"
-    version = "1"
+    version = "2"
     Params = NoParams
     unit = ""
     higher_is_better = False
@@ -169,7 +169,7 @@ class Fidelity(Metric[NoParams]):
     )
 
     def measure(self, evidence: CellEvidence) -> Sequence[Row]:
-        """Row "copies", with the distance of the host or of the untouched copies beside it."""
+        """Row "copies", with the distances of the host and of the untouched copies beside it."""
         from fpbench import stats
 
         if "features" not in evidence.copies[0]:
@@ -205,15 +205,28 @@ class FeatureSets:
 
 
 def feature_sets(evidence: CellEvidence, name: str, host: NDArray[np.float32]) -> FeatureSets:
-    """The features called `name` of a cell's images, cut to equal counts."""
+    """The features called `name` of a cell's images, cut to equal counts.
+
+    A distance falls with the number of images, so all cells that can have as many; and no copy
+    stands for the others: each gives as many as the next, to within one.
+    """
+    own = [column[name] for column in evidence.copies]
+    count = min(sum(map(len, own)), len(host))
+    if evidence.distance_count:
+        count = min(count, evidence.distance_count)
+    features = _spread(own, count)
+    if f"own_{name}" not in evidence.copies[0]:
+        return FeatureSets(features, features, host[:count])
+    before = _spread([column[f"own_{name}"] for column in evidence.copies], count)
+    return FeatureSets(features, before, host[:count])
+
+
+def _spread(columns: Sequence[NDArray[np.float32]], count: int) -> NDArray[np.float32]:
+    """`count` rows of columns of equal length, as many of each; the first give what is left."""
     import numpy as np
 
-    own = np.concatenate([column[name] for column in evidence.copies])
-    attacked = f"own_{name}" in evidence.copies[0]
-    clean = np.concatenate([c[f"own_{name}"] for c in evidence.copies]) if attacked else own
-    count = min(len(own), len(clean), len(host))
-    own = own[:count]
-    return FeatureSets(own, clean[:count] if attacked else own, host[:count])
+    each, left = divmod(count, len(columns))
+    return np.concatenate([c[: each + (i < left)] for i, c in enumerate(columns)])
 
 
 def distance_row(
@@ -223,12 +236,15 @@ def distance_row(
     detail: Mapping[str, object],
     evidence: CellEvidence,
 ) -> Row:
-    """A distance to real images; beside it the untouched copies', or of these the host's."""
-    value = distance(sets.own)
+    """A distance to real images; beside it the host's, the untouched copies', and the damage.
+
+    Damage is what an attack adds to the distance of the untouched copies, as a share of the host's.
+    """
+    value, host = distance(sets.own), distance(sets.host)
+    untouched, beside = value, {}
     if sets.attacked:
-        untouched, beside = distance(sets.untouched), {}
-    else:
-        untouched, beside = value, {"host": distance(sets.host)}
+        untouched = distance(sets.untouched)
+        beside = {"damage": (value - untouched) / host if host > 0 else None}
     return Row(
         variant,
         value,
@@ -237,6 +253,7 @@ def distance_row(
         detail={
             **detail,
             **beside,
+            "host": host,
             "images": len(sets.own),
             "untouched": untouched,
             "ratio_to_untouched": value / untouched if untouched > 0 else None,

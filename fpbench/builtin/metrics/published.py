@@ -38,7 +38,7 @@ class Fid(Metric[NoParams]):
     """Fréchet Inception distance of copies and host to real images, equal counts."""
 
     name = "fid"
-    version = "1"
+    version = "2"
     Params = NoParams
     unit = ""
     higher_is_better = False
@@ -70,7 +70,7 @@ class Kid(Metric[NoParams]):
     """Kernel Inception distance of untouched copies and host to real images."""
 
     name = "kid"
-    version = "1"
+    version = "2"
     Params = NoParams
     unit = ""
     higher_is_better = False
@@ -104,7 +104,7 @@ class PrecisionRecall(Metric[NoParams]):
     """Share of copies' images that look real, and of real ones that copies can make."""
 
     name = "precision-recall"
-    version = "1"
+    version = "2"
     Params = NoParams
     unit = ""
     higher_is_better = True

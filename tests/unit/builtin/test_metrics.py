@@ -1,12 +1,22 @@
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from evidence_factory import cell
 from scipy import linalg, stats
 
 from fpbench.api import CellEvidence, NoParams, Outcome
-from fpbench.builtin.metrics.fidelity import CodeInfluence, Damage, Fidelity, Imperceptibility
+from fpbench.builtin.metrics.fidelity import (
+    CodeInfluence,
+    Damage,
+    FeatureSets,
+    Fidelity,
+    Imperceptibility,
+    distance_row,
+    feature_sets,
+)
 from fpbench.builtin.metrics.reading import (
     BitAccuracy,
     Detection,
@@ -178,6 +188,53 @@ def test_an_attacked_copy_is_compared_with_itself_on_the_same_latents(evidence):
     moved = [{**c, "features": c["features"] + 5} for c in columns]
     row = rows(Fidelity, CellEvidence(**{**found.__dict__, "copies": moved}))["copies"]
     assert row.detail["ratio_to_untouched"] > 10
+
+
+def test_damage_is_what_an_attack_adds_as_a_share_of_the_hosts_distance(evidence):
+    def distance(features):
+        a, b = np.cov(features.T), np.cov(found.reference.T)
+        mean = features.mean(0) - found.reference.mean(0)
+        return mean @ mean + np.trace(a + b - 2 * linalg.sqrtm(a @ b).real)
+
+    found = evidence(level="model")
+    clean = [c["features"] for c in found.copies]
+    columns = [
+        {**c, "own_features": f, "features": f + 1}
+        for c, f in zip(found.copies, clean, strict=True)
+    ]
+    host = found.clean_host["features"]
+    row = rows(Fidelity, replace(found, copies=columns, distance_count=36))["copies"]
+    # Three images of each of twelve copies, never all of the first two.
+    before = np.concatenate([f[:3] for f in clean])
+    added = (distance(before + 1) - distance(before)) / distance(host[:36])
+    assert row.n == row.detail["images"] == 36
+    assert row.detail["damage"] == pytest.approx(added, rel=1e-3)
+    assert row.detail["host"] == pytest.approx(distance(host[:36]), rel=1e-3)
+    assert row.detail["untouched"] == pytest.approx(distance(before), rel=1e-3)
+
+
+def test_no_damage_is_said_where_the_hosts_distance_is_none():
+    sets = FeatureSets(np.ones((2, 1)), np.ones((2, 1)) * 2, np.zeros((2, 1)))
+    row = distance_row("copies", sets, lambda f: float(f.sum()), {}, cell(level="model"))
+    assert row.detail["damage"] is None
+    assert (
+        "damage"
+        not in distance_row(
+            "copies", replace(sets, untouched=sets.own), lambda f: float(f.sum()), {}, cell()
+        ).detail
+    )
+
+
+@pytest.mark.parametrize("count", [1, 12, 13, 25])
+def test_a_cut_takes_as_many_images_of_each_copy_to_within_one(evidence, count):
+    found = evidence()
+    columns = [{"features": np.full((IMAGES, 1), user, dtype=np.float32)} for user in range(USERS)]
+    sets = feature_sets(
+        replace(found, copies=columns, distance_count=count), "features", np.zeros((200, 1))
+    )
+    taken = np.bincount(sets.own[:, 0].astype(int), minlength=USERS)
+    assert len(sets.own) == len(sets.host) == taken.sum() == count
+    assert taken.max() - taken.min() <= 1
 
 
 def test_damage_and_cost_belong_to_their_cells(evidence):

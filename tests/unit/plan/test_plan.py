@@ -259,3 +259,16 @@ def test_keys_are_frozen(catalogue):
     assert KEY_VERSION == 1
     base = digest({"version": 1, "kind": "reading", "fit": "f" * 64, "point": None})
     assert _sub_key(base, 7) == ("d99bf353f5cc49941cbd7da65f6defec20184a18b094eb1c11af5ea96bb00ce0")
+
+
+@pytest.mark.parametrize(
+    ("replacements", "count"),
+    [
+        ([], 20),  # five copies, four images each
+        ([("sigma = [0.1, 0.3]", "sigma = [0.1, 0.3]\nimages = 3")], 15),
+        ([("sigma = [0.1, 0.3]", "sigma = [0.1, 0.3]\ncopies = 2\nimages = 3")], 20),
+        ([("host = 20", "host = 7")], 7),
+    ],
+)
+def test_distances_are_made_of_what_every_attack_on_enough_copies_has(plan, replacements, count):
+    assert plan(*replacements).distance_count == count
