@@ -9,6 +9,7 @@ from fpbench.api.attacks import (
     PipelineAttack,
     Setting,
     Surface,
+    tier_of,
 )
 from fpbench.api.canonical import canonical_json, derive_seed, digest
 from fpbench.api.components import (
@@ -101,4 +102,5 @@ __all__ = [
     "derive_seed",
     "digest",
     "hookimpl",
+    "tier_of",
 ]

@@ -222,3 +222,23 @@ class ForgeryAttack(Attack[P]):
             strength: in the attack's natural unit; None without a knob.
             ctx: seeds and device.
         """
+
+
+def tier_of(attack: Attack[Any], steps: int) -> str:
+    """What an adversary must hold and do: the tier of the score in which an attack stands.
+
+    Args:
+        attack: the attack.
+        steps: that he trains, see `Attack.steps`.
+
+    Returns:
+        "samples" for one who holds images alone; of those who hold a copy "training" for one who
+        trains or owns clean images or the method's trainer, else "copy"; "" for coalitions and
+        forgeries, which are not scored.
+    """
+    if isinstance(attack, ImageAttack):
+        return "samples"
+    if isinstance(attack, CoalitionAttack | ForgeryAttack):
+        return ""
+    trains = steps > 0 or attack.access & {Access.CLEAN_IMAGES, Access.TRAINER}
+    return "training" if trains else "copy"

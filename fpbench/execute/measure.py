@@ -20,7 +20,9 @@ from fpbench.api import (
     Row,
     StoreError,
     digest,
+    tier_of,
 )
+from fpbench.execute.origins import cell_origins
 from fpbench.plan import (
     AttackPoint,
     Cell,
@@ -138,6 +140,7 @@ class Measurer:
             "rows": list(rows),
             "environment": dict(environment),
             "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+            "origins": cell_origins(self._plan, cell),
             **self.about(cell),
         }
         self._store.put(cell.key, {}, meta)
@@ -400,9 +403,10 @@ def cell_records(
     """
     directions = {metric.name: metric for metric in plan.metrics}
     records = []
+    damage = _damage(plan, cell, meta["rows"])
     for row in meta["rows"]:
         metric = directions[row["metric"]]
-        record = _base(plan, cell)
+        record = _base(plan, cell, meta["origins"]) | {"damage": damage}
         if meta["tuned"]:
             record["point"]["model"]["tuned"] = meta["tuned"]
         record["effect"] = meta.get("effect", "")
@@ -428,7 +432,7 @@ def outcome_record(
     plan: Plan, cell: Cell, outcome: Outcome, reason: str, command: str
 ) -> dict[str, Any]:
     """The one record of a cell that has no numbers, and why."""
-    record = _base(plan, cell)
+    record = _base(plan, cell, cell_origins(plan, cell))
     detail = {"refused_by": cell.refused_by} if outcome is Outcome.REFUSED else {}
     row = Row(outcome=outcome, reason=reason, detail=detail)
     record |= {"metric": "", **_plain(row), "command": command}
@@ -456,26 +460,63 @@ def unavailable_records(plan: Plan, command: str) -> list[dict[str, Any]]:
     ]
 
 
-def _base(plan: Plan, cell: Cell) -> dict[str, Any]:
-    method = cell.fit.method
+def _base(plan: Plan, cell: Cell, origins: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    method, steps = cell.fit.method, plan.attack_steps(cell)
+    parts = {
+        "model": _attack_json(cell.point.model, steps),
+        "image": _attack_json(cell.point.image, 0),
+    }
+    alone = [part for part in parts.values() if part is not None]
+    tier = alone[0]["tier"] if len(alone) == 1 else ""
+    shared = _suite_part(plan)
     return {
-        **_suite_part(plan),
+        **shared,
+        **{name: {**shared[name], **origins.get(name, {})} for name in ("dataset", "host")},
         "cell": cell.key,
         "level": cell.point.level,
+        "tier": tier,
+        "budget": _budget(plan, tier),
+        "damage": None,
         "effect": "",
         "method": {
             "label": method.label,
             "placement": str(method.component.placement),
             "bits": method.component.bits,
+            "reads": "samples",
+            "gives": "bits",
+            "trains": method.component.trains,
             **component_json(method.component),
+            **origins.get("method", {}),
         },
         "training_seed": cell.fit.seed,
         "point": {
             "label": cell.point.label,
-            "model": _attack_json(cell.point.model),
-            "image": _attack_json(cell.point.image),
+            **{k: v and {**v, **origins.get(k, {})} for k, v in parts.items()},
         },
     }
+
+
+def _budget(plan: Plan, tier: str) -> float | None:
+    """The largest damage that counts in a tier."""
+    score = plan.suite.score
+    if not tier:
+        return None
+    return score.sample_budget if tier == "samples" else score.damage_budget
+
+
+def _damage(plan: Plan, cell: Cell, rows: Sequence[Mapping[str, Any]]) -> float | None:
+    """The damage of the one attack in a cell, in the unit of its budget."""
+    found = {(row["metric"], row["variant"]): row for row in rows}
+    if cell.point.level == "image":
+        likeness = found.get(("damage", "ssim"), {}).get("value")
+        return None if likeness is None else 1 - likeness
+    if cell.point.level != "model" or cell.point.image is not None:
+        return None
+    by = plan.suite.score.damage_by
+    layers = [b.name for b in plan.suite.backbones if b.use == "inception"]
+    variant = "copies" if by == "frechet-proxy" else layers[0]
+    damage: float | None = found.get((by, variant), {}).get("detail", {}).get("damage")
+    return damage
 
 
 def _suite_part(plan: Plan) -> dict[str, Any]:
@@ -484,16 +525,24 @@ def _suite_part(plan: Plan) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "suite": {"name": header.name, "version": header.version, "seed": header.seed},
         "modality": "image",
+        "sample": {
+            "modality": "image",
+            "shape": [3, plan.facts.size, plan.facts.size],
+            "dtype": "uint8",
+            "rate": None,
+        },
         "dataset": component_json(plan.suite.dataset),
         "host": component_json(plan.suite.host),
     }
 
 
-def _attack_json(point: AttackPoint | None) -> dict[str, Any] | None:
+def _attack_json(point: AttackPoint | None, steps: int) -> dict[str, Any] | None:
     if point is None:
         return None
     component, options = point.attack.component, point.attack.options
     knob = component.strength
+    scored = not options.scored or point.strength in options.scored
+    chosen = point.strength in options.samples if options.samples else scored
     return {
         **component_json(component),
         "label": point.attack.label,
@@ -503,7 +552,12 @@ def _attack_json(point: AttackPoint | None) -> dict[str, Any] | None:
         "strength": point.strength,
         "strength_name": knob.name if knob is not None else "",
         "strength_unit": knob.unit if knob is not None else "",
-        "scored": not options.scored or point.strength in options.scored,
+        "scored": scored,
+        "tier": tier_of(component, steps),
+        "steps": steps,
+        "geometric": component.geometric,
+        "changes_weights": component.changes_weights,
+        "in_samples": component.geometric and chosen,
         "clean_images": options.clean_images,
     }
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import re
 import resource
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-_PACKAGES = ("fpbench", "torch", "numpy", "scipy", "opencv-python-headless")
+_PACKAGES = ("fpbench", "torch", "numpy", "scipy", "opencv-python-headless", "pillow")
 
 
 class Peak:
@@ -61,4 +63,20 @@ def environment(device: str, threads: int) -> dict[str, Any]:
         "threads": threads,
         "cpu_count": os.cpu_count() or 0,
         "packages": packages,
+        "codecs": codecs(),
     }
+
+
+@cache
+def codecs() -> dict[str, str]:
+    """Versions of what compresses images: of Pillow's libraries and of OpenCV's own."""
+    import cv2
+    from PIL import features
+
+    names = {"libjpeg-turbo": "libjpeg_turbo", "webp": "webp", "zlib": "zlib"}
+    found = {f"pillow {k}": features.version(v) or "unknown" for k, v in names.items()}
+    found["opencv"] = cv2.__version__
+    lines = re.findall(r"^ *(JPEG|WEBP): *(.*)$", cv2.getBuildInformation(), re.MULTILINE)
+    # The builder's own paths are nobody's business.
+    said = {f"opencv {name.lower()}": re.sub(r"\S*/", "", text).strip() for name, text in lines}
+    return found | said

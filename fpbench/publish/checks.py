@@ -9,12 +9,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import orjson
+
 from fpbench.api import StoreError
 from fpbench.execute.measure import record_id
 from fpbench.publish.manifest import Header
 from fpbench.publish.suites import SuiteJson, header_of
 from fpbench.report.inputs import suite_points
-from fpbench.store.schema import EDITED, parsed, unknown_fields
+from fpbench.store.schema import EDITED, SCHEMA_VERSION, parsed, unknown_fields
 
 MOST_PROBLEMS = 100
 """Of one kind that are looked for; who made that many by mistake need not read them all."""
@@ -49,11 +51,13 @@ class Read:
         records: those that are records.
         problems: what is wrong with the others.
         unknown: fields that this version does not know.
+        older: schema versions before the current one that some are of.
     """
 
     records: list[Record] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)
+    older: set[int] = field(default_factory=set)
 
 
 def read_records(path: Path) -> Read:
@@ -70,6 +74,8 @@ def read_records(path: Path) -> Read:
             else:
                 found.records.append(record)
                 found.unknown |= unknown_fields(record)
+                if (version := orjson.loads(line)["schema_version"]) < SCHEMA_VERSION:
+                    found.older.add(version)
     return found
 
 

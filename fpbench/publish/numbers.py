@@ -27,6 +27,7 @@ TOLERANCE = 1e-6
 _LEAST = 1e-12  # what lies closer together is the same, however small both are
 
 _LEFT_OUT = VOLATILE | {"supersedes", "schema_version", "cell"}
+_INSTALLED = frozenset({"distribution", "packages"})
 _UNMEASURED = frozenset(
     {Outcome.FAILED, Outcome.OUT_OF_MEMORY, Outcome.BLOCKED, Outcome.UNAVAILABLE}
 )
@@ -154,7 +155,8 @@ class _Comparison:
             self._made += 1
             if own[0]["cell"] != cell.key:
                 self._other_keys.append(show(place))
-            meta = {"rows": again.rows, "environment": {}, "created_utc": "", **again.about}
+            meta = {"rows": again.rows, "environment": {}, "created_utc": ""}
+            meta |= {"origins": {}, **again.about}
             yield from self._rows(place, cell_records(self._plan, cell, meta, ""), own)
         elif again.rows:
             # A failure cannot be repeated; but numbers that there are must not be kept back.
@@ -233,11 +235,23 @@ class _Comparison:
 def _differences(expected: Record, got: Record) -> list[str]:
     """What of a record differs from what the readings give, in words."""
     plain = json.loads(canonical_json(expected))  # as it would have been written
-    wanted = {name: value for name, value in plain.items() if name not in _LEFT_OUT}
+    wanted = {n: _installed_left_out(v) for n, v in plain.items() if n not in _LEFT_OUT}
+    said = {name: _installed_left_out(got.get(name)) for name in wanted}
     return [
         f"expected {_short(a)} as {place}, got {_short(b)}"
-        for place, a, b in _unlike("", wanted, {name: got.get(name) for name in wanted})
+        for place, a, b in _unlike("", wanted, said)
     ]
+
+
+def _installed_left_out(value: Any) -> Any:
+    """Part of a record without what was installed where it was made."""
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: _installed_left_out(part) if name in ("model", "image") else part
+        for name, part in value.items()
+        if name not in _INSTALLED
+    }
 
 
 def _unlike(place: str, a: Any, b: Any) -> Iterator[tuple[str, Any, Any]]:

@@ -97,6 +97,12 @@ def verify(bundle: Bundle, plugins: tuple[str, ...] = (), *, rescore: bool = Tru
         found.reasons.append("its numbers were not made again, as was asked for")
     elif not manifest.readings:
         found.reasons.append(NO_READINGS)
+    elif read.older:
+        versions = " and ".join(map(str, sorted(read.older)))
+        found.reasons.append(
+            f"its records are of schema version {versions}, of an older fpbench; run again with "
+            "this one to have them made again"
+        )
     else:
         _rescore(found, request, suite, read.records, real=manifest.real)
     if not found.problems:

@@ -123,7 +123,7 @@ class _Shared:
     """One object for each distinct part: a hundred thousand records name few hosts and cells."""
 
     _TABLES = frozenset(
-        {"suite", "dataset", "host", "method", "point", "environment", "inputs", "cost"}
+        {"suite", "dataset", "host", "method", "point", "environment", "inputs", "cost", "sample"}
     )
     _TEXTS = frozenset({"cell", "command", "created_utc", "metric", "variant", "rule", "reason"})
 

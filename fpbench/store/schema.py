@@ -22,8 +22,40 @@ from fpbench.api import Outcome, StoreError
 Record = dict[str, Any]
 Migrations = Mapping[int, Callable[[Record], Record]]
 
-SCHEMA_VERSION = 1
-MIGRATIONS: Migrations = MappingProxyType({})
+SCHEMA_VERSION = 2
+
+
+def _tier(point: Record) -> str:
+    """The tier of the one attack of a record that does not say it; steps are not known there."""
+    parts = [p for p in (point.get("model"), point.get("image")) if isinstance(p, dict)]
+    if len(parts) != 1:
+        return ""
+    if parts[0].get("kind") == "image":
+        return "samples"
+    if parts[0].get("kind") != "model":
+        return ""
+    access = parts[0].get("access")
+    trains = isinstance(access, list) and ("clean-images" in access or "trainer" in access)
+    return "training" if trains else "copy"
+
+
+def _from_1(record: Record) -> Record:
+    """Tiers, budgets, damage and what a sample is; what nobody can know any more is null."""
+    point = record.get("point")
+    new = {
+        "tier": _tier(point) if isinstance(point, dict) else "",
+        "budget": None,
+        "damage": None,
+        "effect": "",
+        "sample": {"modality": "image", "shape": None, "dtype": "uint8", "rate": None},
+    }
+    method = record.get("method")
+    if record.get("cell") and isinstance(method, dict):
+        new["method"] = {**method, "reads": "samples", "gives": "bits", "trains": None}
+    return record | new
+
+
+MIGRATIONS: Migrations = MappingProxyType({1: _from_1})
 """Version -> what turns a record of this version into one of the next."""
 
 _NUMBER = (float, int, NoneType)
@@ -52,7 +84,9 @@ _OPTIONAL: Mapping[str, tuple[type, ...]] = MappingProxyType(
     {
         "command": (str,),
         "cost": (dict,),
+        "budget": _NUMBER,
         "created_utc": (str,),
+        "damage": _NUMBER,
         "dataset": (dict,),
         "effect": (str,),
         "environment": (dict,),
@@ -62,7 +96,9 @@ _OPTIONAL: Mapping[str, tuple[type, ...]] = MappingProxyType(
         "level": (str,),
         "metric_version": (str,),
         "modality": (str,),
+        "sample": (dict,),
         "supersedes": (str, NoneType),
+        "tier": (str,),
         "unit": (str,),
     }
 )
@@ -192,8 +228,8 @@ def _check_numbers(record: Record, identity: str, where: str) -> None:
     by_copy = record["by_copy"]
     if not set(map(type, by_copy)) <= {float, int, NoneType}:
         raise _wrong(identity, where, "numbers or null in 'by_copy'", repr(by_copy)[:80])
-    for name in ("value", "low", "high"):
-        if record[name] is not None and not _finite(record[name]):
+    for name in ("value", "low", "high", "budget", "damage"):
+        if record.get(name) is not None and not _finite(record[name]):
             raise _wrong(identity, where, f"a finite number as '{name}'", repr(record[name])[:80])
     if None in by_copy:
         by_copy = [value for value in by_copy if value is not None]

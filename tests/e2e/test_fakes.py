@@ -34,6 +34,34 @@ def test_known_answers_come_out(done):
     assert value(records, "blind", "none", "attribution", "n=1000000")["outcome"] == (
         "not-supported"
     )
+    tells_what_a_cell_is(records)
+
+
+def tells_what_a_cell_is(records):
+    """Tier, budget, damage, sample and who offers what, of every attacked cell."""
+    clean = value(records, "perfect", "none", "bit-accuracy")
+    assert (clean["tier"], clean["budget"], clean["damage"]) == ("", None, None)
+    assert clean["sample"]["shape"] == [3, 32, 32]
+    assert clean["method"]["distribution"]["name"] == "fpbench"
+    assert clean["method"]["packages"]["torch"] == clean["environment"]["packages"]["torch"]
+    assert clean["environment"]["codecs"]["pillow libjpeg-turbo"] != "unknown"
+    for point, tier, budget in (
+        ("jpeg 50", "samples", 0.25),
+        ("weight-noise 0.3", "copy", 0.5),
+        ("bypass", "copy", 0.5),
+        ("fine-tune 3", "training", 0.5),
+    ):
+        row = value(records, "perfect", point, "bit-accuracy")
+        assert (row["tier"], row["budget"]) == (tier, budget)
+        part = row["point"]["image" if tier == "samples" else "model"]
+        assert (part["tier"], part["steps"]) == (tier, 3 if tier == "training" else 0)
+        assert part["distribution"]["name"] == "fpbench"
+    jpeg = value(records, "perfect", "jpeg 50", "attribution")
+    assert jpeg["damage"] == 1 - value(records, "perfect", "jpeg 50", "damage", "ssim")["value"]
+    distance = value(records, "perfect", "weight-noise 0.3", "frechet-proxy", "copies")
+    told = distance["detail"]
+    assert distance["damage"] == told["damage"]
+    assert told["damage"] == pytest.approx((distance["value"] - told["untouched"]) / told["host"])
 
 
 def test_an_inverted_reader_is_always_wrong_and_never_traced(run_suite, suite_file):

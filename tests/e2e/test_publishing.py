@@ -509,11 +509,11 @@ BROKEN = {
     "NaN": (lambda line: line.replace('"value": 1.0', '"value": NaN', 1), "the number NaN"),
     "no JSON": (lambda line: line[:-5], "records.jsonl"),
     "another schema": (
-        lambda line: line.replace('"schema_version": 1', '"schema_version": 99'),
+        lambda line: line.replace('"schema_version": 2', '"schema_version": 99'),
         "of a newer fpbench",
     ),
     "an older schema": (
-        lambda line: line.replace('"schema_version": 1', '"schema_version": 0'),
+        lambda line: line.replace('"schema_version": 2', '"schema_version": 0'),
         "cannot be read any more",
     ),
     "a name": (lambda line: line.replace('"metric": "', '"metric": "x'), "it was edited"),
@@ -541,6 +541,25 @@ def test_fields_that_nobody_knows_are_kept_and_said(folder):
     found = verified(edit(folder, lambda r: {**r, "mood": "fine"}))
     assert found.status == "re-scored"
     assert any("mood" in note for note in found.notes)
+
+
+def test_a_bundle_of_an_older_schema_is_read_and_not_made_again(folder):
+    new = ("tier", "budget", "damage", "effect", "sample")
+
+    def older(record):
+        return {k: v for k, v in record.items() if k not in new} | {"schema_version": 1}
+
+    found = verified(edit(folder, older))
+    assert (found.status, found.problems) == ("self-reported", [])
+    assert "schema version 1, of an older fpbench" in found.reasons[0]
+
+
+def test_what_was_installed_elsewhere_is_no_contradiction(folder):
+    def elsewhere(record):
+        other = {"distribution": {"name": "fpbench", "version": "9"}, "packages": {"torch": "9"}}
+        return {**record, "method": {**record["method"], **other}}
+
+    assert verified(edit(folder, elsewhere)).status == "re-scored"
 
 
 def test_an_edited_suite_is_found(folder):

@@ -4,6 +4,7 @@ import pytest
 
 from fpbench.api import StoreError
 from fpbench.store import RecordLog
+from fpbench.store.schema import SCHEMA_VERSION
 
 A, B, C = (letter * 64 for letter in "abc")
 
@@ -17,7 +18,7 @@ def record(identity, value, **more):
     blank = dict.fromkeys(("metric", "variant", "rule", "reason", "cell"), "")
     return {
         "record_id": identity,
-        "schema_version": 1,
+        "schema_version": SCHEMA_VERSION,
         "suite": {"name": "s", "version": 1, "seed": 0},
         "method": {"label": "m"},
         "point": {"label": "none"},

@@ -30,6 +30,32 @@ def test_records_of_every_version_are_read_as_today(version):
     assert {r["schema_version"] for r in read} == {SCHEMA_VERSION}
 
 
+def attacked(kind, access):
+    return {"kind": kind, "access": access}
+
+
+@pytest.mark.parametrize(
+    ("model", "image", "tier"),
+    [
+        (None, None, ""),
+        (None, attacked("image", ["images"]), "samples"),
+        (attacked("model", ["copy"]), None, "copy"),
+        (attacked("model", ["clean-images", "copy"]), None, "training"),
+        (attacked("model", ["copy", "trainer"]), None, "training"),
+        (attacked("model", ["copy"]), attacked("image", ["images"]), ""),
+        (attacked("coalition", ["copies"]), None, ""),
+        (attacked("forgery", ["target"]), None, ""),
+    ],
+)
+def test_records_before_tiers_get_the_tier_that_their_access_tells(model, image, tier):
+    old = next(r for r in golden(1) if r["metric"] == "bit-accuracy")
+    found = checked({**old, "point": {"label": "x", "model": model, "image": image}})
+    assert found["tier"] == tier
+    assert found["budget"] is found["damage"] is None
+    assert (found["method"]["reads"], found["method"]["gives"]) == ("samples", "bits")
+    assert "reads" not in old["method"]
+
+
 def test_golden_records_are_of_every_kind_and_version():
     assert {p.name for p in GOLDEN.iterdir()} == {
         f"schema-{v}{end}" for v in VERSIONS for end in (".jsonl", ".read.jsonl")
@@ -82,6 +108,9 @@ def test_other_fields_may_be_absent_and_new_ones_are_kept(record):
         ("schema_version", "1", "schema_version"),
         ("schema_version", True, "schema_version"),
         ("unit", 3, "a text as 'unit'"),
+        ("tier", None, "a text as 'tier'"),
+        ("damage", float("inf"), "finite"),
+        ("budget", "0.5", "a number or null"),
     ],
 )
 def test_wrong_values_are_named(record, name, value, expected):
@@ -117,8 +146,8 @@ def test_older_records_go_through_every_step(record):
 def test_what_a_step_makes_is_checked_too(record):
     with pytest.raises(StoreError, match="finite"):
         checked(
-            {**record, "schema_version": 0},
-            migrations={0: lambda r: {**r, "value": float("nan")}},
+            {**record, "schema_version": SCHEMA_VERSION - 1},
+            migrations={SCHEMA_VERSION - 1: lambda r: {**r, "value": float("nan")}},
         )
 
 
