@@ -126,16 +126,15 @@ class Attack(Component[P]):
         access: what the adversary must hold.
         changes_weights: it changes the weights of a copy; refused where the marking step is opaque.
         strength: its knob; None for an attack that is done or not done.
-        geometric: it moves pixels, so that SSIM cannot judge its damage.
-        changes_weights: it changes numbers in the networks of a copy.
+        geometric: it moves pixels, so that comparing images place by place says nothing of its
+            damage.
     """
 
     family: ClassVar[str]
     access: ClassVar[frozenset[Access]]
     changes_weights: ClassVar[bool] = False
     strength: ClassVar[Strength | None] = None
-    geometric: ClassVar[bool] = False
-    changes_weights: ClassVar[bool] = False
+    geometric: bool = False
 
     def refuse(self, setting: Setting) -> Refusal | None:
         """A reason why the attack has no meaning in this setting; called at plan time."""
@@ -149,15 +148,9 @@ class Attack(Component[P]):
 
 
 class ImageAttack(Attack[P]):
-    """Changes images.
-
-    Attributes:
-        geometric: it moves pixels, so that comparing images place by place says nothing of its
-            damage.
-    """
+    """Changes images."""
 
     access: ClassVar[frozenset[Access]] = frozenset({Access.IMAGES})
-    geometric: bool = False
 
     @abstractmethod
     def apply(

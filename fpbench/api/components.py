@@ -210,8 +210,6 @@ class Method(Component[P]):
         uses_host: False when `fit` takes nothing of the host: it then neither waits for it nor is
             made again with another one, and what it is handed as host refuses to be asked.
         gate: least clean bit accuracy on unseen codes that counts as converged.
-        trains: False where `fit` draws nothing at random, so that all training seeds give one
-            state.
     `self.params` must have a field `bits`.
     """
 
@@ -223,7 +221,6 @@ class Method(Component[P]):
     opaque: ClassVar[bool] = False
     trains: ClassVar[bool] = True
     gate: ClassVar[float] = 0.9
-    trains: ClassVar[bool] = True
 
     @property
     def bits(self) -> int:

@@ -175,9 +175,9 @@ def _coalition_sentences(board: Board) -> list[str]:
             f"No coalition is traced: nowhere do {_TRACED:.0%} of its images lead to members only."
         )
     if framing:
-        share, label, point = max(framing)
+        share, label, where = max(framing)
         said.append(
-            f"Coalitions frame the innocent most with {label} under {point} "
+            f"Coalitions frame the innocent most with {label} under {where} "
             f"({show.share(share)} of images)."
         )
     return said

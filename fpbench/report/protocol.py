@@ -43,8 +43,8 @@ def _means(board: Board) -> str:
 
 
 def _rest(score: Mapping[str, Any]) -> dict[str, Any]:
-    told = ("registered", "false_rate", "damage_budget", "sample_budget", "training_steps")
-    told = (*told, "clean_samples")
+    budgets = ("damage_budget", "sample_budget", "training_steps", "clean_samples")
+    told = {"registered", "false_rate", *budgets}
     return {name: value for name, value in score.items() if name not in told}
 
 
