@@ -109,36 +109,56 @@ def frechet_to(real: Reference, mean: npt.ArrayLike, covariance: npt.ArrayLike) 
 def frechet_by_copy(features: Sequence[npt.ArrayLike], real: Reference) -> tuple[float, Floats]:
     """The distance of all copies together, and `(C,)` the distances without each one of them.
 
-    Sums and products of each copy are taken once, so that leaving one out costs no second look at
-    the features.
+    Leaving a copy out costs no second look at the features: sums and products of each copy are
+    taken once where there are more images than features. Where there are fewer, the trace of the
+    root comes from the (N, N) products of images, which have the same eigenvalues.
 
     Args:
-        features: For each of C >= 1 copies `(n_c, F)` finite.
+        features: For each of C >= 1 copies `(n_c, F)` finite, N in all.
         real: What is compared with.
 
     Raises:
         ValueError: As `moments`.
     """
     groups = [np.asarray(group, dtype=np.float64) for group in features]
-    mean, covariance = moments(np.concatenate(groups))
-    whole = frechet_to(real, mean, covariance)
-    if len(groups) < 2:
-        return whole, np.zeros(0)
+    whole = np.concatenate(groups)
+    mean, covariance = moments(whole)
     # About the common mean, so that no digits are lost.
-    centred = [group - mean for group in groups]
-    counts = np.array([len(group) for group in groups])
-    sums = np.stack([group.sum(axis=0) for group in centred])
-    products = np.stack([group.T @ group for group in centred])
-    without = np.empty(len(groups))
-    for copy in range(len(groups)):
-        n = int(counts.sum() - counts[copy])
-        if n < 2:
-            without[copy] = np.nan
-            continue
-        shift = (sums.sum(axis=0) - sums[copy]) / n
-        scatter = products.sum(axis=0) - products[copy] - n * np.outer(shift, shift)
-        without[copy] = frechet_to(real, mean + shift, scatter / (n - 1))
-    return whole, without
+    centred = whole - mean
+    owner = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+    kept = [owner != copy for copy in range(len(groups))] if len(groups) > 1 else []
+    if len(whole) > whole.shape[1]:
+        value = frechet_to(real, mean, covariance)
+        return value, np.array([_without(centred, mean, rows, real) for rows in kept])
+    projected = centred @ real.root
+    products = projected @ projected.T
+    everything = np.ones(len(whole), dtype=bool)
+    value, *without = (
+        _of_products(centred[rows], mean, products[np.ix_(rows, rows)], real)
+        for rows in (everything, *kept)
+    )
+    return value, np.array(without)
+
+
+def _without(centred: Floats, mean: Floats, rows: npt.NDArray[np.bool_], real: Reference) -> float:
+    if rows.sum() < 2:
+        return np.nan
+    shift, covariance = moments(centred[rows])
+    return frechet_to(real, mean + shift, covariance)
+
+
+def _of_products(centred: Floats, mean: Floats, products: Floats, real: Reference) -> float:
+    """The distance of some images from their own products in the metric of the real ones."""
+    count = len(centred)
+    if count < 2:
+        return np.nan
+    shift = centred.mean(axis=0)
+    own = products - products.mean(axis=0)
+    own -= own.mean(axis=1, keepdims=True)
+    roots = np.sqrt(np.clip(np.linalg.eigvalsh(own / (count - 1)), 0, None)).sum()
+    trace = ((centred - shift) ** 2).sum() / (count - 1)
+    away = real.mean - mean - shift
+    return max(float(away @ away + np.trace(real.covariance) + trace - 2 * roots), 0.0)
 
 
 def _root(covariance: Floats) -> Floats:

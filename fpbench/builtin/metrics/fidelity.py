@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -22,6 +22,8 @@ from fpbench.builtin.metrics import shared
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from fpbench.stats import Reference
 
 
 def _mean_row(columns: Sequence[Column], name: str, variant: str) -> Row:
@@ -174,14 +176,10 @@ class Fidelity(Metric[NoParams]):
 
         if "features" not in evidence.copies[0]:
             return []
-        real = stats.moments(evidence.reference)
-
-        def distance(features: NDArray[np.float32]) -> float:
-            return stats.frechet(*stats.moments(features), *real)
-
+        real = stats.reference(evidence.reference)
         sets = feature_sets(evidence, "features", evidence.clean_host["features"])
         detail = {"reference": len(evidence.reference)}
-        return [distance_row("copies", sets, distance, detail, evidence)]
+        return [distance_row("copies", sets, real, detail, evidence)]
 
 
 @dataclass(frozen=True)
@@ -189,19 +187,26 @@ class FeatureSets:
     """Features of as many images each.
 
     Attributes:
-        own: (N, F) of the cell's copies.
-        untouched: (N, F) of the same copies before the attack, on the same latents.
+        copies: (n_c, F) of each of the cell's copies.
+        untouched: The same of these copies before the attack, on the same latents.
         host: (N, F) of host images.
     """
 
-    own: NDArray[np.float32]
-    untouched: NDArray[np.float32]
+    copies: Sequence[NDArray[np.float32]]
+    untouched: Sequence[NDArray[np.float32]]
     host: NDArray[np.float32]
+
+    @property
+    def own(self) -> NDArray[np.float32]:
+        """(N, F) of all copies."""
+        import numpy as np
+
+        return np.concatenate(self.copies)
 
     @property
     def attacked(self) -> bool:
         """Whether there is an attack between the first two."""
-        return self.own is not self.untouched
+        return self.copies is not self.untouched
 
 
 def feature_sets(evidence: CellEvidence, name: str, host: NDArray[np.float32]) -> FeatureSets:
@@ -221,40 +226,52 @@ def feature_sets(evidence: CellEvidence, name: str, host: NDArray[np.float32]) -
     return FeatureSets(features, before, host[:count])
 
 
-def _spread(columns: Sequence[NDArray[np.float32]], count: int) -> NDArray[np.float32]:
+def _spread(columns: Sequence[NDArray[np.float32]], count: int) -> Sequence[NDArray[np.float32]]:
     """`count` rows of columns of equal length, as many of each; the first give what is left."""
-    import numpy as np
-
     each, left = divmod(count, len(columns))
-    return np.concatenate([c[: each + (i < left)] for i, c in enumerate(columns)])
+    return [c[: each + (i < left)] for i, c in enumerate(columns)]
 
 
 def distance_row(
     variant: str,
     sets: FeatureSets,
-    distance: Callable[[NDArray[np.float32]], float],
+    real: Reference,
     detail: Mapping[str, object],
     evidence: CellEvidence,
 ) -> Row:
-    """A distance to real images; beside it the host's, the untouched copies', and the damage.
+    """A Fréchet distance to real images; beside it the host's, the untouched copies', the damage.
 
-    Damage is what an attack adds to the distance of the untouched copies, as a share of the host's.
+    Damage is what an attack adds to the distance of the untouched copies, as a share of the
+    host's. Intervals are jackknifed over copies, attacked and untouched ones together.
     """
-    value, host = distance(sets.own), distance(sets.host)
-    untouched, beside = value, {}
+    import numpy as np
+
+    from fpbench import stats
+
+    value, without = stats.frechet_by_copy(sets.copies, real)
+    host, _ = stats.frechet_by_copy([sets.host], real)
+    interval = stats.jackknife(value, without, least=0.0)
+    untouched, beside = value, dict[str, object]()
     if sets.attacked:
-        untouched = distance(sets.untouched)
-        beside = {"damage": (value - untouched) / host if host > 0 else None}
+        untouched, before = stats.frechet_by_copy(sets.untouched, real)
+        if host > 0:
+            found = stats.jackknife((value - untouched) / host, (without - before) / host)
+            beside = {"damage": found.value, "damage_low": found.low, "damage_high": found.high}
+        else:
+            beside = {"damage": None}
     return Row(
         variant,
         value,
-        n=len(sets.own),
+        low=None if np.isnan(interval.low) else interval.low,
+        high=None if np.isnan(interval.high) else interval.high,
+        rule=interval.rule,
+        n=sum(map(len, sets.copies)),
         clusters=len(evidence.copies),
         detail={
             **detail,
             **beside,
             "host": host,
-            "images": len(sets.own),
+            "images": sum(map(len, sets.copies)),
             "untouched": untouched,
             "ratio_to_untouched": value / untouched if untouched > 0 else None,
         },

@@ -6,7 +6,6 @@ Called FID only with the published weights at the standard layer; everything els
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 from fpbench.api import BackboneEvidence, Card, CellEvidence, Metric, NoParams, Row
@@ -53,7 +52,7 @@ class Fid(Metric[NoParams]):
 
     def measure(self, evidence: CellEvidence) -> Sequence[Row]:
         """One row for each layer, "2048" being what is called FID."""
-        from fpbench.backbones.distances import fid
+        from fpbench.stats import Reference
 
         rows = []
         for backbone in _networks(evidence):
@@ -61,7 +60,7 @@ class Fid(Metric[NoParams]):
                 rows.append(unavailable(backbone, backbone.name))
                 continue
             sets = feature_sets(evidence, f"{backbone.name}_features", _host(backbone))
-            real = partial(fid, backbone.real)
+            real = Reference(*(backbone.real[key] for key in ("mean", "covariance", "root")))
             rows.append(distance_row(backbone.name, sets, real, _about(backbone), evidence))
         return rows
 

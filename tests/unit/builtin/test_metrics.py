@@ -26,6 +26,7 @@ from fpbench.builtin.metrics.reading import (
 )
 from fpbench.builtin.metrics.spending import Cost
 from fpbench.builtin.metrics.tracing import Attribution
+from fpbench.stats import reference
 
 USERS, IMAGES, BITS = 12, 6, 32
 
@@ -214,15 +215,14 @@ def test_damage_is_what_an_attack_adds_as_a_share_of_the_hosts_distance(evidence
 
 
 def test_no_damage_is_said_where_the_hosts_distance_is_none():
-    sets = FeatureSets(np.ones((2, 1)), np.ones((2, 1)) * 2, np.zeros((2, 1)))
-    row = distance_row("copies", sets, lambda f: float(f.sum()), {}, cell(level="model"))
+    real = reference([[0.0], [1.0]])
+    own = [np.array([[0.0], [2.0]])] * 2
+    sets = FeatureSets(own, [np.array([[0.0], [3.0]])] * 2, np.array([[0.0], [1.0]]))
+    row = distance_row("copies", sets, real, {}, cell(level="model"))
+    assert row.detail["host"] == 0
     assert row.detail["damage"] is None
-    assert (
-        "damage"
-        not in distance_row(
-            "copies", replace(sets, untouched=sets.own), lambda f: float(f.sum()), {}, cell()
-        ).detail
-    )
+    untouched = distance_row("copies", replace(sets, untouched=own), real, {}, cell())
+    assert "damage" not in untouched.detail
 
 
 @pytest.mark.parametrize("count", [1, 12, 13, 25])

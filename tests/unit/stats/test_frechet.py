@@ -59,10 +59,11 @@ def test_one_image_or_bad_shapes_are_refused_with_what_was_expected():
         frechet(np.zeros(2), np.eye(2), np.zeros(3), np.eye(3))
 
 
-def test_distances_without_one_copy_equal_those_of_the_others_alone():
+@pytest.mark.parametrize("features", [5, 80], ids=["more images", "more features"])
+def test_distances_without_one_copy_equal_those_of_the_others_alone(features):
     rng = np.random.default_rng(3)
-    real = reference(rng.normal(0, 1, (200, 5)))
-    copies = [rng.normal(c / 10, 1, (7 + c, 5)) for c in range(6)]
+    real = reference(rng.normal(0, 1, (200, features)))
+    copies = [rng.normal(c / 10, 1, (7 + c, features)) for c in range(6)]
     whole, without = frechet_by_copy(copies, real)
     everything = [copies[:c] + copies[c + 1 :] for c in range(6)]
     for found, kept in zip((whole, *without), (copies, *everything), strict=True):
