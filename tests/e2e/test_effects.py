@@ -3,6 +3,8 @@ import torch
 from rows import value
 
 from fpbench.api import Outcome
+from fpbench.execute.measure import Measurer
+from fpbench.execute.request import Request
 from fpbench.store import Store
 from fpbench.testing import networks
 from fpbench.testing.fakes import Blind, Perfect
@@ -26,8 +28,22 @@ def out_of_reach(monkeypatch):
     monkeypatch.setattr(networks, "BlockEmbedder", Kept)
 
 
-def test_a_mark_that_an_attack_leaves_alone_is_no_survivor(out_of_reach, run_suite, suite_file):
-    summary, records, _ = run_suite(suite_file())
+def no_effect(suite, store, method, point):
+    """What metrics are told: of each subject, whether the attack left its mark alone."""
+    plan, _ = Request(suite=str(suite), plugins=("fpbench.testing.fakes",)).plan()
+    (cell,) = [c for c in plan.cells if (c.fit.method.label, c.point.label) == (method, point)]
+    return Measurer(plan, Store(store)).evidence(cell).no_effect
+
+
+def test_a_mark_that_an_attack_leaves_alone_is_no_survivor(
+    out_of_reach, run_suite, suite_file, tmp_path
+):
+    suite, store = suite_file(), tmp_path / "store"
+    summary, records, _ = run_suite(suite)
+    assert no_effect(suite, store, "perfect", "fine-tune 3") == (True,) * 3
+    assert no_effect(suite, store, "blind", "fine-tune 3") == (False,) * 3
+    assert no_effect(suite, store, "perfect", "bypass") == (False,) * 5
+    assert no_effect(suite, store, "perfect", "jpeg 50") == ()
     assert summary.cells == {Outcome.DONE: 16}
     effects = {(r["method"]["label"], r["point"]["label"]): r["effect"] for r in records.values()}
     untouched = {key for key, effect in effects.items() if effect == "none"}
