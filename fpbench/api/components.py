@@ -299,7 +299,14 @@ class PostHocMethod(Method[P]):
 
 
 class Dataset(Component[P]):
-    """Real images in three disjoint splits: train, test, reference."""
+    """Real images in three disjoint splits: train, test, reference.
+
+    Class attributes beside the component's:
+        drawn: its images are drawn by a program and show nobody, so that what generators make of
+            them may be published; of photographs it may be too close to one of them.
+    """
+
+    drawn: ClassVar[bool] = False
 
     @abstractmethod
     def info(self) -> ImageInfo:

@@ -60,11 +60,13 @@ def export(
 ) -> None:
     """Write RUN, a folder like runs/quickstart, into a file that others can verify.
 
-    It holds the records, the suite, sample strips and the readings that every number is made of,
-    each with its SHA-256. It holds no weights, no local paths and no images of the data set.
+    It holds the records, the suite and the readings that every number is made of, each with its
+    SHA-256, and sample strips where the data set is drawn. It holds no weights, no local paths and
+    no images of the data set, nor what is drawn where these are photographs.
     """
     from fpbench.execute.request import read_request
     from fpbench.publish.bundle import Wish, export
+    from fpbench.publish.contents import contents
 
     request = read_request(folder, plugins, store or folder.parent / "store")
     wish = Wish(submitter, note, keep_real=keep_real, readings=not no_readings)
@@ -73,6 +75,8 @@ def export(
         f"{output}: {len(manifest.files) + 1:,} files, {output.stat().st_size:,} bytes, digest "
         f"{manifest.digest}"
     )
+    for line in contents(output):
+        click.echo(line)
     if manifest.real:
         click.echo("Images of the data set are in it: make sure that no real person is on them.")
     else:

@@ -329,6 +329,12 @@ class Measurer:
         cost: dict[str, float] = self._shard(reading, shard).meta["cost"]
         return cost
 
+    def sheet(self, key: str, image: AttackPoint | None) -> np.ndarray | None:
+        """(N, 3, H, W) uint8 images of a sheet under an image attack, None if none were kept."""
+        column = self._plan.column(Want(image))
+        shard = self._columns(key).get(column) if key else None
+        return None if shard is None else self._shard(key, shard).arrays[f"{column}/images"]
+
     def training_images(self, trained: str) -> dict[str, np.ndarray]:
         """Samples kept while the stage of this key was trained: phase/step -> uint8 images."""
         key = self._plan.training_images_key(trained)

@@ -80,6 +80,8 @@ class GeneratorReader:
         keys: model point -> key of its reading.
         latents: model point -> seeds of the images to draw.
         others: size of a coalition -> the other copies in it.
+        following: the next user's copy, which an untouched one is compared with; None without one.
+        sheets: model point -> key of the images that pages show of it; empty if none are kept.
     """
 
     def __init__(
@@ -92,6 +94,8 @@ class GeneratorReader:
         keys: Mapping[AttackPoint | None, str],
         latents: Callable[[AttackPoint | None], list[int]],
         others: Callable[[int], list[Generator]] = lambda size: [],
+        following: Callable[[], Generator | None] = lambda: None,
+        sheets: Callable[[AttackPoint | None], str] = lambda model: "",
     ) -> None:
         self._session = session
         self._fit = fit
@@ -100,6 +104,8 @@ class GeneratorReader:
         self._keys = keys
         self._latents = latents
         self._others = others
+        self._following = following
+        self._sheets = sheets
         self._failures: Failures = {}
         self._untouched: dict[tuple[int, ...], list[tuple[Tensor, Beside]]] = {}
         self._effects: dict[AttackPoint | None, dict[str, bool]] = {}
@@ -214,10 +220,35 @@ class GeneratorReader:
                 check_images(who, drawn, len(chunk), size)
                 beside = self._beside(model, latents, chunk) if compared else None
                 reader.read(drawn, chunk, beside=beside)
-            seeds = session.latent_seeds("shared", session.suite.population.shared)
-            _, shared = boundary.drawn_from(generator, seeds)
-            reader.show(shared, attacked=self._origin == ("copy", 0))
+            if model is None and Want() in wants:
+                self._compare_codes(reader)
+            self._show(model, wants, lambda: self._shared(generator))
         self._store(model, reader, attack_s)
+
+    def _shared(self, generator: Generator) -> Tensor:
+        """Images of the latents that all copies share."""
+        seeds = self._session.latent_seeds("shared", self._session.suite.population.shared)
+        return boundary.drawn_from(generator, seeds)[1]
+
+    def _compare_codes(self, reader: ImageReader) -> None:
+        """What the next user's code changes of the same latents."""
+        following = self._following()
+        if following is not None:
+            reader.keep_code_psnr(self._shared(self.subject), self._shared(following))
+
+    def _show(
+        self, model: AttackPoint | None, wants: Sequence[Want], images: Callable[[], Tensor]
+    ) -> None:
+        """Keep what pages show of a model point."""
+        if key := self._sheets(model):
+            sheet = ImageReader(self._session, self._fit, self._origin, wants)
+            try:
+                sheet.show(images())
+            except NoSpace:
+                raise
+            except Exception:  # noqa: BLE001 - numbers do not wait for pictures
+                return
+            self._session.store_columns(key, sheet)
 
     def _read_forged(
         self,
@@ -231,12 +262,11 @@ class GeneratorReader:
         check_images(f"attack {model.attack.label}", forged, count, size)
         clean = session.carriers(self._origin[1], count)
         reader = ImageReader(session, self._fit, self._origin, wants, measured=True)
-        shown = forged[: session.suite.population.shared]
         with boundary.unharmed(f"{self._fit.method.label}: extract", *self._loans):
             for chunk in chunks(count):
                 part = torch.from_numpy(chunk)
                 reader.read(forged[part], chunk, beside=Beside("damage", clean[part]))
-            reader.show(shown, attacked=self._origin == ("copy", 0))
+            self._show(model, wants, lambda: forged[: session.suite.population.shared])
         self._store(model, reader, attack_s)
 
     def _store(self, model: AttackPoint | None, reader: ImageReader, attack_s: float) -> None:
@@ -407,19 +437,23 @@ class ImageReader:
                 distance = self._session.network(backbone)(other, images)
                 self._keep(Want(point, backbone), f"{kind}_{backbone.name}", distance)
 
-    def show(self, shared: Tensor, *, attacked: bool) -> None:
-        """Keep the images of the latents that all copies share: for sheets, and code against code.
+    def keep_code_psnr(self, images: Tensor, following: Tensor) -> None:
+        """Keep the PSNR between (N, 3, H, W) images of two copies at the same latents."""
+        self._keep(Want(), "code_psnr", psnr(images, following))
 
-        Args:
-            shared: (N, 3, H, W) uint8.
-            attacked: keep them under every image attack too.
-        """
+    def show(self, images: Tensor) -> None:
+        """Keep (N, 3, H, W) uint8 images under every image attack that is read, for a sheet."""
         # Numbers behind those of every measured image, so that the draws are other ones.
-        indices = np.arange(len(shared)) + _SHARED_FROM
-        for want in self.columns():
-            point = want.image
-            if want.backbone is None and (point is None or attacked):
-                self._keep(want, "shared", self._attack(point, shared, indices).contiguous())
+        indices = np.arange(len(images)) + _SHARED_FROM
+        for point in self._points:
+            if point not in self._read:
+                continue
+            try:
+                shown = self._attack(point, images, indices)
+            except Exception as error:  # noqa: BLE001 - a plugin may fail in any way
+                self.failures[point] = error  # as in its reading, which says so
+            else:
+                self._keep(Want(point), "images", shown.contiguous())
 
     def columns(self) -> list[Want]:
         """The columns that were filled without failure."""

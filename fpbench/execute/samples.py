@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from fpbench.api import StoreError, digest
 from fpbench.execute.measure import Measurer
-from fpbench.plan import Fit, Plan, Want
+from fpbench.plan import Fit, Plan
+from fpbench.plan.plan import SHOWN_COPIES
 from fpbench.store.names import Slugs
 from fpbench.store.objects import write_text
 
-_CODES = 4  # copies whose images of the same latents are shown one below the other
 _GAIN = 10
 _SAMPLES = 8  # images of a strip of samples over a training
 
@@ -53,18 +53,19 @@ def write_samples(plan: Plan, measurer: Measurer, folder: Path) -> None:
         try:
             index["methods"][fit.method.label] = _method(plan, measurer, fit, strips, index)
         except StoreError:
-            continue  # its cells say why there is nothing to show
+            continue  # damaged, as `fpbench cache verify` says; no number stands on it
     write_text(index_file, json.dumps(index, indent=1, sort_keys=True) + "\n")
 
 
 def _method(
     plan: Plan, measurer: Measurer, fit: Fit, folder: _Strips, index: dict[str, Any]
 ) -> dict[str, Any]:
-    host = measurer.column(plan.null_key(fit, "host", None), Want())["shared"]
-    if "host" not in index:
+    host = measurer.sheet(plan.sheet_key(fit, None, None), None)
+    if host is not None and "host" not in index:
         index["host"] = _save(folder, "host", _strip(host))
-    users = range(min(_CODES, plan.suite.population.copies))
-    copies = [measurer.column(plan.reading_key(fit, u, None), Want())["shared"] for u in users]
+    users = range(min(SHOWN_COPIES, plan.suite.population.copies))
+    sheets = [measurer.sheet(plan.sheet_key(fit, user, None), None) for user in users]
+    copies = [images for images in sheets if images is not None]
     name = fit.method.label
     trained = {"host": plan.host_training, "method": fit.training}
     found: dict[str, Any] = {
@@ -78,16 +79,16 @@ def _method(
         ],
         "points": {},
     }
-    if fit.method.component.keeps_sample:
-        change = copies[0].astype(np.float64) - host
+    if fit.method.component.keeps_sample and host is not None and sheets[0] is not None:
+        change = sheets[0].astype(np.float64) - host
         residual = np.clip(128 + _GAIN * change, 0, 255).astype(np.uint8)
         found["residual"] = _save(folder, f"{name}-residual", _strip(residual))
     for cell in plan.cells:
         if cell.fit is fit and cell.point.label != "none" and measurer.measured(cell):
             point = cell.point
-            column = measurer.column(plan.reading_key(fit, 0, point.model), Want(point.image))
-            if "shared" in column:
-                file = _save(folder, f"{name}-{point.label}", _strip(column["shared"]))
+            images = measurer.sheet(plan.sheet_key(fit, 0, point.model), point.image)
+            if images is not None:
+                file = _save(folder, f"{name}-{point.label}", _strip(images))
                 found["points"][point.label] = file
     return found
 

@@ -380,6 +380,7 @@ class Session:
         self, fit: Fit, user: int, keys: Mapping[AttackPoint | None, str] | None = None
     ) -> GeneratorReader:
         """A user's copy, to be attacked and read."""
+        users = self.suite.population.copies
         return GeneratorReader(
             self,
             fit,
@@ -388,6 +389,8 @@ class Session:
             keys=keys or {},
             latents=lambda model: self.latent_seeds(user, self.plan.images(model)),
             others=lambda size: [self._issue(fit, user + i) for i in range(1, size)],
+            following=lambda: self._issue(fit, user + 1) if user + 1 < users else None,
+            sheets=lambda model: self.plan.sheet_key(fit, user, model),
         )
 
     def tuned(self, fit: Fit, models: Sequence[AttackPoint]) -> Attack[Any]:
@@ -427,6 +430,7 @@ class Session:
                 origin=("host",),
                 keys=keys,
                 latents=lambda model: self._host_seeds(plan.negatives("host", model)),
+                sheets=lambda model: plan.sheet_key(fit, None, model),
             )
             failures |= reader.run(pending)
         return failures

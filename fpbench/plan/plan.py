@@ -42,6 +42,7 @@ KEY_VERSION = 1
 CHUNK = 64  # images generated and read at a time; part of the keys, since it may move a last digit
 TUNING_COPIES = 2
 CHOICE_IMAGES = 5000  # drawn from each snapshot, and as many training images, if there are
+SHOWN_COPIES = 4  # whose images of the same latents pages show one below the other
 _MEASURED_COPIES = 10  # an attack on fewer decides nothing, so its count holds back no other
 NUMERICS = {"precision": "fp32", "tf32": False, "epoch": NUMERICS_EPOCH}
 """Of all stages but trainings, whose precision is the suite's."""
@@ -306,6 +307,20 @@ class Plan:
         """Key of the readings of negatives from `source` ("real" or "host")."""
         return _sub_key(self._base(fit, f"null-{source}", model, self.negatives(source, model)), 0)
 
+    def sheet_key(self, fit: Fit, user: int | None, model: AttackPoint | None) -> str:
+        """Key of the images that pages show of a copy or, of None, of the host; "" for none.
+
+        No number is made of them, so they lie apart from readings, and may be missing.
+        """
+        if user is None:
+            shown = model is None
+        else:
+            shown = user == 0 or (model is None and user < SHOWN_COPIES)
+        if not shown:
+            return ""
+        base = self._base(fit, "sheet", model, self.suite.population.shared)
+        return _sub_key(base, -1 if user is None else user)
+
     def host_is_negative(self, model: AttackPoint | None) -> bool:
         """Whether host images under the attack are negatives: not for coalitions and forgeries."""
         return model is None or model.kind == "model"
@@ -402,7 +417,10 @@ class Plan:
                     "images": images,
                     # Host negatives take the copies' latents, user by user.
                     "per_copy": self.suite.population.images if kind == "null-host" else 0,
-                    "shared": self.suite.population.shared,
+                    # Each copy is compared with the next on so many latents.
+                    "between_codes": self.suite.population.shared
+                    if kind == "reading" and model is None
+                    else 0,
                     "clean_images": model.attack.options.clean_images if model is not None else 0,
                     **self._held_out(model),
                     # What is read of a copy depends on what the adversary has chosen.

@@ -6,8 +6,8 @@
     suite.json          what it comes to
     request.json        what was asked beside: selectors, seeds, digests of data and networks
     environment.json    what the records were made with
-    samples/            strips, without images of the data set
-    store/              what numbers are made of again; of trainings no weights
+    samples/            strips, without images of the data set; none where it is photographs
+    store/              what numbers are made of again: no images, and of trainings no weights
 
 Equal runs give equal bytes.
 """
@@ -54,7 +54,7 @@ class Wish:
     Attributes:
         submitter: how its maker wants to be called.
         note: a line for those who read the board.
-        keep_real: show images of the data set; only for drawn ones.
+        keep_real: show images of the data set, and what is drawn where it is photographs.
         readings: put in what numbers are made of again.
     """
 
@@ -88,7 +88,7 @@ def export(run: Path, request: Request, output: Path, wish: Wish) -> Manifest:
     with tempfile.TemporaryDirectory(prefix="fpbench-export-") as place:
         if plan is not None and wish.readings:
             folder = Path(place) / "store"
-            _take(plan, inputs, Store(Path(request.store)), Store(folder), wish)
+            _take(plan, inputs, Store(Path(request.store)), Store(folder))
             files |= {
                 f"store/{path.relative_to(folder).as_posix()}": path
                 for path in folder.rglob("*")
@@ -119,11 +119,21 @@ def _strips(inputs: Inputs, wish: Wish) -> dict[str, Content]:
     if not (folder / INDEX).is_file():
         return {}
     index = check_index(json.loads((folder / INDEX).read_text("utf-8")), folder / INDEX)
+    if not wish.keep_real and not drawn(inputs.suite):
+        return {}
     if not wish.keep_real:
         index = redact.samples(index, photographed(inputs.records))
     shown = {f"samples/{name}": folder / name for name in index_files(index)}
     check_names(list(shown))
     return {f"samples/{INDEX}": _json(index), **shown}
+
+
+def drawn(suite: Mapping[str, Any]) -> bool:
+    """Whether what generators make of a suite's images may be shown: not of photographs.
+
+    Runs of former versions do not say it, and could only show their strips.
+    """
+    return bool(suite["dataset"].get("drawn", True))
 
 
 def photographed(records: Iterable[Mapping[str, Any]]) -> set[str]:
@@ -134,7 +144,7 @@ def photographed(records: Iterable[Mapping[str, Any]]) -> set[str]:
     return {point["label"] for point in points if point["model"].get("kind") == "forgery"}
 
 
-def _take(plan: Plan, inputs: Inputs, source: Store, target: Store, wish: Wish) -> None:
+def _take(plan: Plan, inputs: Inputs, source: Store, target: Store) -> None:
     """Copy what the numbers in the records are made of into another store."""
     measurer = Measurer(plan, source)
     cells = _measured(plan, inputs)
@@ -146,12 +156,9 @@ def _take(plan: Plan, inputs: Inputs, source: Store, target: Store, wish: Wish) 
             "run's --store, run the suite again, or export the numbers alone with --no-readings",
             path=str(source.root),
         )
-    forged = set()
-    if not wish.keep_real:
-        forged = {key for cell in cells for key in forged_readings(plan, cell)}
     needed = [measurer.needed(cell) for cell in cells]
     for key, columns in _columns(needed).items():
-        _copy_columns(source, target, key, columns, without_images=key in forged)
+        _copy_columns(source, target, key, columns)
     for key in dict.fromkeys(key for each in needed for key in each.whole):
         artefact = source.get(key)
         target.put(key, artefact.arrays, artefact.meta)
@@ -182,17 +189,7 @@ def _columns(needed: Iterable[Needed]) -> dict[str, set[str]]:
     return found
 
 
-def forged_readings(plan: Plan, cell: Cell) -> list[str]:
-    """Readings of a cell whose images show images of the data set."""
-    model = cell.point.model
-    if model is None or model.kind != "forgery":
-        return []
-    return [plan.reading_key(cell.fit, i, model) for i in range(len(plan.subjects(model)))]
-
-
-def _copy_columns(
-    source: Store, target: Store, key: str, columns: set[str], *, without_images: bool
-) -> None:
+def _copy_columns(source: Store, target: Store, key: str, columns: set[str]) -> None:
     shards: dict[str, list[str]] = {}
     for column, shard in source.columns(key).items():
         if column in columns:
@@ -200,9 +197,7 @@ def _copy_columns(
     for shard, own in shards.items():
         artefact = source.shard(key, shard)
         arrays = {
-            name: array
-            for name, array in artefact.arrays.items()
-            if name.partition("/")[0] in own and not (without_images and name.endswith("/shared"))
+            name: array for name, array in artefact.arrays.items() if name.partition("/")[0] in own
         }
         meta = {name: value for name, value in artefact.meta.items() if name != "columns"}
         target.append(key, shard, arrays, own, meta)

@@ -14,7 +14,7 @@ from fpbench.execute.request import Request, read_request
 from fpbench.plan import Plan
 from fpbench.publish import redact
 from fpbench.publish.archive import Bundle
-from fpbench.publish.bundle import forged_readings, photographed
+from fpbench.publish.bundle import drawn, photographed
 from fpbench.publish.checks import Record, foreign, incomplete, place_of, read_records
 from fpbench.publish.numbers import compare
 from fpbench.publish.strips import INDEX, photographs_in, problems_of
@@ -92,6 +92,11 @@ def verify(bundle: Bundle, plugins: tuple[str, ...] = (), *, rescore: bool = Tru
     found.problems += incomplete(read.records, suite)
     forged = None if manifest.real else photographed(read.records)
     found.problems += _samples(folder, suite, forged)
+    if not manifest.real and not drawn(suite) and (folder / "samples").is_dir():
+        found.problems.append(
+            "samples: expected no strips, since the images of the data set are photographs, got "
+            "some; export the run again, with --keep-real if no real person is on them"
+        )
     found.notes += _notes(bundle, read.unknown)
     if not rescore:
         found.reasons.append("its numbers were not made again, as was asked for")
@@ -104,7 +109,7 @@ def verify(bundle: Bundle, plugins: tuple[str, ...] = (), *, rescore: bool = Tru
             "this one to have them made again"
         )
     else:
-        _rescore(found, request, suite, read.records, real=manifest.real)
+        _rescore(found, request, suite, read.records)
     if not found.problems:
         found.problems += _undrawable(folder)
     return found
@@ -131,8 +136,6 @@ def _rescore(
     request: Request,
     suite: SuiteJson,
     records: list[Record],
-    *,
-    real: bool,
 ) -> None:
     found.reasons += _strangers(suite, load(request.plugins))
     if found.reasons:
@@ -154,9 +157,8 @@ def _rescore(
         )
         return
     store = Store(Path(request.store))
-    if not real:
-        found.problems += _photographs(plan, store)
     try:
+        found.problems += _images_in(store)
         compared = compare(plan, store, records)
     except StoreError as error:
         found.problems.append(str(error))
@@ -211,20 +213,12 @@ def _unnamed(plan: Plan, away: Away) -> Iterator[str]:
             )
 
 
-def _photographs(plan: Plan, store: Store) -> Iterator[str]:
-    """Readings that hold images that were made of images of the data set."""
-    measured = [cell for cell in plan.cells if cell.refusal is None]
-    for key in dict.fromkeys(key for cell in measured for key in forged_readings(plan, cell)):
-        try:
-            shards = [store.shard(key, shard) for shard in set(store.columns(key).values())]
-        except StoreError as error:
-            yield str(error)
-            continue
-        if any(name.endswith("/shared") for shard in shards for name in shard.arrays):
-            yield (
-                f"store: expected no images in reading {key[:16]}… of a forgery, since the "
-                "manifest says so, got some; export again"
-            )
+def _images_in(store: Store) -> Iterator[str]:
+    """Artefacts that hold images, of which no number is made."""
+    for key in store.keys():  # noqa: SIM118 - a store is no dict
+        arrays = (a for shard in store.shards(key) for a in store.shard(key, shard).arrays.values())
+        if any(array.ndim == 4 and array.dtype == "uint8" for array in arrays):
+            yield f"store: expected no images in artefact {key[:16]}…, got some; export again"
 
 
 def _differing(plan: Plan, suite: SuiteJson, away: Away) -> list[str]:

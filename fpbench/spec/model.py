@@ -55,8 +55,8 @@ class Population(Params):
     Attributes:
         copies: number of users U who get a copy.
         images: images drawn from each copy.
-        shared: images of latents that all copies and the host share, for sample sheets and for
-            comparing two codes at one latent.
+        shared: images of latents that all copies and the host share, for sample sheets, and for
+            comparing two codes at one latent, of which numbers are kept.
     """
 
     copies: Annotated[int, Field(ge=2)] = 30
@@ -274,7 +274,7 @@ class Suite:
             "negatives": self.negatives.model_dump(mode="json"),
             "secrecy": self.secrecy.model_dump(mode="json"),
             "score": self.score.model_dump(mode="json"),
-            "dataset": _described(self.dataset),
+            "dataset": {**_described(self.dataset), "drawn": self.dataset.drawn},
             "host": _described(self.host),
             "methods": [{"label": m.label, **_described(m.component)} for m in self.methods],
             "attacks": [

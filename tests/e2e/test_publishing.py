@@ -13,13 +13,15 @@ from rows import value
 
 from fpbench.api import Outcome, StoreError, canonical_json
 from fpbench.cli.main import cli, main
-from fpbench.execute.measure import outcome_record
+from fpbench.execute.measure import Measurer, outcome_record
 from fpbench.execute.request import read_request
+from fpbench.execute.samples import write_samples
 from fpbench.plan import Want
 from fpbench.publish import board as boards
 from fpbench.publish.archive import open_bundle
 from fpbench.publish.board import add_to_board
 from fpbench.publish.bundle import Wish, export
+from fpbench.publish.contents import contents
 from fpbench.publish.verify import verify
 from fpbench.report.inputs import read_inputs
 from fpbench.store import RecordLog, Store
@@ -164,15 +166,12 @@ def test_no_place_of_the_machine_survives(folder, place):
     assert 'path = "photographs"' in (folder / "suite.toml").read_text()
 
 
-def test_neither_photographs_nor_weights_nor_issued_copies_are_in_it(folder, runs):
-    index = json.loads((folder / "samples" / "samples.json").read_text())
-    assert "real" not in index
-    names = {p.name for p in (folder / "samples").iterdir()}
+def test_neither_photographs_nor_weights_nor_issued_copies_are_in_it(folder, bundles, runs):
     assert (runs[0] / "samples" / "real.png").is_file()
-    assert (runs[0] / "samples" / "perfect-leaked-code.png").is_file()
-    assert "real.png" not in names
-    assert "perfect-leaked-code.png" not in names
-    assert {"host.png", "perfect-jpeg-50.png"} <= names
+    assert (runs[0] / "samples" / "perfect-copy-0.png").is_file()
+    assert not list(folder.rglob("*.png"))
+    assert "  no images" in contents(bundles[0])
+    assert images_in(folder / "store") == []
     request = read_request(folder, FAKES, folder / "store")
     plan, _ = request.plan()
     store = Store(folder / "store")
@@ -184,12 +183,72 @@ def test_neither_photographs_nor_weights_nor_issued_copies_are_in_it(folder, run
     forged = [m for m in plan.open_points(plan.fits[0]) if m is not None and m.kind == "forgery"]
     arrays = reading(store, plan, forged[0]).arrays
     assert {name.partition("/")[2] for name in arrays} == {"logits", "damage_psnr", "damage_ssim"}
-    assert any(name.endswith("/shared") for name in reading(store, plan, None).arrays)
+    assert "code_psnr" in {n.partition("/")[2] for n in reading(store, plan, None).arrays}
+
+
+def images_in(root):
+    """Names of all arrays in a store that could be images."""
+    store = Store(root)
+    return [
+        name
+        for key in store.keys()  # noqa: SIM118 - a store is no dict
+        for shard in store.shards(key)
+        for name, array in store.shard(key, shard).arrays.items()
+        if array.ndim == 4 and array.dtype == np.uint8
+    ]
 
 
 def reading(store, plan, model, want=None):
     key = plan.reading_key(plan.fits[0], 0, model)
     return store.shard(key, store.columns(key)[plan.column(want or Want())])
+
+
+@pytest.fixture
+def shown(runs, tmp_path):
+    """A bundle with strips, unpacked."""
+    shutil.unpack_archive(exported(runs[0], tmp_path / "s.zip", keep_real=True), tmp_path / "shown")
+    return tmp_path / "shown"
+
+
+def test_what_is_inside_is_said_by_kind(runs, shown):
+    folder, said = shown, list(contents(shown.parent / "s.zip"))
+    strips = list((folder / "samples").glob("*.png"))
+    real, width = 2, 32
+    drawn = sum(Image.open(p).width // width for p in strips) - real
+    assert said[-1] == (
+        f"  {drawn} images drawn by the host and by copies, or attacked; {real} of the data set"
+    )
+    stored = [p for p in (folder / "store").rglob("*") if p.is_file()]
+    line = next(line for line in said if "readings" in line)
+    assert line.split() == [
+        "readings",
+        f"{len(stored):,}",
+        "files",
+        f"{sum(p.stat().st_size for p in stored):,}",
+        "bytes",
+    ]
+    assert images_in(folder / "store") == []
+
+
+def test_sheets_are_no_part_of_numbers(runs, tmp_path):
+    """A run whose sheets are gone has the same numbers, and strips of what is left."""
+    place = tmp_path / "again"
+    shutil.copytree(runs[0].parent / "store", place / "store")
+    store = Store(place / "store")
+    request = read_request(runs[0], FAKES, place / "store")
+    plan, _ = request.plan()
+    for fit in plan.fits:
+        for model in plan.open_points(fit):
+            store.drop(plan.sheet_key(fit, 0, model))
+    measurer = Measurer(plan, store)
+    cells = [cell for cell in plan.cells if cell.refusal is None]
+    assert not any(measurer.missing(cell) for cell in cells)
+    samples = json.loads((runs[0] / "samples" / "samples.json").read_text())["methods"]["perfect"]
+    write_samples(plan, measurer, place / "samples")
+    left = json.loads((place / "samples" / "samples.json").read_text())["methods"]["perfect"]
+    assert len(left["codes"]) == len(samples["codes"]) - 1 == 3
+    assert samples["points"]
+    assert left["points"] == {}
 
 
 def test_drawn_data_may_be_shown(runs, tmp_path):
@@ -447,6 +506,12 @@ def test_what_is_called_unavailable_and_is_installed_here_is_named(folder):
     assert "got another attacks" in found.problems[1]
 
 
+def test_images_among_what_numbers_are_made_of_are_found(folder):
+    store = Store(folder / "store")
+    store.put("a" * 64, {"sheet": np.zeros((2, 3, 8, 8), dtype=np.uint8)}, {})
+    assert any("expected no images in artefact aaaa" in p for p in verified(seal(folder)).problems)
+
+
 def test_photographs_are_found_where_the_manifest_denies_them(runs, tmp_path):
     shown = exported(runs[0], tmp_path / "b.zip", keep_real=True)
     shutil.unpack_archive(shown, tmp_path / "bundle")
@@ -454,10 +519,11 @@ def test_photographs_are_found_where_the_manifest_denies_them(runs, tmp_path):
     texts = " ".join(problems)
     assert "got 'real'" in texts
     assert "got 'perfect under leaked-code'" in texts
-    assert "of a forgery, since the manifest says so, got some" in texts
+    assert "expected no strips, since the images of the data set are photographs" in texts
 
 
-def test_a_bundle_that_no_page_can_be_drawn_of_is_named(folder):
+def test_a_bundle_that_no_page_can_be_drawn_of_is_named(shown):
+    folder = shown
     index = json.loads((folder / "samples" / "samples.json").read_text())
     index["methods"]["perfect"]["training"] = {"host": {"not a step": "host.png"}}
     (folder / "samples" / "samples.json").write_text(json.dumps(index))
@@ -586,14 +652,16 @@ def test_an_edited_suite_is_found(folder):
         ("samples/host.png", "<script>"),
     ],
 )
-def test_files_that_are_not_what_a_run_writes_are_named(folder, name, text):
+def test_files_that_are_not_what_a_run_writes_are_named(shown, name, text):
+    folder = shown
     (folder / name).write_text(text)
     found = verified(seal(folder))
     assert found.status == "refused"
     assert any(name.partition("/")[0] in p and "expected" in p for p in found.problems)
 
 
-def test_strips_that_nobody_shows_are_named(folder):
+def test_strips_that_nobody_shows_are_named(shown):
+    folder = shown
     shutil.copy(folder / "samples" / "host.png", folder / "samples" / "more.png")
     (folder / "samples" / "perfect-copy-0.png").unlink()
     found = verified(seal(folder))
@@ -633,9 +701,7 @@ def test_a_board_of_two_submissions(bundles, board):
     inputs = read_inputs(board)
     assert [m["label"] for m in inputs.suite["methods"]] == ["perfect", SCRIPT, "newcomer"]
     assert len(inputs.records) == len(after)
-    assert set(inputs.samples.methods) == {"perfect", SCRIPT, "newcomer"}
-    for strips in inputs.samples.methods.values():
-        assert strips.codes
+    assert not inputs.samples.methods  # what generators make of photographs
     listed = json.loads((board / "submissions.json").read_text())["submissions"]
     assert [(s["status"], s["methods"]) for s in listed] == [
         ("re-scored", ["perfect", SCRIPT]),

@@ -37,6 +37,7 @@ class ToyFaces(Dataset[ToyFacesParams]):
 
     name = "toy-faces"
     version = "1"
+    drawn = True
     Params = ToyFacesParams
     card = Card(
         title="Toy faces",

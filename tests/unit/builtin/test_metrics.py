@@ -1,6 +1,5 @@
 from collections import Counter
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -52,7 +51,7 @@ def evidence(codes):
                 "host_ssim": np.full(IMAGES, 0.9),
                 "damage_psnr": np.full(IMAGES, 20.0),
                 "damage_ssim": np.full(IMAGES, 0.5),
-                "shared": rng.integers(0, 256, (3, 3, 8, 8), dtype=np.uint8),
+                **({"code_psnr": rng.uniform(20, 40, 3)} if user < copies - 1 else {}),
             }
 
         def unmarked(count):
@@ -161,12 +160,13 @@ def test_a_method_that_changes_the_sample_is_refused_not_zero(evidence):
     assert rows(Imperceptibility, evidence(level="image")) == {}
 
 
-def test_code_influence_compares_neighbouring_copies(evidence):
+def test_code_influence_is_the_mean_over_all_copies_that_have_a_next_one(evidence):
     found = evidence()
-    images = [c["shared"].astype(float) for c in found.copies]
-    errors = [((a - b) ** 2).mean((1, 2, 3)) for a, b in pairwise(images)]
-    expected = np.mean([np.mean(10 * np.log10(255**2 / e)) for e in errors])
-    assert rows(CodeInfluence, found)["psnr"].value == pytest.approx(expected)
+    expected = np.mean([c["code_psnr"].mean() for c in found.copies[:-1]])
+    row = rows(CodeInfluence, found)["psnr"]
+    assert row.value == pytest.approx(expected)
+    assert (row.clusters, row.n) == (USERS - 1, 3 * (USERS - 1))
+    assert rows(CodeInfluence, evidence(level="image")) == {}
 
 
 def test_fidelity_is_the_frechet_distance_at_equal_counts(evidence):
