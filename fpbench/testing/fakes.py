@@ -43,11 +43,13 @@ class TinyHostParams(Params):
         steps: training steps.
         step_s: seconds that each takes, so that tests can interrupt it.
         checkpoint_steps: steps between two checkpoints; 0 = as time goes.
+        collapsed: it draws one image, whatever the latents.
     """
 
     steps: Annotated[int, Field(ge=1)] = 5
     step_s: Annotated[float, Field(ge=0)] = 0.0
     checkpoint_steps: Annotated[int, Field(ge=0)] = 0
+    collapsed: bool = False
 
 
 class TinyHost(Host[TinyHostParams]):
@@ -63,7 +65,8 @@ class TinyHost(Host[TinyHostParams]):
         from fpbench.testing import networks
 
         p = self.params
-        return networks.fit_linear(images, ctx, p.steps, p.step_s, p.checkpoint_steps)
+        state = networks.fit_linear(images, ctx, p.steps, p.step_s, p.checkpoint_steps)
+        return {**state, "map.weight": state["map.weight"] * 0} if p.collapsed else state
 
     def assemble(self, state: State, ctx: Context) -> Generator:
         """See `Host.assemble`."""
@@ -115,11 +118,12 @@ class PerfectParams(FakeParams):
 
     Attributes:
         bits: K.
-        reads: "right"; "inverted", so that every bit is wrong; or "batch", after the mean over the
-            batch was taken off, as a normalisation in training mode does.
+        reads: "right"; "inverted", so that every bit is wrong; "stuck", so that six bits are 1
+            whatever the image; or "batch", after the mean over the batch was taken off, as a
+            normalisation in training mode does.
     """
 
-    reads: Literal["right", "inverted", "batch"] = "right"
+    reads: Literal["right", "inverted", "stuck", "batch"] = "right"
 
 
 class Perfect(PostHocMethod[PerfectParams]):
@@ -153,6 +157,8 @@ class Perfect(PostHocMethod[PerfectParams]):
         logits = networks.block_contrast(evidence.images, self.params.bits)
         if self.params.reads == "batch":
             logits = logits - logits.mean(dim=0)
+        if self.params.reads == "stuck":
+            logits[:, :6] = 1.0
         return -logits if self.params.reads == "inverted" else logits
 
 

@@ -4,7 +4,10 @@ import pytest
 from rows import value
 
 from fpbench.api import Outcome
+from fpbench.plan import issued_codes
+from fpbench.registry import load
 from fpbench.store import Store
+from fpbench.testing.fakes import Perfect, PerfectParams
 
 
 @pytest.fixture
@@ -71,8 +74,58 @@ def test_an_inverted_reader_is_always_wrong_and_never_traced(run_suite, suite_fi
     assert value(records, "perfect", "none", "bit-accuracy")["value"] == 0
     assert value(records, "perfect", "none", "attribution")["value"] == 0
     assert value(records, "perfect", "none", "verification", "fpr=0.01")["value"] == 0
+    assert value(records, "perfect", "none", "bit-accuracy")["detail"]["inverted"] is True
     # A reader that is always wrong lets all bits through; that is no reason to trace anybody.
     assert value(records, "perfect", "none", "capacity")["value"] == 16
+
+
+BARE = (
+    ('[[attacks]]\nuse = "weight-noise"\nsigma = [0.1, 0.3]\n', ""),
+    (
+        '[[attacks]]\nuse = "fine-tune"\nsteps = [1, 3]\ncopies = 3\nimages = 6\n'
+        "clean_images = 8\n",
+        "",
+    ),
+    ('[[attacks]]\nuse = "bypass"\n', ""),
+    ('[[methods]]\nuse = "blind"\n', ""),
+)
+
+
+def test_dead_bits_are_no_capacity(run_suite, suite_file):
+    stuck = ('use = "perfect"', 'use = "perfect"\nreads = "stuck"')
+    _, records, _ = run_suite(suite_file(*BARE, stuck))
+    row = value(records, "perfect", "none", "capacity")
+    # Of bits in which five codes agree nobody can tell.
+    codes = issued_codes(Perfect(PerfectParams()), 0, 5)[:, :6]
+    assert row["detail"]["dead_bits"] == (codes != codes[0]).any(axis=0).sum() > 3
+    assert row["value"] < 16 - row["detail"]["dead_bits"] + 1e-9
+
+
+def test_copies_that_are_all_one_image_fail_the_gate(run_suite, suite_file):
+    host = ('use = "tiny-host"', 'use = "tiny-host"\ncollapsed = true')
+    _, records, _ = run_suite(suite_file(*BARE, host))
+    row = value(records, "perfect", "none", "bit-accuracy")
+    assert row["value"] == 1
+    assert row["detail"]["converged"] is False
+    assert row["detail"]["unconverged"] == "all images of the copies are alike"
+
+
+def test_chroma_subsampling_is_tried_side_by_side_on_the_same_marks(run_suite, suite_file):
+    jpeg = 'use = "jpeg"\nquality = [90, 50]'
+    both = "\n[[attacks]]\n".join(
+        f'use = "jpeg"\nlabel = "jpeg {chroma}"\nquality = [50]\nsubsampling = "{chroma}"'
+        for chroma in ("420", "444")
+    )
+    summary, records, _ = run_suite(suite_file(*BARE, (jpeg, both)))
+    assert summary.cells == {Outcome.DONE: 3}
+    half, whole = (
+        value(records, "perfect", f"jpeg {chroma} 50", "damage", "psnr")
+        for chroma in ("420", "444")
+    )
+    assert half["value"] < whole["value"]
+    assert half["inputs"]["fit"] == whole["inputs"]["fit"]
+    assert half["point"]["image"]["params"] == {"subsampling": "420"}
+    assert "4:2:0" in load().get("attacks", "jpeg").card.summary
 
 
 def test_a_reader_of_batch_statistics_is_caught(run_suite, suite_file):

@@ -6,6 +6,7 @@ All are functions of stored logits and issued codes. Letters: N images, K bits, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fpbench.api import Card, CellEvidence, Metric, NoParams, Outcome, Row
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _RATES = (1e-2, 1e-3, 1e-6)
+_CHANCE = 0.5
+_ROUNDING = 1e-5  # of the largest feature: images in other places of a batch differ by less
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -23,7 +26,7 @@ class BitAccuracy(Metric[NoParams]):
     """Mean share of right bits; beside it the share of images with all K bits right."""
 
     name = "bit-accuracy"
-    version = "2"
+    version = "3"
     Params = NoParams
     unit = ""
     higher_is_better = True
@@ -47,15 +50,35 @@ class BitAccuracy(Metric[NoParams]):
             "converged": bool(right.mean() >= evidence.gate),
             "per_bit": (~right).mean(axis=0).tolist(),
         }
+        if _alike(evidence):
+            detail |= {"converged": False, "unconverged": "all images of the copies are alike"}
+        accuracy = _share_row(right.mean(axis=1), read, "", detail)
+        if accuracy.high is not None and accuracy.high < _CHANCE:
+            # Whoever attacks may turn such a reading round; accuracies below chance are no safety.
+            accuracy = replace(accuracy, detail={**accuracy.detail, "inverted": True})
         rows = [
-            _share_row(right.mean(axis=1), read, "", detail),
+            accuracy,
             shared.rate_row(right.all(axis=1), read.counts, "code"),
         ]
         if evidence.level == "none" and evidence.uniform:
             others = (read.owners + 1) % len(evidence.codes)
             agree = (read.logits > 0) == evidence.codes[others]
-            rows.append(_share_row(agree.mean(axis=1), read, "wrong-key", {"chance": 0.5}))
+            rows.append(_share_row(agree.mean(axis=1), read, "wrong-key", {"chance": _CHANCE}))
         return rows
+
+
+def _alike(evidence: CellEvidence) -> bool:
+    """Whether each untouched copy draws one image again and again, up to rounding."""
+    import numpy as np
+
+    if evidence.level != "none":
+        return False
+    name = "features" if "features" in evidence.copies[0] else "logits"
+    columns = [np.asarray(column[name]) for column in evidence.copies]
+    return all(
+        len(c) > 1 and bool(np.allclose(c, c[0], rtol=0, atol=_ROUNDING * np.abs(c).max()))
+        for c in columns
+    )
 
 
 def _share_row(

@@ -107,7 +107,7 @@ class Capacity(Metric[NoParams]):
     """Bits that get through, and how many users that is at stated errors."""
 
     name = "capacity"
-    version = "1"
+    version = "2"
     Params = NoParams
     unit = "bits; users"
     higher_is_better = True
@@ -116,8 +116,9 @@ class Capacity(Metric[NoParams]):
         "Capacity",
         "Shannon 1948; measured",
         "Apache-2.0",
-        "K (1 - H2(bit error rate)) bits of one image; and the largest N (a power of ten) among "
-        f"whom at least {_TRACED:.0%} of images are traced right at the suite's false rate.",
+        "L (1 - H2(bit error rate)) bits of one image, of the L bits whose reading varies with the "
+        "code; and the largest N (a power of ten) among whom, by the lower 95 % bound, at least "
+        f"{_TRACED:.0%} of images are traced right at the suite's false rate.",
     )
 
     def measure(self, evidence: CellEvidence) -> Sequence[Row]:
@@ -127,31 +128,36 @@ class Capacity(Metric[NoParams]):
         if not evidence.single:
             return []
         read = shared.reading(evidence)
-        error = float(1 - read.right.mean())
-        bits = stats.capacity(evidence.codes.shape[1], error)
+        live = _live(read)
+        error = float(1 - read.right[:, live].mean()) if live.any() else None
+        bits = 0.0 if error is None else stats.capacity(int(live.sum()), error)
         n, clusters = len(read.owners), len(read.counts)
-        through = Row(value=bits, n=n, clusters=clusters, detail={"bit_error_rate": error})
+        detail = {"bit_error_rate": error, "dead_bits": int((~live).sum())}
+        through = Row(value=bits, n=n, clusters=clusters, detail=detail)
         return [through, self._users(evidence, read)]
 
     def _users(self, evidence: CellEvidence, read: shared.Reading) -> Row:
         from fpbench import stats
 
         users, k = evidence.codes.shape
-        rate, best, share = evidence.false_rate, 0, 0.0
+        rate, best, traced = evidence.false_rate, 0, None
         grid = [n for n in (10**e for e in range(1, _LARGEST + 1)) if n >= users]
         possible = [n for n in grid if stats.supports(k, n, rate)]
         if not possible or not evidence.uniform:
             return shared.not_supported(evidence, "users", grid[0])
         # More users never make tracing easier, so the first that fails ends the search.
         for n in possible:
-            right = float(stats.open_set(read.match, read.owners, k, n, rate).right.mean())
-            if right < _TRACED:
+            right = stats.open_set(read.match, read.owners, k, n, rate).right
+            found = stats.rate(read.per_copy(right), read.counts)
+            if found.value < _TRACED:
                 break
-            best, share = n, right
+            if found.low >= _TRACED:
+                best, traced = n, found
         detail = {"false_rate": rate, "least_traced": _TRACED, "supported": possible[-1]}
-        if not best:
+        if traced is None:
             reason = (
-                f"among {possible[0]:,} users fewer than {_TRACED:.0%} of images are traced right"
+                f"not even among {possible[0]:,} users are at least {_TRACED:.0%} of images surely "
+                "traced right, by the lower 95 % bound"
             )
             return Row("users", outcome=Outcome.NOT_SUPPORTED, reason=reason, detail=detail)
         return Row(
@@ -159,8 +165,21 @@ class Capacity(Metric[NoParams]):
             float(best),
             n=len(read.owners),
             clusters=len(read.counts),
-            detail={**detail, "traced": share, **shared.few_copies(len(read.counts))},
+            detail={
+                **detail,
+                "traced": traced.value,
+                "traced_low": traced.low,
+                **shared.few_copies(len(read.counts)),
+            },
         )
+
+
+def _live(read: shared.Reading) -> NDArray[np.bool_]:
+    """(K,) bits whose reading varies; where all owners' codes have one value, nobody can tell."""
+    readings, codes = read.logits > 0, read.codes[read.owners]
+    varies, asked = (readings != readings[0]).any(axis=0), (codes != codes[0]).any(axis=0)
+    live: NDArray[np.bool_] = varies | ~asked
+    return live
 
 
 class Deepfake(Metric[NoParams]):

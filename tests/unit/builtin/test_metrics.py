@@ -271,3 +271,21 @@ def test_matches_are_counted_against_the_own_code_and_for_nobody_against_all(evi
         assert {m: c for m, c in enumerate(counts) if c} == dict(Counter(matches))
     assert got["host"].n == len(found.negatives["host"]["logits"])
     assert got["copies"].detail["threshold_bits"] <= codes.shape[1]
+
+
+@pytest.mark.parametrize(("flip", "inverted"), [(0.0, None), (0.5, None), (1.0, True), (0.9, True)])
+def test_a_reader_that_is_surely_below_chance_is_called_inverted(evidence, flip, inverted):
+    assert rows(BitAccuracy, evidence(flip=flip))[""].detail.get("inverted") is inverted
+
+
+def test_copies_that_draw_one_image_have_not_converged(evidence):
+    found = evidence()
+    one = [{**c, "features": np.repeat(c["features"][:1], IMAGES, axis=0)} for c in found.copies]
+    row = rows(BitAccuracy, replace(found, copies=one))[""]
+    assert row.value == 1
+    assert row.detail["converged"] is False
+    assert row.detail["unconverged"] == "all images of the copies are alike"
+    # A reader may be sure of every bit of all images; that is no sign of it.
+    assert rows(BitAccuracy, found)[""].detail["converged"] is True
+    few = replace(found, copies=[*one[:-1], found.copies[-1]])
+    assert "unconverged" not in rows(BitAccuracy, few)[""].detail

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from evidence_factory import BITS, IMAGES, USERS, cell, codes, rows
@@ -14,6 +16,7 @@ from fpbench.builtin.metrics.reading import (
 )
 from fpbench.builtin.metrics.secrecy import Secrecy
 from fpbench.builtin.metrics.tracing import Attribution, Capacity, Deepfake
+from fpbench.stats import rate
 
 
 def match(logits, issued):
@@ -66,18 +69,41 @@ def test_capacity_is_that_of_the_binary_symmetric_channel():
     assert row.value == pytest.approx(BITS * (1 - entropy))
 
 
+def test_bits_that_never_change_are_no_capacity():
+    evidence = cell(flip=0.1)
+    stuck = [c["logits"].copy() for c in evidence.copies]
+    for logits in stuck:
+        logits[:, :6] = 1
+    dead = replace(evidence, copies=[{"logits": logits} for logits in stuck])
+    row = rows(Capacity, dead)[""]
+    right = (np.stack(stuck) > 0) == evidence.codes[:, None]
+    error = 1 - right[:, :, 6:].mean()
+    assert row.detail["dead_bits"] == 6
+    expected = (BITS - 6) * (1 - stats.entropy([error, 1 - error], base=2))
+    assert row.value == pytest.approx(expected)
+    assert rows(Capacity, evidence)[""].detail["dead_bits"] == 0
+
+
+def test_a_reader_of_dead_bits_alone_has_no_capacity():
+    dead = [{"logits": np.ones((IMAGES, BITS), dtype=np.float32)}] * USERS
+    assert rows(Capacity, replace(cell(), copies=dead))[""].value == 0
+
+
 def test_the_largest_population_is_the_last_power_of_ten_that_is_traced():
-    evidence = cell(flip=0.02, bits=64)
+    images = 200
+    evidence = cell(flip=0.02, bits=64, images=images)
     row = rows(Capacity, evidence)["users"]
     logits = np.concatenate([c["logits"] for c in evidence.copies])
     found = match(logits, evidence.codes)
-    own = found[np.arange(len(found)), np.repeat(np.arange(USERS), IMAGES)]
+    own = found[np.arange(len(found)), np.repeat(np.arange(USERS), images)]
 
-    def right(n):
+    def surely_right(n):
         lost = stats.binom.sf(own - 1, 64, 0.5)
-        return np.mean((own >= threshold(n, bits=64)) * (1 - lost) ** (n - USERS))
+        right = (own >= threshold(n, bits=64)) * (1 - lost) ** (n - USERS)
+        return rate(right.reshape(USERS, -1).sum(1), np.full(USERS, images)).low
 
-    assert right(row.value) >= 0.95 > right(10 * row.value)
+    assert surely_right(row.value) >= 0.95 > surely_right(10 * row.value)
+    assert row.detail["traced"] > row.detail["traced_low"] == pytest.approx(surely_right(row.value))
     assert 1e2 < row.value < 1e15
 
 

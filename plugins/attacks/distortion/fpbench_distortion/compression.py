@@ -32,7 +32,11 @@ class Jpeg(Distortion[JpegParams]):
     family = "compression"
     strength = Strength("quality", "", (90, 70, 50), low=1, high=100, whole=True)
     card = Card(
-        "JPEG", "ISO/IEC 10918; libjpeg quality scale", "Apache-2.0", "Saves as JPEG and loads it."
+        "JPEG",
+        "ISO/IEC 10918; libjpeg quality scale",
+        "Apache-2.0",
+        "Saves as JPEG and loads it, colour planes halved both ways (4:2:0) unless `subsampling` "
+        "says 422 or 444.",
     )
 
     def distort(
