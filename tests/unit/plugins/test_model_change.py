@@ -252,7 +252,7 @@ class Stored(nn.Module):
         rng = torch.Generator().manual_seed(5)
         self.scale = scale
         self.dense = nn.Parameter(torch.randn(12 * 16, 8, generator=rng) * 0.3 * scale)
-        self.weight = nn.Parameter(torch.randn(3, 12, 3, 3, generator=rng) * 0.1)
+        self.weight = nn.Parameter(torch.randn(3, 12, 3, 3, generator=rng))
 
     def forward(self, latents):
         x = nn.functional.linear(latents, self.dense / self.scale).view(-1, 12, 4, 4)
@@ -279,9 +279,10 @@ def test_the_scale_that_weights_are_stored_at_does_not_matter(attack, strength, 
         latents = copy.prior(list(range(16)))
         images.append(attacked.run(latents))
         before.append(copy.run(latents))
-    assert torch.allclose(before[0], before[1], atol=1e-5)
-    assert torch.allclose(images[0], images[1], atol=1e-5)
-    assert not torch.allclose(images[0], before[0], atol=1e-2)
+    assert torch.allclose(before[0], before[1], atol=1e-4)
+    assert torch.allclose(images[0], images[1], atol=1e-4)
+    assert not torch.allclose(images[0], before[0], atol=1e-1)
+    assert images[0].abs().mean() > 0.1
 
 
 def test_attacks_reach_what_a_batch_normalised_net_keeps_in_buffers(ctx):
