@@ -15,10 +15,12 @@ def codes(bits: int = BITS, users: int = USERS) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 2, (users, bits)).astype(bool)
 
 
-def cell(flip: float = 0.0, bits: int = BITS, images: int = IMAGES, **more: Any) -> CellEvidence:
+def cell(
+    flip: float = 0.0, bits: int = BITS, images: int = IMAGES, users: int = USERS, **more: Any
+) -> CellEvidence:
     """Copies whose bits are wrong with probability `flip`, and negatives that are coin flips."""
     rng = np.random.default_rng(1)
-    issued = codes(bits)
+    issued = codes(bits, users)
     signs = issued * 2.0 - 1
 
     def column(user: int) -> dict[str, np.ndarray]:
@@ -32,8 +34,8 @@ def cell(flip: float = 0.0, bits: int = BITS, images: int = IMAGES, **more: Any)
         "gate": 0.9,
         "level": "none",
         "codes": issued,
-        "users": [(u,) for u in range(USERS)],
-        "copies": [column(u) for u in range(USERS)],
+        "users": [(u,) for u in range(users)],
+        "copies": [column(u) for u in range(users)],
         "negatives": {
             "real": {"logits": rng.normal(size=(300, bits)).astype(np.float32)},
             "host": {"logits": rng.normal(size=(200, bits)).astype(np.float32)},

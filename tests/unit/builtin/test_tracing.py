@@ -90,17 +90,17 @@ def test_a_reader_of_dead_bits_alone_has_no_capacity():
 
 
 def test_the_largest_population_is_the_last_power_of_ten_that_is_traced():
-    images = 200
-    evidence = cell(flip=0.02, bits=64, images=images)
+    images, users = 50, 40
+    evidence = cell(flip=0.02, bits=64, images=images, users=users)
     row = rows(Capacity, evidence)["users"]
     logits = np.concatenate([c["logits"] for c in evidence.copies])
     found = match(logits, evidence.codes)
-    own = found[np.arange(len(found)), np.repeat(np.arange(USERS), images)]
+    own = found[np.arange(len(found)), np.repeat(np.arange(users), images)]
 
     def surely_right(n):
         lost = stats.binom.sf(own - 1, 64, 0.5)
-        right = (own >= threshold(n, bits=64)) * (1 - lost) ** (n - USERS)
-        return rate(right.reshape(USERS, -1).sum(1), np.full(USERS, images)).low
+        right = (own >= threshold(n, bits=64)) * (1 - lost) ** (n - users)
+        return rate(right.reshape(users, -1).sum(1), np.full(users, images)).low
 
     assert surely_right(row.value) >= 0.95 > surely_right(10 * row.value)
     assert row.detail["traced"] > row.detail["traced_low"] == pytest.approx(surely_right(row.value))
@@ -235,7 +235,7 @@ def test_the_calibrated_threshold_is_an_order_statistic_of_the_largest_matches(c
 
 def test_too_few_negatives_calibrate_nothing(coded):
     few = {"real": {"logits": coded.calibration["real"]["logits"][:299]}}
-    starved = cell(**{**coded.__dict__, "calibration": few})
+    starved = replace(coded, calibration=few)
     row = rows(Attribution, starved)[""]
     assert row.outcome is Outcome.NOT_SUPPORTED
     assert "at least 300 untouched negatives" in row.reason
