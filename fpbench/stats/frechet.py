@@ -155,7 +155,7 @@ def _of_products(centred: Floats, mean: Floats, products: Floats, real: Referenc
     shift = centred.mean(axis=0)
     own = products - products.mean(axis=0)
     own -= own.mean(axis=1, keepdims=True)
-    roots = np.sqrt(np.clip(np.linalg.eigvalsh(own / (count - 1)), 0, None)).sum()
+    roots = np.sqrt(_without_rounding(np.linalg.eigvalsh(own / (count - 1)))).sum()
     trace = ((centred - shift) ** 2).sum() / (count - 1)
     away = real.mean - mean - shift
     return max(float(away @ away + np.trace(real.covariance) + trace - 2 * roots), 0.0)
@@ -163,17 +163,25 @@ def _of_products(centred: Floats, mean: Floats, products: Floats, real: Referenc
 
 def _root(covariance: Floats) -> Floats:
     variances, axes = np.linalg.eigh(covariance)
-    root: Floats = (axes * np.sqrt(np.clip(variances, 0, None))) @ axes.T
+    root: Floats = (axes * np.sqrt(_without_rounding(variances))) @ axes.T
     return root
 
 
+def _without_rounding(eigenvalues: npt.ArrayLike) -> Floats:
+    """Eigenvalues of a positive semidefinite matrix, those that are only rounding set to zero.
+
+    With fewer images than features most are. Their roots are not small: 1e-16 becomes 1e-8.
+    """
+    found = np.asarray(eigenvalues, dtype=np.float64)
+    least = found.size * np.finfo(np.float64).eps * found.max()
+    return np.where(found > least, found, 0.0)
+
+
 def _distance(real: Reference, mean: Floats, covariance: Floats) -> float:
-    # Rounding makes eigenvalues that should be zero slightly negative, and the distance of equals
-    # likewise.
-    product = np.clip(np.linalg.eigvalsh(real.root @ covariance @ real.root), 0, None)
+    product = _without_rounding(np.linalg.eigvalsh(real.root @ covariance @ real.root))
     shift, own = real.mean - mean, np.trace(real.covariance)
     distance = shift @ shift + own + np.trace(covariance) - 2 * np.sqrt(product).sum()
-    return max(float(distance), 0.0)
+    return max(float(distance), 0.0)  # of equals it may be slightly negative
 
 
 def _check_shapes(m1: Floats, s1: Floats, m2: Floats, s2: Floats) -> None:

@@ -43,7 +43,16 @@ def test_distance_of_independent_features_has_a_closed_form():
 
 def test_distance_to_itself_is_zero_with_fewer_images_than_features():
     mean, covariance = moments(features(5, 10, 64))
-    assert 0 <= frechet(mean, covariance, mean, covariance) < 1e-3 * np.trace(covariance)
+    assert 0 <= frechet(mean, covariance, mean, covariance) < 1e-12 * np.trace(covariance)
+
+
+def test_distance_is_exact_with_fewer_images_than_features():
+    one, two = features(8, 20, 64), features(9, 50, 64)
+    x, y = ((f - f.mean(axis=0)) / np.sqrt(len(f) - 1) for f in (one, two))
+    # Without a root: tr (S1 S2)^(1/2) is the sum of the singular values of X Y'.
+    expected = np.sum((one.mean(axis=0) - two.mean(axis=0)) ** 2) + (x**2).sum() + (y**2).sum()
+    expected -= 2 * scipy.linalg.svdvals(x @ y.T).sum()
+    assert frechet(*moments(one), *moments(two)) == pytest.approx(expected, rel=1e-12)
 
 
 def test_distance_is_symmetric():
