@@ -110,7 +110,8 @@ def test_without_weights_the_last_is_used_and_later_weights_train_nothing_again(
     weights,  # noqa: F811
     tmp_path,
 ):
-    run_suite(suite, plugins=("drifting",))
+    summary, _, _ = run_suite(suite, plugins=("drifting",))
+    assert set(summary.cells) == {Outcome.DONE}
     plan, store = planned(suite), Store(tmp_path / "store")
     choice = store.meta(plan.host_key)["choice"]
     assert (choice["step"], choice["of"], choice["distances"]) == (4, 4, {})
