@@ -188,7 +188,11 @@ def score_tiers(curves: Curves) -> tuple[dict[str, TierScore], list[str]]:
         # Who may train can also do all that needs no training.
         listed = [*on_copy, *own] if tier == "training" else own
         images = _fewest_images(curves, points, _images(clean))
-        found[tier] = worst_case(listed, images) if listed else replace(before, stand_in=name)
+        # An attack that makes tracing easier is not made.
+        idle = Candidate("", "no attack helps", untouched, 0.0, tier, (), 0, 0)
+        found[tier] = (
+            worst_case([*listed, idle], images) if listed else replace(before, stand_in=name)
+        )
         before, name = found[tier], f"as tier {tier}"
     return found, list(dict.fromkeys(problems))
 

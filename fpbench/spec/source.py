@@ -91,7 +91,7 @@ def select(
         called = [(i, e) for i, e in numbered if e.get("label", e.get("use")) == name]
         found = called or [(i, e) for i, e in numbered if e.get("use") == name]
         params = _selector_params((match.group("params") if match else None) or "")
-        chosen += [(i, {**entry, **params}) for i, entry in found or [(None, {"use": name})]]
+        chosen += [(i, _with(entry, params)) for i, entry in found or [(None, {"use": name})]]
     return chosen
 
 
@@ -102,6 +102,15 @@ def moved(lines: dict[Path, int], key: str, numbers: list[int | None]) -> dict[P
         own = {path: line for path, line in lines.items() if path[:2] == (key, old)}
         others |= {(key, new, *path[2:]): line for path, line in own.items()}
     return others
+
+
+def _with(entry: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
+    """An entry with parameters set; what it says of strengths that are replaced is dropped."""
+    for key, named in (("scored", entry.get("scored")), ("samples", entry.get("samples"))):
+        former = [entry[name] for name in params if isinstance(entry.get(name), list)]
+        if isinstance(named, list) and any(all(n in f for n in named) for f in former):
+            entry = {name: value for name, value in entry.items() if name != key}
+    return {**entry, **params}
 
 
 def _selector_params(text: str) -> dict[str, Any]:

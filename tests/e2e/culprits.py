@@ -87,7 +87,7 @@ class SpoilParams(Params):
 
 
 class Spoil(ModelAttack[SpoilParams]):
-    """Ruins what its surface opens, and returns the copy as it is."""
+    """Ruins what its surface opens, and returns the copy with weights that hardly differ."""
 
     name = "spoil"
     version = "1"
@@ -110,10 +110,14 @@ class Spoil(ModelAttack[SpoilParams]):
             surface.clean_images.zero_()
         elif what == "copy":
             zero(surface.copy)
+        copy = surface.copy
+        for step in copy.steps.values():
+            for parameter in step.parameters():
+                parameter.data += 1e-9 if what == "copy" else 1e-7 * parameter.data
         with torch.no_grad():
             for strength in strengths:
                 torch.set_default_dtype(torch.float64)
-                yield strength, surface.copy
+                yield strength, copy
                 assert not torch.is_grad_enabled()
                 assert torch.get_default_dtype() == torch.float64
 

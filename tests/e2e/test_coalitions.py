@@ -123,8 +123,7 @@ def test_the_page_says_who_is_blamed(done, tmp_path):
     build_page(folder, tmp_path / "page")
     index = (tmp_path / "page" / "index.html").read_text()
     for words in (
-        "Coalitions are traced",
-        "perfect under collude 2",
+        "collude 2",
         "Forged images are blamed on an innocent user: perfect under leaked-code (1.000)",
         "Users who put their copies together",
     ):

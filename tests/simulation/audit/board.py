@@ -122,7 +122,9 @@ class Training:
             stops = on_copy + stops if tier == "training" else stops
             if stops:
                 images = min([self.clean.images, *(c.images for c in self._applied(tier))])
-                before = Sample(score.worst([stop.rates for stop in stops]), images)
+                before = Sample(
+                    score.worst([*(stop.rates for stop in stops), self.clean.rates]), images
+                )
             self.tiers[tier] = before
 
     @property

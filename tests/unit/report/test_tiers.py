@@ -172,6 +172,12 @@ def test_the_worst_of_equals_is_not_biased_by_choosing_it():
     assert np.mean(naive) < 0.5 - 10 * error
 
 
+def test_an_attack_that_makes_tracing_easier_is_not_made(tmp_path):
+    run = FakeRun(["alpha"], [BYPASS], right=by_point({"none": 0.6, "bypass": 0.9}))
+    part = tiers(run, tmp_path)["copy"]
+    assert (part.value, part.worst) == (pytest.approx(0.6), "no attack helps")
+
+
 def test_a_clear_worst_is_found_exactly():
     rates = [np.full(COPIES, 0.9), np.full(COPIES, 0.2)]
     listed = [

@@ -242,3 +242,9 @@ def test_only_attacks_that_move_pixels_name_strengths_for_the_samples_tier(
     assert "[70.0] are not among the strengths" in problems(asked("[70]"), catalogue)[0]
     other = suite_file(("sigma = [0.1, 0.3]", "sigma = [0.1, 0.3]\nsamples = [0.1]"))
     assert "expected an image attack that moves pixels" in problems(other, catalogue)[0]
+
+
+def test_a_selector_that_replaces_strengths_drops_what_was_said_of_them(catalogue):
+    suite = read_suite("quickstart", catalogue, attacks=("crop-resize[kept=0.8]",))
+    (attack,) = suite.attacks
+    assert (attack.strengths, attack.options.samples) == ((0.8,), ())
