@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from fpbench.api import ContractError, Generator, Host, State, TrainedHost
-from fpbench.execute.process import Visit, call, stepped
+from fpbench.execute.process import call, stepped
 
 T = TypeVar("T")
 
@@ -219,18 +219,6 @@ def returned(made: T) -> T | Generator:
 
 def drawn(generator: Generator, latents: Tensor) -> Tensor:
     """`generator.sample(latents)` in memory of its own; the latents stay as they are."""
-    with Visit():
-        return _sampled(generator, latents)
-
-
-def drawn_from(generator: Generator, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """The latents of some seeds, and what is `drawn` from them."""
-    with Visit():
-        latents = generator.prior(seeds)
-        return latents, _sampled(generator, latents)
-
-
-def _sampled(generator: Generator, latents: Tensor) -> Tensor:
     images: object = generator.sample(latents.clone())
     # Whatever else it is, it is checked behind this.
     return images.clone() if isinstance(images, Tensor) else images  # type: ignore[return-value]

@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any
 
 from fpbench.api import MissingResource, NoSpace, Outcome, OutOfMemory
 from fpbench.api.context import Peers
+from fpbench.execute import process
 from fpbench.execute.interrupt import Interrupt
-from fpbench.execute.process import Visit
 from fpbench.execute.request import Request
 from fpbench.plan import Fit, Plan
 from fpbench.store import Store
@@ -95,7 +95,7 @@ class JobRunner:
         """
         try:
             session = self._session(job)
-            with Visit():
+            with process.job():
                 return self._run(session, job)
         except NoSpace:
             raise

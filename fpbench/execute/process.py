@@ -15,7 +15,8 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
@@ -79,12 +80,11 @@ class _Snapshot:
             from fpbench.execute.torch_switches import SWITCHES
 
             switches += SWITCHES
-        return cls(
-            switches,
-            tuple(read() for read, _ in switches),
-            torch is not None and torch.is_grad_enabled(),
-            torch is not None and torch.is_inference_mode_enabled(),
-        )
+        return cls(switches, tuple(read() for read, _ in switches), *_autograd())
+
+    def now_in_autograd(self) -> _Snapshot:
+        """The same switches with the present modes of autograd, which blocks of ours set too."""
+        return _Snapshot(self.switches, self.values, *_autograd())
 
     def put(self, now: _Snapshot) -> None:
         """Bring back what differs from `now`."""
@@ -92,6 +92,26 @@ class _Snapshot:
         for (_, put), value, other in zip(self.switches, self.values, now.values, strict=False):
             if value != other:
                 put(value)
+
+
+_OURS: ContextVar[_Snapshot | None] = ContextVar("ours", default=None)
+"""The process as a job has found it, while no plugin is in; None where it must be looked at."""
+
+
+@contextmanager
+def job() -> Iterator[None]:
+    """A block in which only plugins change the process, so that one look at it is enough.
+
+    Signal handlers, which move no number, are put back behind it alone.
+    """
+    handlers = tuple(signal.getsignal(number) for number in _SIGNALS)
+    with Visit():
+        token = _OURS.set(_Snapshot.take())
+        try:
+            yield
+        finally:
+            _OURS.reset(token)
+            _set_handlers(handlers)
 
 
 class Visit:
@@ -106,7 +126,9 @@ class Visit:
 
     def __enter__(self) -> None:
         self._recursion = sys.getrecursionlimit()
-        self._ours = _Snapshot.take()
+        known = _OURS.get()
+        self._token = _OURS.set(None)  # what the plugin calls of ours may visit another plugin
+        self._ours = _Snapshot.take() if known is None else known.now_in_autograd()
         theirs = self._theirs or self._ours
         self._modes = _modes(theirs)
         theirs.put(self._ours)
@@ -124,10 +146,19 @@ class Visit:
             self._modes.__exit__(kind, error, trace)
             sys.modules["torch"].set_grad_enabled(self._ours.grad)
         self._ours.put(self._theirs)
+        _OURS.reset(self._token)
 
     def again(self) -> Visit:
         """The next one of the same plugin, which finds the process as it has left it."""
         return Visit(self._theirs)
+
+
+def _autograd() -> tuple[bool, bool]:
+    torch = sys.modules.get("torch")
+    return (
+        torch is not None and torch.is_grad_enabled(),
+        torch is not None and torch.is_inference_mode_enabled(),
+    )
 
 
 def _modes(theirs: _Snapshot) -> Any:
@@ -162,10 +193,6 @@ def _set_environment(wanted: dict[bytes, bytes]) -> None:
     for name in os.environb.keys() - wanted.keys():
         del os.environb[name]
     os.environb.update(wanted)
-
-
-def _handlers() -> tuple[Any, ...]:
-    return tuple(signal.getsignal(number) for number in _SIGNALS)
 
 
 def _set_handlers(handlers: tuple[Any, ...]) -> None:
@@ -207,7 +234,6 @@ _GENERAL: tuple[Switch, ...] = (
     (lambda: (sys.stdout, sys.stderr), _set_streams),
     (_directory, _set_directory),
     (_environment, _set_environment),
-    (_handlers, _set_handlers),
     (lambda: tuple(warnings.filters), _set_filters),
     (gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
     (random.getstate, random.setstate),

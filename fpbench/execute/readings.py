@@ -33,7 +33,7 @@ from fpbench.execute.checks import check_alone, check_generator, check_images, c
 from fpbench.execute.context import StageContext
 from fpbench.execute.effect import effect_of
 from fpbench.execute.images import SplitStream
-from fpbench.execute.process import call
+from fpbench.execute.process import Visit, call
 from fpbench.nn.generator import PostStep
 from fpbench.nn.image_quality import psnr, ssim
 from fpbench.nn.images import to_uint8
@@ -216,7 +216,8 @@ class GeneratorReader:
             check_generator(who, generator)
         with boundary.unharmed(f"{self._fit.method.label}: extract", *self._loans):
             for chunk in chunks(len(seeds)):
-                latents, drawn = boundary.drawn_from(generator, [seeds[i] for i in chunk])
+                latents = generator.prior([seeds[i] for i in chunk])
+                drawn = boundary.drawn(generator, latents)
                 check_images(who, drawn, len(chunk), size)
                 beside = self._beside(model, latents, chunk) if compared else None
                 reader.read(drawn, chunk, beside=beside)
@@ -228,7 +229,7 @@ class GeneratorReader:
     def _shared(self, generator: Generator) -> Tensor:
         """Images of the latents that all copies share."""
         seeds = self._session.latent_seeds("shared", self._session.suite.population.shared)
-        return boundary.drawn_from(generator, seeds)[1]
+        return boundary.drawn(generator, generator.prior(seeds))
 
     def _compare_codes(self, reader: ImageReader) -> None:
         """What the next user's code changes of the same latents."""
@@ -325,7 +326,7 @@ class GeneratorReader:
 
     def _target_images(self, count: int) -> Tensor:
         seeds = self._session.latent_seeds(f"target {self._origin[1]}", count)
-        return boundary.drawn_from(self.subject, seeds)[1]
+        return boundary.drawn(self.subject, self.subject.prior(seeds))
 
     def _embed(self, images: Tensor, code: Tensor) -> Tensor:
         method, session = self._fit.method.component, self._session
@@ -481,15 +482,16 @@ class ImageReader:
         return check_images(who, changed, len(images), images.shape[-1])
 
     def _extract(self, images: Tensor) -> Tensor:
-        started = time.monotonic()
-        parts = [
-            self._logits(images[torch.from_numpy(chunk)])
-            for chunk in chunks(len(images), 4 * CHUNK)
-        ]
-        self.extract_s += time.monotonic() - started
-        if not self.extracted:
-            alone = self._logits(images[:1].clone())
-            check_alone(f"{self._fit.method.label}: extract", parts[0][:1], alone)
+        with Visit():
+            started = time.monotonic()
+            parts = [
+                self._logits(images[torch.from_numpy(chunk)])
+                for chunk in chunks(len(images), 4 * CHUNK)
+            ]
+            self.extract_s += time.monotonic() - started
+            if not self.extracted:
+                alone = self._logits(images[:1].clone())
+                check_alone(f"{self._fit.method.label}: extract", parts[0][:1], alone)
         self.extracted += len(images)
         return torch.cat(parts)
 
@@ -497,7 +499,7 @@ class ImageReader:
         method, session = self._fit.method.component, self._session
         with torch.no_grad():
             state, host = session.fit_loan(self._fit).lent(), session.lent_host()
-            logits = call(method.extract, state, host, Evidence(images), self._extract_ctx)
+            logits = method.extract(state, host, Evidence(images), self._extract_ctx)
         who = f"{self._fit.method.label}: extract"
         # In memory of its own: it may be a buffer that is filled again and again.
         return check_logits(who, logits, len(images), method.bits).to(torch.float32, copy=True)

@@ -351,7 +351,7 @@ class Session:
             network, host, parts = self.network(backbone), self.host.generator, []
             seeds = self._host_seeds(self.suite.negatives.host)
             for chunk in chunks(len(seeds)):
-                _, images = boundary.drawn_from(host, [seeds[i] for i in chunk])
+                images = host.sample(host.prior([seeds[i] for i in chunk]))
                 parts.append(network(images).cpu().numpy())
             self.store.put(key, {"features": np.concatenate(parts)}, {})
 
@@ -448,8 +448,11 @@ class Session:
         seeds = self.latent_seeds(f"secrecy {who}", count)
         who = f"{fit.method.label}: sample"
         with boundary.unharmed(who, self.host_loan, self.fit_loan(fit)):
-            parts = [boundary.drawn_from(generator, [seeds[i] for i in c]) for c in chunks(count)]
-        return torch.cat([images for _, images in parts])
+            parts = [
+                boundary.drawn(generator, generator.prior([seeds[i] for i in c]))
+                for c in chunks(count)
+            ]
+        return torch.cat(parts)
 
     def _pending(
         self, fit: Fit, keys: Mapping[AttackPoint | None, str], *, measured: bool = True

@@ -100,8 +100,8 @@ def _try(
     for user in session.plan.tuning_users():
         reader = session.copy_reader(fit, user)
         seeds = session.latent_seeds(user, session.plan.images(models[0]))
-        latents, untouched = boundary.drawn_from(reader.subject, seeds)
-        own.append(yardstick.seen(untouched))
+        latents = reader.subject.prior(seeds)
+        own.append(yardstick.seen(boundary.drawn(reader.subject, latents)))
         for model, generator in _trajectory(reader, models, candidate):
             size = session.suite.dataset.info().size
             who = f"attack {model.attack.label}"

@@ -61,6 +61,7 @@ def test_the_real_methods_go_all_the_way_to_the_page(tmp_path):
     assert refused == {
         ("scalable-gan", "imperceptibility"),
         ("scalable-gan", ""),  # its copies share no layers with the host
+        ("hidden", ""),  # its mark is in none of the layers it shares with the host
         ("weight-modulation", ""),  # neither of the two has an embedder
     }
     levels = {r["level"] for r in records if r["outcome"] == "done"}
