@@ -168,7 +168,10 @@ class Measurer:
             raise StoreError(f"store: expected column {column} of reading {key}, got none", key)
         prefix = f"{column}/"
         arrays = self._shard(key, shard).arrays
-        return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+        found = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+        for array in found.values():
+            array.flags.writeable = False  # every metric and every cell is shown the same one
+        return found
 
     # -- evidence ----------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from fpbench.api import Executor, NoSpace, Outcome, StoreError
 from fpbench.execute.interrupt import Interrupt, graceful
 from fpbench.execute.jobs import JobRunner, Problem, fit_label, problem_of, thread_count, write_log
 from fpbench.execute.measure import Measurer, all_records
+from fpbench.execute.process import Visit
 from fpbench.execute.request import Request
 from fpbench.execute.resources import environment
 from fpbench.execute.samples import write_samples
@@ -321,7 +322,8 @@ class Run:
         for number, cell in enumerate(ready, start=1):
             name = cell_label(cell)
             try:
-                measurer.measure(cell, about)
+                with Visit():
+                    measurer.measure(cell, about)
             except NoSpace:
                 raise
             except Exception as error:  # noqa: BLE001 - one cell's fault must not stop others

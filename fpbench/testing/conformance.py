@@ -26,6 +26,7 @@ from fpbench.api import (
     TrainedHost,
 )
 from fpbench.builtin.toy_faces.dataset import ToyFaces
+from fpbench.execute import boundary
 from fpbench.execute.checks import check_alone, check_images, check_logits, check_state
 from fpbench.execute.context import StageContext
 from fpbench.execute.images import SplitStream
@@ -79,10 +80,15 @@ def check_method(
     faces = ToyFaces(ToyFaces.Params.model_validate({"size": size, "train": train}))
     images = SplitStream(faces, "train", device)
     trained = _host(host or TinyHost(TinyHost.Params()), images, context("host"))
+    loan = boundary.Loan("the host's state", trained.state)
+
+    def lent() -> TrainedHost:
+        return boundary.lent_host(trained, loan)
 
     def fit() -> dict[str, Tensor]:
         who = f"method {method.name}: fit"
-        return check_state(who, method.fit(trained, images, context("fit", bits=method.bits)))
+        with boundary.unharmed(who, loan):
+            return check_state(who, method.fit(lent(), images, context("fit", bits=method.bits)))
 
     state = fit()
     _same(f"method {method.name}: fit", state, fit())
@@ -91,14 +97,17 @@ def check_method(
     for user, code in enumerate(issued_codes(method, 0, _USERS)):
         who = f"method {method.name}: user {user}"
         ctx = context("issue", user)
-        issued = check_state(who, method.issue(state, trained, torch.from_numpy(code), ctx))
-        copy = method.assemble(state, trained, issued, ctx)
+        with boundary.unharmed(who, loan, boundary.Loan("its state", state)):
+            made = method.issue(state, lent(), torch.from_numpy(code), ctx)
+            issued = check_state(who, made)
+            copy = method.assemble(state, lent(), issued, ctx)
         leaked = tuple(name for name in copy.steps if name not in trained.generator.steps)
         _check_steps(method, copy, trained.generator)
         drawn = _draw(who, copy, size)
         _check_post(method, copy, drawn)
         _same(who, {"images": drawn}, {"images": _draw(who, copy, size)})
-        logits = _extract(who, method, state, trained, drawn, context("extract"))
+        with boundary.unharmed(who, loan, boundary.Loan("its state", state)):
+            logits = _extract(who, method, state, lent(), drawn, context("extract"))
         accuracies.append(((logits > 0).numpy() == code).mean())
     return Conformance(float(np.mean(accuracies)), leaked)
 

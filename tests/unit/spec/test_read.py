@@ -248,3 +248,62 @@ def test_a_selector_that_replaces_strengths_drops_what_was_said_of_them(catalogu
     suite = read_suite("quickstart", catalogue, attacks=("crop-resize[kept=0.8]",))
     (attack,) = suite.attacks
     assert (attack.strengths, attack.options.samples) == ((0.8,), ())
+
+
+JPEG, NOISE = 'use = "jpeg"\nquality = [90, 50]', 'use = "weight-noise"\nsigma = [0.1, 0.3]'
+CROSS = '[[crosses]]\nmodel = "weight-noise"\nimage = "jpeg"\n'
+SAME = 'use = "flip"\nlabel = '
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('use = "blind"', 'use = "perfect"', [("methods[1]", 'use = "perfect"', -1)]),
+        (NOISE, 'use = "flip"\nlabel = "jpeg"', [("attacks[1]", 'use = "flip"', -1)]),
+        (NOISE, SAME + '"none"', [("attacks[1].label", 'label = "none"', 0)]),
+        # An attack without a knob that is called like another one at a strength.
+        (NOISE, SAME + '"jpeg 90"', [("attacks[1]", "flip", -1), ("attacks[0].quality", "90,", 0)]),
+        (
+            NOISE,
+            NOISE.replace("0.3", "0.1000001"),
+            [("attacks[1].sigma", "0.1000001", 0), ("and in attacks[1].sigma", "0.1000001", 0)],
+        ),
+        (
+            "[population]",
+            f"{CROSS}{CROSS}[population]",
+            [("crosses[1]", CROSS.strip(), 0), ("and in crosses[0]", CROSS.strip(), 0)],
+        ),
+        (
+            "[population]",
+            f'[[attacks]]\n{SAME}"weight-noise 0.1 + jpeg 50"\n{CROSS}[population]',
+            [("crosses[0]", "[[crosses]]", 0), ("and in attacks[4]", SAME, -1)],
+        ),
+        (
+            'name = "fakes"',
+            'name = "fakes"\n[training]\nseeds = [0, 3, 0]',
+            [("training.seeds: expected each seed once, got 0 at places 1 and 3", "seeds", 0)],
+        ),
+    ],
+)
+def test_names_that_two_places_share_are_refused_with_both(suite_file, catalogue, old, new, told):
+    path = suite_file((old, new))
+    (found,) = problems(path, catalogue)
+    lines = path.read_text().splitlines()
+    for who, text, offset in told:
+        assert who in found
+        first = text.splitlines()[0]
+        numbers = [i + offset for i, line in enumerate(lines, 1) if first in line]
+        assert any(f"{path}:{number}" in found for number in numbers), (found, numbers)
+
+
+def test_a_seed_named_twice_on_the_command_line_is_refused(suite_file, catalogue):
+    (found,) = problems(suite_file(), catalogue, seeds="0,1,0")
+    assert found == "--seeds 0,1,0: expected each seed once, got 0 at places 1 and 3"
+
+
+def test_selected_tables_are_named_by_their_own_lines(suite_file, catalogue):
+    path = suite_file()
+    (found,) = problems(path, catalogue, attacks=("bypass", "jpeg[quality=90]", "jpeg"))
+    line = path.read_text().splitlines().index('use = "jpeg"')
+    assert found.startswith(f"{path}:{line}: attacks[2]: ")
+    assert f"and in attacks[1] ({path}:{line})" in found

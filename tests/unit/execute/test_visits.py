@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from fpbench.execute.process import Visit, call, job, stepped
+from fpbench.execute.process import call, job, stepped
 
 
 def facts():
@@ -130,7 +130,7 @@ def test_what_a_plugin_sets_is_put_back(mess):
 def test_it_is_put_back_behind_an_error_and_within_no_grad():
     with torch.no_grad():
         before = facts()
-        with pytest.raises(ZeroDivisionError), Visit():
+        with pytest.raises(ZeroDivisionError), job():
             all_messes()
         assert facts() == before
 
