@@ -29,6 +29,9 @@ from fpbench.spec import suite_text
 from fpbench.store import RecordLog, Store
 from fpbench.store.objects import write_text
 
+_LIGHT = 50_000
+"""Images to attack and read up to which one process does it: a second takes seconds to start."""
+
 
 class Reporter(Protocol):
     """Told what happens; the command line shows it."""
@@ -163,7 +166,8 @@ class Run:
         measurer = Measurer(self._plan, self._store)
         unread = [f for f in fits if any(c.fit is f and self._lacks(c, measurer) for c in wanted)]
         if unread:
-            self._run_jobs(self._jobs(unread))
+            jobs = self._jobs(unread)
+            self._run_jobs(jobs, alone=self._is_light(jobs, wanted))
         for fit in fits:
             self._measure(fit, [cell for cell in wanted if cell.fit is fit])
 
@@ -231,11 +235,23 @@ class Run:
                 jobs[f"secrecy:{fit.index}"] = before
         return jobs
 
-    def _run_jobs(self, jobs: Mapping[str, list[str]]) -> None:
-        executor = self._executor()
+    def _is_light(self, jobs: Mapping[str, list[str]], cells: list[Cell]) -> bool:
+        """Whether so little is to be read that starting processes would be most of the work."""
+        if any(job.partition(":")[0] not in ("copies", "negatives") for job in jobs):
+            return False
+        plan = self._plan
+        fits = {cell.fit.index for cell in cells}
+        images = plan.suite.population.copies * plan.images(None)
+        images += sum(plan.negatives(source, None) for source in ("real", "host"))
+        images *= len({cell.point.image for cell in cells}) * len(fits)
+        return all(cell.point.model is None for cell in cells) and images <= _LIGHT
+
+    def _run_jobs(self, jobs: Mapping[str, list[str]], *, alone: bool = False) -> None:
+        """Run jobs as they become ready; `alone`, one after the other in this process."""
+        executor = self._executor(1 if alone else self._request.jobs)
         workers: queue.Queue[Worker | JobRunner] = queue.Queue()
         for slot in range(executor.capacity()):
-            workers.put(self._worker(slot))
+            workers.put(self._here() if alone else self._worker(slot))
 
         def run(job: str) -> None:
             worker = workers.get()
@@ -300,13 +316,14 @@ class Run:
         self._end(label, started, own)
 
     def _worker(self, slot: int) -> Worker | JobRunner:
-        if self._request.jobs == 1:
-            return JobRunner(self._plan, self._request, self._store, interrupt=self._interrupt)
-        return Worker(self._request, slot)
+        return self._here() if self._request.jobs == 1 else Worker(self._request, slot)
 
-    def _executor(self) -> Executor[Any]:
+    def _here(self) -> JobRunner:
+        return JobRunner(self._plan, self._request, self._store, interrupt=self._interrupt)
+
+    def _executor(self, slots: int) -> Executor[Any]:
         cls = self._catalogue.component("executors", "local")
-        executor = cls(cls.Params.model_validate({"slots": self._request.jobs}))
+        executor = cls(cls.Params.model_validate({"slots": slots}))
         assert isinstance(executor, Executor)
         return executor
 

@@ -17,7 +17,7 @@ class Collusion(Metric[NoParams]):
     """Whom the images of a coalition lead to, when everybody above the threshold is accused."""
 
     name = "collusion"
-    version = "1"
+    version = "2"
     Params = NoParams
     unit = ""
     higher_is_better = None
@@ -70,7 +70,7 @@ class Forgery(Metric[NoParams]):
     """False accusation of the user whom forged images are to be blamed on."""
 
     name = "forgery"
-    version = "1"
+    version = "2"
     Params = NoParams
     unit = ""
     higher_is_better = False

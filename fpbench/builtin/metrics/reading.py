@@ -107,7 +107,7 @@ class Verification(Metric[NoParams]):
     """TPR of matching one claimed code at exact FPR 1e-2, 1e-3, 1e-6."""
 
     name = "verification"
-    version = "2"
+    version = "3"
     Params = NoParams
     unit = ""
     higher_is_better = True
@@ -192,7 +192,7 @@ class Detection(Metric[NoParams]):
     """TPR of "any registered user's image" at the suite's N and α, and AUROC."""
 
     name = "detection"
-    version = "2"
+    version = "3"
     Params = NoParams
     unit = ""
     higher_is_better = True

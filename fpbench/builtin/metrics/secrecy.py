@@ -13,7 +13,7 @@ class Secrecy(Metric[NoParams]):
     """How well a detector tells copies of users it has never seen from the host."""
 
     name = "secrecy"
-    version = "1"
+    version = "2"
     Params = NoParams
     unit = ""
     higher_is_better = False

@@ -25,7 +25,7 @@ class Attribution(Metric[NoParams]):
     """Open-set attribution among N registered users at family-wise error α."""
 
     name = "attribution"
-    version = "2"
+    version = "3"
     Params = NoParams
     unit = ""
     higher_is_better = True
@@ -186,7 +186,7 @@ class Deepfake(Metric[NoParams]):
     """Real or generated, and by which of the issued models (Yu et al. 2022)."""
 
     name = "deepfake"
-    version = "1"
+    version = "2"
     Params = NoParams
     unit = ""
     higher_is_better = True
