@@ -38,7 +38,7 @@ class Measure:
     def shown(self, number: Number) -> Shown:
         """The number as a table cell."""
         if self.damage:
-            return show.cell(number, "–" if number.value is None else f"{number.value:.2f}")
+            return show.cell(number, show.damage(number.value))
         if self.metric == "damage":
             return show.cell(number, f"{show.decibel(number.value)} dB")
         return show.cell(number, show.share(number.value), show.interval(number))

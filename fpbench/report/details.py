@@ -174,7 +174,9 @@ def _distance(board: Board, method: MethodInfo, point: PointInfo) -> Shown:
         return Shown("–")
     number = board.distance(method.label, point.label)
     value = number.detail.get("damage")
-    sub = f"D {value:.2f}" if isinstance(value, int | float) and point.label != NONE else ""
+    sub = (
+        f"D {show.damage(value)}" if isinstance(value, int | float) and point.label != NONE else ""
+    )
     return show.cell(number, show.distance(number.value), sub)
 
 

@@ -85,7 +85,7 @@ def damage(board: Board, method: str, point: PointInfo) -> str:
         number = board.distance(method, point.label)
         return show.ratio(number.detail.get("ratio_to_untouched")) if number.done else ""
     value = Curves(board, method, None).damage(point)
-    return "" if value is None else f"D {value:.2f}"
+    return "" if value is None else f"D {show.damage(value)}"
 
 
 def point_mark(board: Board, method: str, point: PointInfo) -> str:

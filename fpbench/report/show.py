@@ -76,6 +76,11 @@ def distance(value: float | None) -> str:
     return "–" if value is None else f"{value:.3g}"
 
 
+def damage(value: float | None) -> str:
+    """D or 1 - SSIM with two decimals; what is hardly better than before is 0."""
+    return "–" if value is None else f"{value:.2f}".replace("-0.00", "0.00")
+
+
 def ratio(value: float | None) -> str:
     """A factor."""
     return "–" if value is None else f"×{value:.2f}"

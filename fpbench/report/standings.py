@@ -221,7 +221,7 @@ def _price(score: MethodScore) -> Shown:
         return Shown("none found", "within the budgets", css="name where")
     spent = [f"{price.steps:,} steps" if price.steps else "no training"]
     spent += [f"{price.clean:,} clean"] if price.clean else []
-    spent += [f"D = {price.damage:.2f}"] if price.damage is not None else []
+    spent += [f"D = {show.damage(price.damage)}"] if price.damage is not None else []
     spent += [f"leaves {show.share(price.value)}"]
     return Shown(price.where, ", ".join(spent), css="name where")
 
