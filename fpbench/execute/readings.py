@@ -80,7 +80,8 @@ class GeneratorReader:
         keys: model point -> key of its reading.
         latents: model point -> seeds of the images to draw.
         others: size of a coalition -> the other copies in it.
-        following: the next user's copy, which an untouched one is compared with; None without one.
+        preceding: the copy of the user before, which an untouched one is compared with: whoever
+            comes later changes no reading; None without one.
         sheets: model point -> key of the images that pages show of it; empty if none are kept.
     """
 
@@ -94,7 +95,7 @@ class GeneratorReader:
         keys: Mapping[AttackPoint | None, str],
         latents: Callable[[AttackPoint | None], list[int]],
         others: Callable[[int], list[Generator]] = lambda size: [],
-        following: Callable[[], Generator | None] = lambda: None,
+        preceding: Callable[[], Generator | None] = lambda: None,
         sheets: Callable[[AttackPoint | None], str] = lambda model: "",
     ) -> None:
         self._session = session
@@ -104,7 +105,7 @@ class GeneratorReader:
         self._keys = keys
         self._latents = latents
         self._others = others
-        self._following = following
+        self._preceding = preceding
         self._sheets = sheets
         self._failures: Failures = {}
         self._untouched: dict[tuple[int, ...], list[tuple[Tensor, Beside]]] = {}
@@ -232,17 +233,19 @@ class GeneratorReader:
         return boundary.drawn(generator, generator.prior(seeds))
 
     def _compare_codes(self, reader: ImageReader) -> None:
-        """What the next user's code changes of the same latents."""
-        following = self._following()
-        if following is not None:
-            reader.keep_code_psnr(self._shared(self.subject), self._shared(following))
+        """What another user's code changes of the same latents."""
+        preceding = self._preceding()
+        if preceding is not None:
+            reader.keep_code_psnr(self._shared(self.subject), self._shared(preceding))
 
     def _show(
         self, model: AttackPoint | None, wants: Sequence[Want], images: Callable[[], Tensor]
     ) -> None:
-        """Keep what pages show of a model point."""
-        if key := self._sheets(model):
-            sheet = ImageReader(self._session, self._fit, self._origin, wants)
+        """Keep what pages show of a model point: of one copy under the image attacks too."""
+        key, everywhere = self._sheets(model), self._origin == ("copy", 0)
+        shown = [want for want in wants if everywhere or want.image is None]
+        if key and shown:
+            sheet = ImageReader(self._session, self._fit, self._origin, shown)
             try:
                 sheet.show(images())
             except NoSpace:
@@ -438,9 +441,9 @@ class ImageReader:
                 distance = self._session.network(backbone)(other, images)
                 self._keep(Want(point, backbone), f"{kind}_{backbone.name}", distance)
 
-    def keep_code_psnr(self, images: Tensor, following: Tensor) -> None:
+    def keep_code_psnr(self, images: Tensor, other: Tensor) -> None:
         """Keep the PSNR between (N, 3, H, W) images of two copies at the same latents."""
-        self._keep(Want(), "code_psnr", psnr(images, following))
+        self._keep(Want(), "code_psnr", psnr(images, other))
 
     def show(self, images: Tensor) -> None:
         """Keep (N, 3, H, W) uint8 images under every image attack that is read, for a sheet."""

@@ -48,8 +48,7 @@ def write_samples(plan: Plan, measurer: Measurer, folder: Path) -> None:
     strips = _Strips(folder)
     index: dict[str, Any] = {"key": key, "methods": {}}
     index["real"] = _save(strips, "real", _real(plan))
-    first = min(plan.suite.training.seeds)
-    for fit in (fit for fit in plan.fits if fit.seed == first):
+    for fit in (fit for fit in plan.fits if plan.sheet_key(fit, 0, None)):
         try:
             index["methods"][fit.method.label] = _method(plan, measurer, fit, strips, index)
         except StoreError:

@@ -380,7 +380,6 @@ class Session:
         self, fit: Fit, user: int, keys: Mapping[AttackPoint | None, str] | None = None
     ) -> GeneratorReader:
         """A user's copy, to be attacked and read."""
-        users = self.suite.population.copies
         return GeneratorReader(
             self,
             fit,
@@ -389,7 +388,7 @@ class Session:
             keys=keys or {},
             latents=lambda model: self.latent_seeds(user, self.plan.images(model)),
             others=lambda size: [self._issue(fit, user + i) for i in range(1, size)],
-            following=lambda: self._issue(fit, user + 1) if user + 1 < users else None,
+            preceding=lambda: self._issue(fit, user - 1) if user else None,
             sheets=lambda model: self.plan.sheet_key(fit, user, model),
         )
 

@@ -42,7 +42,7 @@ KEY_VERSION = 1
 CHUNK = 64  # images generated and read at a time; part of the keys, since it may move a last digit
 TUNING_COPIES = 2
 CHOICE_IMAGES = 5000  # drawn from each snapshot, and as many training images, if there are
-SHOWN_COPIES = 4  # whose images of the same latents pages show one below the other
+SHOWN_COPIES = 2  # whose images of the same latents pages show one below the other
 _MEASURED_COPIES = 10  # an attack on fewer decides nothing, so its count holds back no other
 NUMERICS = {"precision": "fp32", "tf32": False, "epoch": NUMERICS_EPOCH}
 """Of all stages but trainings, whose precision is the suite's."""
@@ -310,13 +310,15 @@ class Plan:
     def sheet_key(self, fit: Fit, user: int | None, model: AttackPoint | None) -> str:
         """Key of the images that pages show of a copy or, of None, of the host; "" for none.
 
-        No number is made of them, so they lie apart from readings, and may be missing.
+        They show a method's first training. No number is made of them, so they lie apart from
+        readings, and may be missing.
         """
         if user is None:
             shown = model is None
         else:
             shown = user == 0 or (model is None and user < SHOWN_COPIES)
-        if not shown:
+        first = min(other.seed for other in self.fits if other.method is fit.method)
+        if not shown or fit.seed != first:
             return ""
         base = self._base(fit, "sheet", model, self.suite.population.shared)
         return _sub_key(base, -1 if user is None else user)

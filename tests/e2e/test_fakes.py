@@ -103,11 +103,14 @@ def test_dead_bits_are_no_capacity(run_suite, suite_file):
 
 def test_copies_that_are_all_one_image_fail_the_gate(run_suite, suite_file):
     host = ('use = "tiny-host"', 'use = "tiny-host"\ncollapsed = true')
-    _, records, _ = run_suite(suite_file(*BARE, host))
+    _, records, _ = run_suite(suite_file(*BARE[:-1], host))
     row = value(records, "perfect", "none", "bit-accuracy")
     assert row["value"] == 1
     assert row["detail"]["converged"] is False
     assert row["detail"]["unconverged"] == "all images of the copies are alike"
+    # Nor is a reader called constant that is shown one image.
+    blind = value(records, "blind", "none", "bit-accuracy")
+    assert blind["detail"]["unconverged"] == "all images of the copies are alike"
 
 
 def test_chroma_subsampling_is_tried_side_by_side_on_the_same_marks(run_suite, suite_file):
@@ -239,6 +242,13 @@ def test_new_users_leave_old_readings_alone(done, run_suite, suite_file, tmp_pat
     stamps = {p: p.stat().st_mtime_ns for p in old}
     assert all(p.exists() for p in old)
     assert stamps == {p: p.stat().st_mtime_ns for p in old}
+
+
+def test_users_who_join_are_compared_with_those_before_them(run_suite, suite_file):
+    for copies in (4, 5):
+        _, records, _ = run_suite(suite_file(*BARE, ("copies = 5", f"copies = {copies}")))
+        row = value(records, "perfect", "none", "code-influence", "psnr")
+        assert len(row["by_copy"]) == copies - 1
 
 
 @pytest.mark.parametrize(

@@ -184,7 +184,8 @@ def test_neither_photographs_nor_weights_nor_issued_copies_are_in_it(folder, bun
     forged = [m for m in plan.open_points(plan.fits[0]) if m is not None and m.kind == "forgery"]
     arrays = reading(store, plan, forged[0]).arrays
     assert {name.partition("/")[2] for name in arrays} == {"logits", "damage_psnr", "damage_ssim"}
-    assert "code_psnr" in {n.partition("/")[2] for n in reading(store, plan, None).arrays}
+    arrays = reading(store, plan, None, user=1).arrays
+    assert "code_psnr" in {name.partition("/")[2] for name in arrays}
 
 
 def images_in(root):
@@ -199,9 +200,9 @@ def images_in(root):
     ]
 
 
-def reading(store, plan, model, want=None):
-    key = plan.reading_key(plan.fits[0], 0, model)
-    return store.shard(key, store.columns(key)[plan.column(want or Want())])
+def reading(store, plan, model, user=0):
+    key = plan.reading_key(plan.fits[0], user, model)
+    return store.shard(key, store.columns(key)[plan.column(Want())])
 
 
 @pytest.fixture
@@ -249,7 +250,7 @@ def test_sheets_are_no_part_of_numbers(runs, tmp_path, monkeypatch):
     monkeypatch.setattr("fpbench.execute.samples._real", lambda plan: gone)
     write_samples(plan, measurer, place / "samples")
     left = json.loads((place / "samples" / "samples.json").read_text())["methods"]["perfect"]
-    assert len(left["codes"]) == len(samples["codes"]) - 1 == 3
+    assert len(left["codes"]) == len(samples["codes"]) - 1 == 1
     assert samples["points"]
     assert left["points"] == {}
 
@@ -512,7 +513,11 @@ def test_what_is_called_unavailable_and_is_installed_here_is_named(folder):
 def test_images_among_what_numbers_are_made_of_are_found(folder):
     store = Store(folder / "store")
     store.put("a" * 64, {"sheet": np.zeros((2, 3, 8, 8), dtype=np.uint8)}, {})
-    assert any("expected no images in artefact aaaa" in p for p in verified(seal(folder)).problems)
+    # Found also by who lacks the plugins to make the numbers again.
+    problems = verified(seal(clean(folder)), plugins=()).problems
+    assert problems == [
+        "store: expected no images in artefact aaaaaaaaaaaaaaaa…, got some; export again"
+    ]
 
 
 def test_photographs_are_found_where_the_manifest_denies_them(runs, tmp_path):

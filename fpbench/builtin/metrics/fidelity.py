@@ -114,7 +114,7 @@ class CodeInfluence(Metric[NoParams]):
         """One row "psnr" of the untouched cell; copy u is compared with copy u + 1."""
         if evidence.level != "none":
             return []
-        # The last copy has no next one.
+        # Kept with the second of a pair; the first copy has none before it.
         pairs = [column for column in evidence.copies if "code_psnr" in column]
         return [_mean_row(pairs, "code_psnr", "psnr")]
 

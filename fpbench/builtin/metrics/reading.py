@@ -50,7 +50,7 @@ class BitAccuracy(Metric[NoParams]):
             "converged": bool(right.mean() >= evidence.gate),
             "per_bit": (~right).mean(axis=0).tolist(),
         }
-        if _alike(evidence):
+        if alike(evidence):
             detail |= {"converged": False, "unconverged": "all images of the copies are alike"}
         accuracy = _share_row(right.mean(axis=1), read, "", detail)
         if accuracy.high is not None and accuracy.high < _CHANCE:
@@ -67,7 +67,7 @@ class BitAccuracy(Metric[NoParams]):
         return rows
 
 
-def _alike(evidence: CellEvidence) -> bool:
+def alike(evidence: CellEvidence) -> bool:
     """Whether each untouched copy draws one image again and again, up to rounding."""
     import numpy as np
 
