@@ -204,12 +204,16 @@ def _unconverged(board: Board, method: str) -> list[str]:
             which = f" (training seed {seed})" if len(seeds) > 1 else ""
             why = accuracy.detail.get("unconverged") or (
                 f"clean bit accuracy {accuracy.value:.3f} is below its gate "
-                f"{accuracy.detail.get('gate', float('nan')):g}"
+                f"{_gate(accuracy.detail.get('gate'))}"
             )
             found.append(f"did not converge{which}: {why}")
         elif not accuracy.done:
             found.append(f"clean bit accuracy is {accuracy.outcome}: {accuracy.reason}")
     return found
+
+
+def _gate(value: object) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else "(which is no number)"
 
 
 # -- what removal takes ------------------------------------------------------------------------

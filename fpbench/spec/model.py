@@ -69,12 +69,12 @@ class Negatives(Params):
 
     Attributes:
         real: real images of the test split.
-        host: host images.
+        host: host images, of which distances are made too.
         attacked_host: images of the host under each model attack.
     """
 
     real: Count = 1000
-    host: Count = 1000
+    host: Annotated[int, Field(ge=2)] = 1000
     attacked_host: Count = 250
 
 

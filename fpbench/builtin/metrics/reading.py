@@ -184,7 +184,7 @@ def _realised(
         **found,
         "mean": bound.value,
         "bound": bound.high,
-        **shared.few_negatives(len(match), rate),
+        **shared.unproven(bound.high, rate),
     }
 
 
@@ -343,7 +343,7 @@ class FalseAccusation(Metric[NoParams]):
                         "by_chance": chance,
                         "allowed": rate,
                         "worst_user_images": int((match >= t).sum(axis=0).max()),
-                        **shared.few_negatives(len(match), rate),
+                        **shared.unproven(bound, rate),
                     },
                 )
             )
@@ -361,7 +361,8 @@ def _unregistered(
     hits = shared.sums(accused, counts)
     # One-sided 95 % is the upper end of a two-sided interval at 90 %.
     bound = stats.rate(hits, counts, level=0.9)
-    detail = {"allowed": rate, "codes": known, **shared.few_copies(len(counts))}
+    proven = {**shared.unproven(bound.high, rate), **shared.few_copies(len(counts))}
+    detail = {"allowed": rate, "codes": known, **proven}
     return Row(
         "unregistered",
         bound.value,

@@ -135,14 +135,18 @@ def few_copies(copies: int) -> dict[str, str]:
     return {NO_CLAIM: f"{copies} copies; a claim needs {CLAIM_COPIES}"}
 
 
-def few_negatives(images: int, false_rate: float) -> dict[str, Any]:
-    """The same for negatives."""
+def unproven(bound: float, false_rate: float) -> dict[str, str]:
+    """The same where a false rate's upper bound lies above the rate that is stated."""
+    if bound <= false_rate:
+        return {}
+    return {NO_CLAIM: f"at most {bound:.2g} is shown, not {false_rate:g}"}
+
+
+def few_negatives(images: int, false_rate: float) -> bool:
+    """Whether so few negatives calibrate no threshold of this rate."""
     from fpbench import stats
 
-    needed = stats.negatives_needed(false_rate)
-    if images >= needed:
-        return {}
-    return {NO_CLAIM: f"{images:,} images; a rate of {false_rate:g} needs {needed:,}"}
+    return images < stats.negatives_needed(false_rate)
 
 
 def supported(evidence: CellEvidence, registered: int | None = None) -> bool:

@@ -160,3 +160,13 @@ def test_copies_are_cut_to_what_all_attacks_of_a_tier_share(tmp_path):
     found = scores(FakeRun(attacks=[few, BYPASS]), tmp_path)["alpha"]
     assert found.tiers["copy"].by_copy.size == 10
     assert COPIES > 10
+
+
+def test_a_gate_that_is_no_number_ranks_nobody_and_breaks_no_page(tmp_path):
+    folder = FakeRun(["alpha"], [JPEG]).write(tmp_path)
+    file = folder / "records.jsonl"
+    text = file.read_text().replace('"converged":true,"gate":0.9', '"converged":false,"gate":null')
+    assert '"gate":null' in text
+    file.write_text(text)
+    found = score_board(Board(read_inputs(folder)))
+    assert "gate (which is no number)" in found["alpha"].reason
