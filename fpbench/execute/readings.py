@@ -224,7 +224,7 @@ class GeneratorReader:
                 reader.read(drawn, chunk, beside=beside)
             if model is None and Want() in wants:
                 self._compare_codes(reader)
-            self._show(model, wants, lambda: self._shared(generator))
+        self._show(model, wants, lambda: self._shared(generator))
         self._store(model, reader, attack_s)
 
     def _shared(self, generator: Generator) -> Tensor:
@@ -247,7 +247,8 @@ class GeneratorReader:
         if key and shown:
             sheet = ImageReader(self._session, self._fit, self._origin, shown)
             try:
-                sheet.show(images())
+                with boundary.unharmed(f"{self._fit.method.label}: sample", *self._loans):
+                    sheet.show(images())
             except NoSpace:
                 raise
             except Exception:  # noqa: BLE001 - numbers do not wait for pictures
@@ -270,7 +271,7 @@ class GeneratorReader:
             for chunk in chunks(count):
                 part = torch.from_numpy(chunk)
                 reader.read(forged[part], chunk, beside=Beside("damage", clean[part]))
-            self._show(model, wants, lambda: forged[: session.suite.population.shared])
+        self._show(model, wants, lambda: forged[: session.suite.population.shared])
         self._store(model, reader, attack_s)
 
     def _store(self, model: AttackPoint | None, reader: ImageReader, attack_s: float) -> None:

@@ -17,7 +17,6 @@ def test_methods_whose_labels_make_one_file_name_show_their_own_pictures(
 ):
     from fpbench.execute.measure import Measurer
     from fpbench.execute.request import Request
-    from fpbench.plan import Want
     from fpbench.store import Store
 
     # They mark images with codes of different lengths, so that no strip is like another.
@@ -38,7 +37,7 @@ def test_methods_whose_labels_make_one_file_name_show_their_own_pictures(
         seen |= set(files)
         for user, file in enumerate(shown["codes"]):
             strip = cv2.imread(str(folder / "samples" / file))[:, :, ::-1]
-            images = measurer.column(plan.reading_key(fit, user, None), Want())["shared"]
+            images = measurer.sheet(plan.sheet_key(fit, user, None), None)
             expected = np.hstack([image.transpose(1, 2, 0) for image in images])
             assert np.array_equal(strip, expected)
     assert index["host"] == "host.png"
