@@ -98,7 +98,7 @@ def test_combination_leaves_some_images_of_each_family_out():
     images = torch.rand(256, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
     found = perturbed(images, "combination", Draws(torch.Generator().manual_seed(1), 256))
     untouched = (found == images).flatten(1).all(1).float().mean()
-    assert 0 < untouched < 0.05  # (1/2)^7 = 0.008
+    assert 0 < untouched < 0.07  # (1/2)^5 = 0.031
 
 
 @pytest.mark.timeout(300)
@@ -111,16 +111,12 @@ def test_few_codes_in_training_give_little_on_new_codes_and_fresh_ones_do(tmp_pa
     faces = SplitStream(ToyFaces(ToyFaces.Params(train=512)), "train", torch.device("cpu"))
     halved = functional.avg_pool2d(to_float(faces.read(range(512))), 2)
     faces = HeldImages(to_uint8(halved))
-    basis = torch.randn(768, 16, generator=torch.Generator().manual_seed(0)) / 28
-
-    def encode(images):
-        return to_float(images).flatten(1) @ basis
-
     found = {}
     for pool in (16, 0):
         ctx = context(tmp_path / str(pool), bits=48)
         params = ScalableGANParams(
             bits=48,
+            latent_dim=16,
             channels=24,
             pair_steps=40,
             joint_steps=220,
@@ -130,7 +126,7 @@ def test_few_codes_in_training_give_little_on_new_codes_and_fresh_ones_do(tmp_pa
             pair_weight=0.5,
             adversarial_weight=0.0,
         )
-        found[pool] = accuracies(fit(faces, encode, 16, params, ctx), params, ctx)
+        found[pool] = accuracies(fit(faces, params, ctx), params, ctx)
     assert found[16]["known"] > 0.97
     assert found[16]["new"] < 0.66
     assert found[0]["new"] > 0.8
