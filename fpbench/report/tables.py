@@ -402,10 +402,6 @@ class Board:
         """Distance to real images, the one that the suite judges damage by."""
         return self.number(method, point, *self.distance_key)
 
-    def distance_at(self, method: str, seed: int, point: str) -> Number:
-        """The same of one training."""
-        return self.at_seed(method, seed, point, *self.distance_key)
-
     @cached_property
     def distance_key(self) -> tuple[str, str]:
         """Metric and variant of the distance that damage is judged by."""

@@ -223,11 +223,7 @@ def compare(a: Mapping[str, Sample], b: Mapping[str, Sample], level: float = 0.9
         ValueError: If the parts or the copies of a part differ, or a value is not finite.
     """
     _check("compare", a, b, level)
-    parts = [
-        _Part.paired(_differences(f"compare, part {name!r}", a[name].values, b[name].values),
-                     a[name], b[name])
-        for name in sorted(a)
-    ]  # fmt: skip
+    parts = _paired_parts(a, b)
     means = np.array([part.mean for part in parts])
     difference = 0.0 if _negligible(means.mean(), means) else float(means.mean())
     variance, df = _of_mean(parts)
@@ -339,17 +335,18 @@ class _Pooled:
 
 
 def _over_trainings(a: Standing, b: Standing, pooled: _Pooled) -> Comparison:
-    copies = compare(a.parts, b.parts)
     if not (a.trains or b.trains):
-        return copies
+        return compare(a.parts, b.parts)
+    _check("ranks", a.parts, b.parts, 0.95)
     training = [m for m in (a, b) if m.trains]
     between = max(
         pooled.variance * sum(1 / len(m.trainings) for m in training),
         sum(m.spread / len(m.trainings) for m in training),
     )
-    # A half-width that is not known leaves the difference unknown.
-    error = (copies.high - copies.low) / 2 / student_quantile(max(copies.df, 1), 0.95)
-    return _tested(a.score - b.score, between + error**2, pooled.df, 0.95)
+    over_copies, _ = _of_mean(_paired_parts(a.parts, b.parts))
+    # Where nothing is known of the copies, nothing is known of the difference.
+    variance = between + over_copies if over_copies > 0 else 0.0
+    return _tested(a.score - b.score, variance, pooled.df, 0.95)
 
 
 def _score_limits(method: Standing, pooled: _Pooled, level: float) -> tuple[float, float]:
@@ -396,6 +393,13 @@ class _Part:
         """Whether its own variance over copies is believed."""
         few = self.values.size < LEAST_COPIES and not math.isnan(self.guard)
         return not few and self.values.size > 1 and _variance(self.values) > 0
+
+
+def _paired_parts(a: Mapping[str, Sample], b: Mapping[str, Sample]) -> list[_Part]:
+    return [
+        _Part.paired(_differences(f"part {n!r}", a[n].values, b[n].values), a[n], b[n])
+        for n in sorted(a)
+    ]
 
 
 def _of_mean(parts: list[_Part]) -> tuple[float, float]:

@@ -103,11 +103,6 @@ class Store:
                 found.setdefault(column, path.name)
         return found
 
-    def shards(self, key: str) -> list[str]:
-        """Names of all parts of the artefact `key`."""
-        folder = self._key_path(key)
-        return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-
     def shard(self, key: str, shard: str) -> Shard:
         """One shard of the reading `key`; see `get`."""
         return self._load(self._shard_path(key, shard), key)
