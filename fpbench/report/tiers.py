@@ -9,7 +9,8 @@
 Along the strengths of an attack the right-rate is taken as linear in the damage, from (0, clean)
 on. Its value is the least at a tested strength within the budget, or where the curve crosses it.
 An adversary's choice is made on half of the copies and judged on the other half, both ways, so that
-choosing the worst of many costs no bias.
+choosing the worst of many costs no bias. Who may train and chooses no attack that trains is the
+adversary of the tier before.
 """
 
 from __future__ import annotations
@@ -186,13 +187,16 @@ def score_tiers(curves: Curves) -> tuple[dict[str, TierScore], list[str]]:
         if tier == "copy":
             on_copy = own
         # Who may train can also do all that needs no training.
-        listed = [*on_copy, *own] if tier == "training" else own
+        listed = [*on_copy, *own] if tier == "training" else [*own]
         images = _fewest_images(curves, points, _images(clean))
         # An attack that makes tracing easier is not made.
-        idle = Candidate("", "no attack helps", untouched, 0.0, tier, (), 0, 0)
-        found[tier] = (
-            worst_case([*listed, idle], images) if listed else replace(before, stand_in=name)
-        )
+        listed.append(Candidate("", "no attack helps", untouched, 0.0, "", (), 0, 0))
+        if len(listed) == 1:
+            found[tier] = replace(before, stand_in=name)
+        elif tier == "training" and on_copy and tier not in {c.tier for c in choices(listed)}:
+            found[tier] = before
+        else:
+            found[tier] = worst_case(listed, images)
         before, name = found[tier], f"as tier {tier}"
     return found, list(dict.fromkeys(problems))
 
@@ -263,15 +267,21 @@ def _at(curves: Curves, point: PointInfo, damage: float | None, tier: str) -> Ca
     )
 
 
+def choices(listed: Sequence[Candidate]) -> tuple[Candidate, Candidate]:
+    """What is worst on the copies of odd index, and on those of even index."""
+    rates = np.stack(_shared([c.by_copy for c in listed]))
+    # A single copy has no other half.
+    halves = (rates[:, 1::2] if rates.shape[1] > 1 else rates, rates[:, ::2])
+    odd, even = (listed[int(half.mean(axis=1).argmin())] for half in halves)
+    return odd, even
+
+
 def worst_case(listed: Sequence[Candidate], images: int) -> TierScore:
     """The worst of several places, chosen on half of the copies and judged on the other half."""
     rates = np.stack(_shared([c.by_copy for c in listed]))
-    copies = np.arange(rates.shape[1])
-    judged = np.empty(len(copies))
-    for half in (0, 1):
-        here, other = copies % 2 == half, copies % 2 != half
-        basis = rates[:, other] if other.any() else rates
-        judged[here] = rates[int(basis.mean(axis=1).argmin()), here]
+    odd, even = (chosen.by_copy for chosen in choices(listed))
+    judged = np.empty(rates.shape[1])
+    judged[::2], judged[1::2] = odd[: judged.size : 2], even[1 : judged.size : 2]
     worst = listed[int(rates.mean(axis=1).argmin())]
     return TierScore(float(judged.mean()), judged, images, worst.where)
 

@@ -120,11 +120,13 @@ class Training:
                 on_copy = stops
             # Who may train can do all that needs no training too.
             stops = on_copy + stops if tier == "training" else stops
-            if stops:
+            rates = [*(stop.rates for stop in stops), self.clean.rates]
+            # ... and who then trains nothing is who needs no training.
+            own = range(len(on_copy), len(stops))
+            idle = tier == "training" and on_copy and not set(own) & set(score.picks(rates))
+            if stops and not idle:
                 images = min([self.clean.images, *(c.images for c in self._applied(tier))])
-                before = Sample(
-                    score.worst([*(stop.rates for stop in stops), self.clean.rates]), images
-                )
+                before = Sample(score.worst(rates), images)
             self.tiers[tier] = before
 
     @property

@@ -82,8 +82,8 @@ def common(rates: Sequence[np.ndarray]) -> list[np.ndarray]:
     return [r[:count] for r in rates]
 
 
-def worst(candidates: Sequence[np.ndarray]) -> np.ndarray:
-    """(C,) rates of what is worst on the other half of the copies.
+def picks(candidates: Sequence[np.ndarray]) -> list[int]:
+    """Number of what is worst for the copies of even index, and for those of odd index.
 
     Copies of even index choose for those of odd index, and the other way round, so that choosing
     costs no bias.
@@ -93,11 +93,16 @@ def worst(candidates: Sequence[np.ndarray]) -> np.ndarray:
     """
     rates = np.stack(common(candidates))
     index = np.arange(rates.shape[1])
-    found = np.empty(len(index))
-    for parity in (0, 1):
-        chosen = rates[:, index % 2 != parity] if len(index) > 1 else rates
-        judged = index % 2 == parity
-        found[judged] = rates[chosen.mean(axis=1).argmin()][judged]
+    chosen = (rates[:, index % 2 != p] if len(index) > 1 else rates for p in (0, 1))
+    return [int(some.mean(axis=1).argmin()) for some in chosen]
+
+
+def worst(candidates: Sequence[np.ndarray]) -> np.ndarray:
+    """(C,) rates of what is worst on the other half of the copies, see `picks`."""
+    rates = np.stack(common(candidates))
+    found = np.empty(rates.shape[1])
+    for parity, number in enumerate(picks(candidates)):
+        found[parity::2] = rates[number, parity::2]
     return found
 
 

@@ -99,6 +99,19 @@ def test_who_may_train_can_do_all_that_needs_no_training(tmp_path):
     )
 
 
+def test_who_may_train_and_does_not_is_read_on_all_copies_as_who_needs_no_training(tmp_path):
+    def right(method, seed, point, copy):
+        return {"weight-noise 0.1": 0.3 if copy < 10 else 0.9}.get(point, 1.0)
+
+    run = FakeRun(
+        ["alpha"], [replace(NOISE, strengths=(0.1,)), replace(TUNE, copies=10)], right=right
+    )
+    found = tiers(run, tmp_path)
+    # Of all twelve copies, not the .3 of the ten that are trained on.
+    assert found["copy"].value == found["training"].value == pytest.approx(0.4)
+    assert found["training"].by_copy.size == COPIES
+
+
 def test_more_steps_or_clean_images_than_the_adversary_has_do_not_count(tmp_path):
     long = replace(TUNE, strengths=(30.0, 300.0))
     run = FakeRun(["alpha"], [long], right=by_point({"fine-tune 300": 0.0, "fine-tune 30": 0.7}))
