@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Generator as Stepping
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -75,7 +76,7 @@ class GeneratorReader:
     Args:
         session: what the stages share.
         fit: the trained method.
-        subject: the copy, or the host.
+        subject: makes the copy, or gives the host; called when it is needed.
         origin: ("copy", user) or ("host",); what the draws of attacks derive from.
         keys: model point -> key of its reading.
         latents: model point -> seeds of the images to draw.
@@ -83,13 +84,14 @@ class GeneratorReader:
         preceding: the copy of the user before, which an untouched one is compared with: whoever
             comes later changes no reading; None without one.
         sheets: model point -> key of the images that pages show of it; empty if none are kept.
+        drawings: model point -> key of all images that are drawn of it; empty if none are kept.
     """
 
     def __init__(
         self,
         session: Session,
         fit: Fit,
-        subject: Generator,
+        subject: Callable[[], Generator],
         *,
         origin: tuple[Any, ...],
         keys: Mapping[AttackPoint | None, str],
@@ -97,33 +99,43 @@ class GeneratorReader:
         others: Callable[[int], list[Generator]] = lambda size: [],
         preceding: Callable[[], Generator | None] = lambda: None,
         sheets: Callable[[AttackPoint | None], str] = lambda model: "",
+        drawings: Callable[[AttackPoint | None], str] = lambda model: "",
     ) -> None:
         self._session = session
         self._fit = fit
-        self.subject = subject
+        self._subject = subject
         self._origin = origin
         self._keys = keys
         self._latents = latents
         self._others = others
         self._preceding = preceding
         self._sheets = sheets
+        self._drawings = drawings
         self._failures: Failures = {}
-        self._untouched: dict[tuple[int, ...], list[tuple[Tensor, Beside]]] = {}
+        self._untouched: list[tuple[Tensor, Beside]] = []  # latents, and what the subject draws
         self._effects: dict[AttackPoint | None, dict[str, bool]] = {}
+        self._attack_s: dict[AttackPoint | None, float] = {}
+
+    @cached_property
+    def subject(self) -> Generator:
+        """The copy, or the host."""
+        return self._subject()
 
     def run(self, pending: Mapping[AttackPoint | None, list[Want]]) -> Failures:
         """Execute; returns what failed, by point."""
-        if None in pending:
+        if any(self._is_run(model, wants) for model, wants in pending.items()):
+            _ = self.subject  # what cannot be issued fails as a whole, and once
+        by_attack: dict[str, list[AttackPoint]] = {}
+        for model, wants in pending.items():
+            if model is not None and not self._is_kept(model):
+                by_attack.setdefault(model.attack.label, []).append(model)
+                continue
             try:
-                self._read(None, self.subject, pending[None])
+                self._read(model, None, wants)
             except NoSpace:
                 raise
             except Exception as error:  # noqa: BLE001 - a plugin may fail in any way
-                self._failures |= {(None, want.image): error for want in pending[None]}
-        by_attack: dict[str, list[AttackPoint]] = {}
-        for model in pending:
-            if model is not None:
-                by_attack.setdefault(model.attack.label, []).append(model)
+                self._failures |= {(model, want.image): error for want in wants}
         for models in by_attack.values():
             self._attack(models, pending)
         return self._failures
@@ -143,10 +155,11 @@ class GeneratorReader:
                     model, generator = next(attacked)
                     spent_s += time.monotonic() - started
                     self._effects[model] = effect_of(attack, self.subject, generator)
+                    self._attack_s[model] = spent_s
                     if isinstance(generator, Tensor):
-                        self._read_forged(model, generator, pending[model], spent_s)
+                        self._read_forged(model, generator, pending[model])
                     else:
-                        self._read(model, generator, pending[model], spent_s)
+                        self._read(model, generator, pending[model])
                     left.remove(model)
         except NoSpace:
             raise
@@ -196,36 +209,89 @@ class GeneratorReader:
         return [self._session.host_loan, self._session.fit_loan(self._fit)]
 
     def _read(
-        self,
-        model: AttackPoint | None,
-        generator: Generator,
-        wants: list[Want],
-        attack_s: float = 0.0,
+        self, model: AttackPoint | None, attacked: Generator | None, wants: list[Want]
     ) -> None:
-        session = self._session
-        seeds = self._latents(model)
+        """Read the images of what an attack made or, of None, of the subject or kept ones."""
+        session, copy = self._session, self._origin[0] == "copy"
         # Negatives only need to be read; what an attack does to images is measured on copies.
-        copy = self._origin[0] == "copy"
-        compared = copy and any(want.image is None for want in wants)
         reader = ImageReader(
             session, self._fit, self._origin, wants, features=copy or model is None, measured=copy
         )
-        size = session.suite.dataset.info().size
+        if model is not None and attacked is not None:
+            check_generator(f"attack {model.attack.label}", attacked)
+        key = self._drawings(model)
+        fresh: list[Tensor] | None = [] if key and not session.store.has(key) else None
+        with boundary.unharmed(f"{self._fit.method.label}: extract", *self._loans):
+            for chunk, images, beside in self._drawn(model, attacked, wants):
+                if fresh is not None:
+                    fresh.append(images)
+                reader.read(images, chunk, beside=beside)
+            if model is None and Want() in wants:
+                self._compare_codes(reader)
+        if fresh is not None:
+            self._keep(model, torch.cat(fresh))
+        self._show(
+            model, wants, lambda: self._shared(self.subject if attacked is None else attacked)
+        )
+        self._store(model, reader)
+
+    def _drawn(
+        self, model: AttackPoint | None, attacked: Generator | None, wants: Sequence[Want]
+    ) -> Iterator[tuple[np.ndarray, Tensor, Beside | None]]:
+        """Each chunk of image numbers, with the images and what they are compared with."""
+        seeds, size = self._latents(model), self._session.suite.dataset.info().size
         who = f"{self._fit.method.label}: sample"
         if model is not None:
             who = f"attack {model.attack.label}"
-            check_generator(who, generator)
-        with boundary.unharmed(f"{self._fit.method.label}: extract", *self._loans):
-            for chunk in chunks(len(seeds)):
-                latents = generator.prior([seeds[i] for i in chunk])
-                drawn = boundary.drawn(generator, latents)
-                check_images(who, drawn, len(chunk), size)
-                beside = self._beside(model, latents, chunk) if compared else None
-                reader.read(drawn, chunk, beside=beside)
-            if model is None and Want() in wants:
-                self._compare_codes(reader)
-        self._show(model, wants, lambda: self._shared(generator))
-        self._store(model, reader, attack_s)
+        kept, source = None, attacked
+        if attacked is None:
+            kept = self._kept(model)
+            source = self.subject if self._is_run(model, wants) else None
+        for chunk in chunks(len(seeds)):
+            latents = source.prior([seeds[i] for i in chunk]) if source is not None else None
+            if kept is not None:
+                images = kept[chunk[0] : chunk[-1] + 1]
+            else:
+                assert source is not None
+                assert latents is not None
+                images = check_images(who, boundary.drawn(source, latents), len(chunk), size)
+            beside = None
+            if latents is not None and self._is_compared(wants):
+                beside = self._beside(model, latents)
+                if model is None:
+                    self._untouched.append((latents, Beside("damage", images)))
+            yield chunk, images, beside
+
+    def _is_compared(self, wants: Sequence[Want]) -> bool:
+        """Whether others are drawn from the same latents, to be compared with."""
+        return self._origin[0] == "copy" and any(want.image is None for want in wants)
+
+    def _is_run(self, model: AttackPoint | None, wants: Sequence[Want]) -> bool:
+        """Whether the subject itself is needed, and not only its kept images."""
+        return self._is_compared(wants) or not self._is_kept(model)
+
+    def _is_kept(self, model: AttackPoint | None) -> bool:
+        key = self._drawings(model)
+        return bool(key) and self._session.store.has(key)
+
+    def _kept(self, model: AttackPoint | None) -> Tensor | None:
+        """The images that were drawn before; None if they are to be drawn."""
+        if not self._is_kept(model):
+            return None
+        drawing = self._session.store.get(self._drawings(model))
+        self._effects[model], self._attack_s[model] = (
+            drawing.meta["effect"],
+            drawing.meta["attack_s"],
+        )
+        # In the memory format of what is drawn, so that they read to the last bit as they did.
+        pixels = torch.from_numpy(drawing.arrays["images"])
+        return pixels.to(self._session.device).permute(0, 3, 1, 2)
+
+    def _keep(self, model: AttackPoint | None, images: Tensor) -> None:
+        pixels = images.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        effect, attack_s = self._effects.get(model, {}), self._attack_s.get(model, 0.0)
+        meta = {"effect": effect, "attack_s": attack_s}
+        self._session.store.put(self._drawings(model), {"images": pixels}, meta)
 
     def _shared(self, generator: Generator) -> Tensor:
         """Images of the latents that all copies share."""
@@ -260,7 +326,6 @@ class GeneratorReader:
         model: AttackPoint,
         forged: Tensor,
         wants: list[Want],
-        attack_s: float,
     ) -> None:
         session = self._session
         count, size = len(self._latents(model)), session.suite.dataset.info().size
@@ -272,28 +337,24 @@ class GeneratorReader:
                 part = torch.from_numpy(chunk)
                 reader.read(forged[part], chunk, beside=Beside("damage", clean[part]))
         self._show(model, wants, lambda: forged[: session.suite.population.shared])
-        self._store(model, reader, attack_s)
+        self._store(model, reader)
 
-    def _store(self, model: AttackPoint | None, reader: ImageReader, attack_s: float) -> None:
-        effect = self._effects.get(model, {})
+    def _store(self, model: AttackPoint | None, reader: ImageReader) -> None:
+        effect, attack_s = self._effects.get(model, {}), self._attack_s.get(model, 0.0)
         self._session.store_columns(self._keys[model], reader, attack_s, effect)
         for point, error in reader.failures.items():
             self._failures[model, point] = error
 
-    def _beside(
-        self, model: AttackPoint | None, latents: Tensor, chunk: np.ndarray
-    ) -> Beside | None:
+    def _beside(self, model: AttackPoint | None, latents: Tensor) -> Beside | None:
         """The image each drawn one is compared with: the host's, or the copy's before attack."""
         if model is not None:
             # Every strength of every attack has the same images beside it, unless it asks for more
             # or draws its latents in a way of its own.
-            key = tuple(self._latents(model)[i] for i in chunk)
-            known = self._untouched.setdefault(key, [])
-            for former, beside in known:
+            for former, beside in self._untouched:
                 if torch.equal(former, latents):
                     return beside
             beside = Beside("damage", boundary.drawn(self.subject, latents))
-            known.append((latents, beside))
+            self._untouched.append((latents, beside))
             return beside
         if self._fit.method.component.keeps_sample:
             return Beside("host", boundary.drawn(self._session.host.generator, latents))
@@ -493,9 +554,10 @@ class ImageReader:
                 for chunk in chunks(len(images), 4 * CHUNK)
             ]
             self.extract_s += time.monotonic() - started
-            if not self.extracted:
+            if self._fit.index not in self._session.read_alone:
                 alone = self._logits(images[:1].clone())
                 check_alone(f"{self._fit.method.label}: extract", parts[0][:1], alone)
+                self._session.read_alone.add(self._fit.index)
         self.extracted += len(images)
         return torch.cat(parts)
 

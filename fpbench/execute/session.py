@@ -76,6 +76,8 @@ class Session:
         self._states: dict[str, dict[str, Tensor]] = {}
         self._loans: dict[str, boundary.Loan] = {}
         self._codes: dict[int, np.ndarray] = {}
+        self._latents: dict[int | str, list[int]] = {}
+        self.read_alone: set[int] = set()  # fits whose reader was seen to read images one by one
         self._networks: dict[str, Any] = {}
 
     # -- trainings ---------------------------------------------------------------------------
@@ -295,6 +297,11 @@ class Session:
     def _train_images(self) -> SplitStream:
         return SplitStream(self.suite.dataset, "train", self.device)
 
+    @cached_property
+    def _real_negatives(self) -> SplitStream:
+        count = self.plan.negatives("real", None)
+        return SplitStream(self.suite.dataset, "test", self.device, count=count)
+
     def context(
         self, *root: Any, key: str = "", bits: int = 0, accumulation: int = 1, snapshots: int = 0
     ) -> StageContext:
@@ -383,13 +390,14 @@ class Session:
         return GeneratorReader(
             self,
             fit,
-            self._issue(fit, user),
+            lambda: self._issue(fit, user),
             origin=("copy", user),
             keys=keys or {},
             latents=lambda model: self.latent_seeds(user, self.plan.images(model)),
             others=lambda size: [self._issue(fit, user + i) for i in range(1, size)],
             preceding=lambda: self._issue(fit, user - 1) if user else None,
             sheets=lambda model: self.plan.sheet_key(fit, user, model),
+            drawings=lambda model: self.plan.drawing_key(fit, user, model),
         )
 
     def tuned(self, fit: Fit, models: Sequence[AttackPoint]) -> Attack[Any]:
@@ -425,11 +433,12 @@ class Session:
             reader = GeneratorReader(
                 self,
                 fit,
-                self.host.generator,
+                lambda: self.host.generator,
                 origin=("host",),
                 keys=keys,
                 latents=lambda model: self._host_seeds(plan.negatives("host", model)),
                 sheets=lambda model: plan.sheet_key(fit, None, model),
+                drawings=lambda model: plan.drawing_key(fit, None, model),
             )
             failures |= reader.run(pending)
         return failures
@@ -491,24 +500,23 @@ class Session:
 
     def latent_seeds(self, user: int | str, count: int) -> list[int]:
         """Seeds of a user's first `count` latents; the same for every method."""
-        return [derive_seed(self.suite.header.seed, "latent", user, i) for i in range(count)]
+        known = self._latents.setdefault(user, [])
+        seed = self.suite.header.seed
+        known += [derive_seed(seed, "latent", user, i) for i in range(len(known), count)]
+        return known[:count]
 
     def _host_seeds(self, count: int) -> list[int]:
         # The host's images are those of the copies' own latents, user by user, so that they pair.
         images = self.suite.population.images
-        return [
-            derive_seed(self.suite.header.seed, "latent", i // images, i % images)
-            for i in range(count)
-        ]
+        users = range(-(-count // images))
+        return [seed for user in users for seed in self.latent_seeds(user, images)][:count]
 
     def _read_real(self, fit: Fit, key: str, columns: list[Want]) -> Failures:
-        count = self.plan.negatives("real", None)
-        stream = SplitStream(self.suite.dataset, "test", self.device, count=count)
         reader = ImageReader(self, fit, ("real",), columns)
         who = f"{fit.method.label}: extract"
         with boundary.unharmed(who, self.host_loan, self.fit_loan(fit)):
-            for chunk in chunks(count):
-                reader.read(stream.read(chunk), chunk)
+            for chunk in chunks(len(self._real_negatives)):
+                reader.read(self._real_negatives.read(chunk), chunk)
         self.store_columns(key, reader)
         return {(None, point): error for point, error in reader.failures.items()}
 

@@ -42,6 +42,7 @@ KEY_VERSION = 1
 CHUNK = 64  # images generated and read at a time; part of the keys, since it may move a last digit
 TUNING_COPIES = 2
 CHOICE_IMAGES = 5000  # drawn from each snapshot, and as many training images, if there are
+_KEPT_BYTES = 2**24  # of the images of one copy or of the host; more of them are drawn again
 SHOWN_COPIES = 2  # whose images of the same latents pages show one below the other
 _MEASURED_COPIES = 10  # an attack on fewer decides nothing, so its count holds back no other
 NUMERICS = {"precision": "fp32", "tf32": False, "epoch": NUMERICS_EPOCH}
@@ -323,6 +324,36 @@ class Plan:
         base = self._base(fit, "sheet", model, self.suite.population.shared)
         return _sub_key(base, -1 if user is None else user)
 
+    def drawing_key(self, fit: Fit, user: int | None, model: AttackPoint | None) -> str:
+        """Key of the images that a copy or, of None, the host draws; "" where none are kept.
+
+        They are kept where the next image attack would draw them again: of untouched copies, and of
+        the host, whose images under an attack that knows no method serve all methods. They lie
+        apart from readings, and where they are too many they are drawn again instead.
+        """
+        if user is None:
+            source = {"host": self.host_key, "per_copy": self.suite.population.images}
+            count, kept = self.negatives("host", model), model is None or _knows_no_method(model)
+        else:
+            source = {**fit.key_part, "user": str(user)}
+            count, kept = self.images(model), model is None
+        if not kept or count * 3 * self.suite.dataset.info().size ** 2 > _KEPT_BYTES:
+            return ""
+        return digest(
+            {
+                "version": KEY_VERSION,
+                "kind": "drawing",
+                **source,
+                "point": model.key_part if model is not None else None,
+                "images": count,
+                "clean_images": model.attack.options.clean_images if model is not None else 0,
+                **self._held_out(model),
+                "chunk": CHUNK,
+                "numerics": NUMERICS,
+                "seed": self.suite.header.seed,
+            }
+        )
+
     def host_is_negative(self, model: AttackPoint | None) -> bool:
         """Whether host images under the attack are negatives: not for coalitions and forgeries."""
         return model is None or model.kind == "model"
@@ -567,6 +598,14 @@ def _star(suite: Suite) -> tuple[Point, ...]:
     for cross in suite.crosses:
         points += [Point(m, i) for m in by_label[cross.model] for i in by_label[cross.image]]
     return tuple(points)
+
+
+def _knows_no_method(model: AttackPoint) -> bool:
+    """Whether an attack does the same to the host whatever method it is run for."""
+    attack = model.attack
+    return not attack.candidates and attack.component.access.isdisjoint(
+        {Access.TRAINER, Access.EMBEDDER}
+    )
 
 
 def _refusal(suite: Suite, fit: Fit, point: Point) -> tuple[Refusal | None, str]:

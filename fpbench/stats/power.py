@@ -15,6 +15,7 @@ rates are taken as normal, which few images at a rate near 0 or 1 are not.
 """
 
 import math
+from bisect import bisect_left
 
 import numpy as np
 import numpy.typing as npt
@@ -157,12 +158,13 @@ def binomial_excess(hits: int, trials: int, chance: float) -> float:
     Raises:
         ValueError: If an argument is out of its range.
     """
-    from scipy import stats
+    from scipy import special
 
     if trials < 1 or not (0 <= hits <= trials and 0 <= chance <= 1):
         msg = f"binomial_excess: expected hits of trials >= 1 and a chance, got {hits} of {trials}"
         raise ValueError(f"{msg} at {chance}")
-    return float(stats.binom.sf(hits - 1, trials, chance))
+    # By the incomplete beta function: to load scipy's distributions takes longer than a page.
+    return float(special.betainc(hits, trials - hits + 1, chance)) if hits else 1.0
 
 
 def excess_power(trials: int, chance: float, factor: float, level: float) -> float:
@@ -174,13 +176,10 @@ def excess_power(trials: int, chance: float, factor: float, level: float) -> flo
         factor: >= 1.
         level: Significance level in (0, 1); of k tests by Holm, level / k for the first.
     """
-    from scipy import stats
-
-    # The least count that is significant, from the quantile on.
-    least = int(stats.binom.isf(level, trials, chance))
-    while binomial_excess(least, trials, chance) > level:
-        least += 1
-    return float(stats.binom.sf(least - 1, trials, min(factor * chance, 1.0)))
+    # The least count that is significant; where not even all are, no count is.
+    counts = range(trials + 1)
+    least = bisect_left(counts, -level, key=lambda n: -binomial_excess(n, trials, chance))
+    return binomial_excess(least, trials, min(factor * chance, 1.0)) if least <= trials else 0.0
 
 
 def _power(differences: Floats, noise: Floats, copies: int, level: float) -> Floats:

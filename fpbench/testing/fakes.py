@@ -171,6 +171,7 @@ class Blind(Method[FakeParams]):
     placement = Placement.IN_MODEL
     keeps_sample = True
     trains = False
+    uses_host = False
     card = _CARD
 
     def fit(self, host: TrainedHost, images: ImageStream, ctx: Context) -> State:

@@ -4,7 +4,9 @@ import pytest
 from rows import value
 
 from fpbench.api import Outcome
-from fpbench.plan import issued_codes
+from fpbench.execute import boundary
+from fpbench.execute.readings import GeneratorReader
+from fpbench.plan import Plan, issued_codes
 from fpbench.registry import load
 from fpbench.store import Store
 from fpbench.testing.fakes import Perfect, PerfectParams
@@ -230,10 +232,46 @@ def test_two_stores_give_the_same_records(done, run_suite, suite_file):
     assert {k: content(r) for k, r in first.items()} == {k: content(r) for k, r in second.items()}
 
 
-def test_a_new_image_point_trains_and_generates_no_further_than_needed(done, run_suite, suite_file):
-    summary, records, _ = run_suite(suite_file(("quality = [90, 50]", "quality = [90, 50, 30]")))
+def test_a_new_image_point_trains_nothing_and_draws_only_what_pages_show(
+    run_suite, suite_file, monkeypatch
+):
+    from fpbench.store.records import content
+
+    drawn = []
+    draw = boundary.drawn
+    monkeypatch.setattr(
+        boundary,
+        "drawn",
+        lambda copy, latents: (drawn.append(len(latents)), draw(copy, latents))[1],
+    )
+    more = ("quality = [90, 50]", "quality = [90, 50, 30]")
+    run_suite(suite_file())
+    drawn.clear()
+    summary, records, _ = run_suite(suite_file(more))
     assert not [label for label in summary.seconds if label.startswith("train")]
+    # Of each method the two images of one copy under the new attack; the others are kept.
+    assert drawn == [2, 2]
     assert value(records, "perfect", "jpeg 30", "bit-accuracy")["n"] == 20
+    # Whatever is kept moves no number: not of copies, nor of the host that methods share.
+    monkeypatch.setattr(Plan, "drawing_key", lambda *_: "")
+    _, fresh, _ = run_suite(suite_file(more), folder="fresh", store="fresh")
+    assert {k: content(r) for k, r in records.items()} == {k: content(r) for k, r in fresh.items()}
+
+
+def test_the_host_is_attacked_once_for_all_methods(run_suite, suite_file, monkeypatch):
+    attacked = []
+    attack = GeneratorReader.attacked
+
+    def seen(reader, models, attack_of):
+        attacked.append((reader._origin[0], reader._fit.index, models[0].attack.label))
+        return attack(reader, models, attack_of)
+
+    monkeypatch.setattr(GeneratorReader, "attacked", seen)
+    run_suite(suite_file())
+    assert [each for each in attacked if each[0] == "host" and each[1] > 0] == []
+    assert {each[2] for each in attacked if each[0] == "host"} == {
+        "weight-noise", "fine-tune", "bypass"
+    }  # fmt: skip
 
 
 def test_new_users_leave_old_readings_alone(done, run_suite, suite_file, tmp_path):

@@ -42,6 +42,14 @@ def test_only_what_pages_show_is_kept_and_codes_are_compared_in_numbers(
         expected |= {plan.sheet_key(fit, 0, m): 2 * len(images) for m, images in points.items()}
         expected |= {plan.sheet_key(fit, user, None): 2 for user in (1, None)}
         assert plan.sheet_key(fit, 2, None) == ""
+        # What the next image attack would draw again: four of each copy, and of the host.
+        expected |= {plan.drawing_key(fit, user, None): 4 for user in range(5)}
+        expected |= {
+            plan.drawing_key(fit, None, m): 20 if m is None else 10
+            for m in points
+            if plan.host_is_negative(m)
+        }
+        assert plan.drawing_key(fit, 0, next(m for m in points if m is not None)) == ""
     assert pictures(store) == expected
     index = json.loads((folder / "samples" / "samples.json").read_text())
     for strips in index["methods"].values():

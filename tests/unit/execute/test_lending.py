@@ -111,9 +111,12 @@ def ruin_through_numpy(state):
     state["a"].numpy()[1] = 7
 
 
+@pytest.mark.parametrize("scattered", [False, True])
 @pytest.mark.parametrize("ruin", [ruin_in_torch, ruin_through_data, ruin_through_numpy])
-def test_a_change_of_content_is_caught_and_undone(ruin):
-    kept = {"a": torch.arange(3.0), "b": torch.ones(2, dtype=torch.bool)}
+def test_a_change_of_content_is_caught_and_undone(ruin, scattered):
+    # Compared as a block of memory or, where it is none, number by number.
+    whole = torch.arange(0, 3, 0.5)[::2] if scattered else torch.arange(3.0)
+    kept = {"a": whole, "b": torch.ones(2, dtype=torch.bool)}
     loan = Loan("the host's state", kept)
     caught = pytest.raises(ContractError, match=r"perfect: fit: .* 'a' of the host")
     with caught, unharmed("perfect: fit", loan):
