@@ -104,6 +104,7 @@ def run_in():
         jobs=1,
         device="cpu",
         weights="",
+        here=True,
         **settings,
     ):
         request = Request(
@@ -117,7 +118,9 @@ def run_in():
         )
         plan, catalogue = request.plan()
         target = place / folder
-        summary = Run(plan, request, target, catalogue, Silent(), Settings(**settings)).execute()
+        summary = Run(
+            plan, request, target, catalogue, Silent(), Settings(here=here, **settings)
+        ).execute()
         return summary, RecordLog(target / "records.jsonl").read(), target
 
     return run

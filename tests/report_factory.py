@@ -1,4 +1,4 @@
-"""Small runs made of fake records, with the fields that `fpbench.execute.measure` writes."""
+"""Small runs made of fake records, with the fields that `fpbench.stages.measuring` writes."""
 
 from __future__ import annotations
 

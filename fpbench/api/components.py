@@ -360,15 +360,15 @@ class Metric(Component[P]):
 
 
 class Executor(Component[P]):
-    """Runs jobs. It is handed a callable and never sees what a job means."""
+    """Runs stages by key. It is handed a callable and never sees what a stage means."""
 
     @abstractmethod
-    def submit(self, run: Callable[[str], None], job: str) -> Future[None]:
-        """Run `run(job)` now or later."""
+    def submit(self, run: Callable[[str], bool], key: str) -> Future[bool]:
+        """Run `run(key)` now or later; it says whether what stands behind that stage may run."""
 
     @abstractmethod
     def capacity(self) -> int:
-        """How many jobs may run at the same time."""
+        """How many stages may run at the same time."""
 
     @abstractmethod
     def close(self, *, cancel: bool) -> None:

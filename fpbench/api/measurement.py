@@ -24,6 +24,7 @@ class Outcome(StrEnum):
     UNAVAILABLE = "unavailable"
     FAILED = "failed"
     OUT_OF_MEMORY = "out-of-memory"
+    TIMED_OUT = "timed-out"
     BLOCKED = "blocked"
 
 

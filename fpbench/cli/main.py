@@ -69,6 +69,24 @@ def cli(context: click.Context, plugins: tuple[str, ...]) -> None:
     help="Jobs at the same time; default: one for each GPU, else for each core, at most 4.",
 )
 @click.option("--repair", is_flag=True, help="Drop damaged artefacts and make them again.")
+@click.option(
+    "--keep-going/--fail-fast",
+    default=True,
+    show_default=True,
+    help="After a failure do what does not hang on it, or start nothing more.",
+)
+@click.option(
+    "--stage-hours",
+    type=click.FloatRange(0, min_open=True),
+    metavar="HOURS",
+    help="End a stage that takes longer; default: [limits] stage_hours of the suite, else never.",
+)
+@click.option(
+    "--max-hours",
+    type=click.FloatRange(0, min_open=True),
+    metavar="HOURS",
+    help="Save and stop after this time, as for Ctrl-C; the same command goes on.",
+)
 @click.option("--page/--no-page", default=True, show_default=True, help="Render the page.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only failures and the result.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
@@ -89,6 +107,9 @@ def run(
     threads: int | None,
     jobs: int | None,
     repair: bool,
+    keep_going: bool,
+    stage_hours: float | None,
+    max_hours: float | None,
     page: bool,
     quiet: bool,
     as_json: bool,
@@ -101,11 +122,16 @@ def run(
     from dataclasses import replace
 
     from fpbench.cli.progress import Progress
-    from fpbench.execute.jobs import default_jobs
+    from fpbench.execute.machine import default_jobs
     from fpbench.execute.request import Request
-    from fpbench.execute.run import Run, Settings
+    from fpbench.execute.run import Run, Settings, alone_in
     from fpbench.report.build import build_page
 
+    if os.name == "nt":
+        raise click.UsageError(
+            "run: expected Linux or macOS, got Windows, where fpbench reads, verifies and reports "
+            "boards; run suites in WSL, a container or on another machine"
+        )
     started = time.monotonic()
     request = Request(
         suite=suite,
@@ -123,12 +149,19 @@ def run(
     plan, catalogue = request.plan()
     request = replace(request, jobs=jobs or default_jobs(device, len(plan.fits), devices))
     folder = runs / (name or plan.suite.header.name)
-    settings = Settings(command=_command(), repair=repair)
+    settings = Settings(
+        command=_command(),
+        repair=repair,
+        fail_fast=not keep_going,
+        stage_hours=stage_hours or plan.suite.limits.stage_hours or 0.0,
+        most_hours=max_hours or 0.0,
+    )
     summary = Run(plan, request, folder, catalogue, Progress(quiet=quiet), settings).execute()
     if summary.interrupted:
         click.echo(f"Stopped; nothing is lost. To go on: {_command()}", err=True)
         sys.exit(exits.INTERRUPTED)
-    index = build_page(folder, folder / "page") if page else None
+    with alone_in(folder, Path(request.store)):
+        index = build_page(folder, folder / "page") if page else None
     if as_json:
         click.echo(json.dumps(summary.as_json() | {"page": str(index) if index else None}))
     else:

@@ -12,12 +12,14 @@ import numpy as np
 
 from fpbench import stats
 from fpbench.api import Outcome
-from fpbench.execute.jobs import Problem, problem_of, thread_count
-from fpbench.execute.measure import Measurer, all_records
+from fpbench.execute.machine import thread_count
+from fpbench.execute.problems import Problem, problem_of
+from fpbench.execute.records import all_records
 from fpbench.execute.request import Request
-from fpbench.execute.resources import environment
-from fpbench.execute.run import cell_label
 from fpbench.plan import Cell, Plan
+from fpbench.plan.stages import cell_label
+from fpbench.stages.measuring import Measurer
+from fpbench.stages.resources import environment
 from fpbench.store import RecordLog, Store
 
 _TOLERANCE = 1e-9
@@ -81,6 +83,8 @@ def rescore(plan: Plan, request: Request, folder: Path, command: str, *, write: 
         cell, label = again.cell, cell_label(again.cell)
         if cell.refusal is not None:
             outcomes[cell.key] = (Outcome.REFUSED, cell.refusal.reason)
+        elif cell.fault:
+            outcomes[cell.key] = (Outcome.FAILED, cell.fault)
         elif again.lacking:
             found.lacking.append((label, again.lacking))
             if not store.has(cell.key):
@@ -105,7 +109,7 @@ def rescore(plan: Plan, request: Request, folder: Path, command: str, *, write: 
 def recomputed(measurer: Measurer, cells: Iterable[Cell]) -> Iterator[Recomputed]:
     """Every cell with its numbers made from the store, or why there are none."""
     for cell in cells:
-        yield Recomputed(cell) if cell.refusal is not None else _again(measurer, cell)
+        yield Recomputed(cell) if not cell.open else _again(measurer, cell)
 
 
 def _again(measurer: Measurer, cell: Cell) -> Recomputed:
@@ -142,7 +146,7 @@ def image_rows(plan: Plan, store: Store) -> Iterator[dict[str, Any]]:
     """
     measurer = Measurer(plan, store)
     for cell in plan.cells:
-        if cell.refusal is not None or measurer.missing(cell):
+        if not cell.open or measurer.missing(cell):
             continue
         evidence = measurer.evidence(cell)
         if not evidence.single:

@@ -7,30 +7,33 @@ from __future__ import annotations
 
 import json
 import queue
+import threading
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from fpbench.api import Executor, NoSpace, Outcome, StoreError
-from fpbench.execute.interrupt import Interrupt, graceful
-from fpbench.execute.jobs import JobRunner, Problem, fit_label, problem_of, thread_count, write_log
-from fpbench.execute.measure import Measurer, all_records
-from fpbench.execute.process import Visit
+from fpbench.api import Executor, Outcome, StoreError, digest
+from fpbench.execute.problems import Problem, write_log
+from fpbench.execute.records import all_records
 from fpbench.execute.request import Request
-from fpbench.execute.resources import environment
+from fpbench.execute.runner import Runner
 from fpbench.execute.samples import write_samples
-from fpbench.execute.worker import Worker
-from fpbench.plan import Cell, Fit, Plan
+from fpbench.execute.schedule import Schedule, pending_stages
+from fpbench.execute.worker import Died, Worker
+from fpbench.plan import Cell, Kind, Plan, Stage, graph_of
+from fpbench.plan.pending import is_done
+from fpbench.plan.stages import cell_label
 from fpbench.registry import Catalogue
 from fpbench.spec import suite_text
-from fpbench.store import RecordLog, Store
+from fpbench.stages.interrupt import Interrupt, Stopped, graceful
+from fpbench.stages.measuring import Measurer
+from fpbench.stages.place import Place, within
+from fpbench.store import Leases, RecordLog, Store
 from fpbench.store.objects import write_text
-
-_LIGHT = 50_000
-"""Images to attack and read up to which one process does it: a second takes seconds to start."""
 
 
 class Reporter(Protocol):
@@ -56,10 +59,18 @@ class Settings:
     Attributes:
         command: how to repeat the run, for the records.
         repair: drop damaged artefacts and make them again.
+        here: run stages in this process, where a plugin may end more than its cells.
+        fail_fast: start nothing more once something has failed.
+        stage_hours: that a stage may take; 0 = no limit.
+        most_hours: that the run may take before it stops as for Ctrl-C; 0 = no limit.
     """
 
     command: str = ""
     repair: bool = False
+    here: bool = False
+    fail_fast: bool = False
+    stage_hours: float = 0.0
+    most_hours: float = 0.0
 
 
 @dataclass
@@ -101,6 +112,10 @@ class Summary:
         }
 
 
+_OF_ITS_OWN = (Outcome.UNAVAILABLE, Outcome.OUT_OF_MEMORY, Outcome.TIMED_OUT)
+"""Outcomes of a stage that its cells have too, instead of being blocked by it."""
+
+
 class Run:
     """One suite executed into a store.
 
@@ -132,8 +147,13 @@ class Run:
         self._reporter = reporter
         self._settings = settings
         self._interrupt = Interrupt()
+        self._leases = Leases(self._store.root)
+        self._graph = graph_of(plan)
         self._failed: dict[str, Problem] = {}
+        # By number of the training: what has ended its process is not tried on the next copy.
+        self._deadly: dict[int, list[Place]] = defaultdict(list)
         self._summary = Summary()
+        self._started = time.monotonic()
 
     def execute(self) -> Summary:
         """Run everything pending, then write records and samples.
@@ -146,180 +166,138 @@ class Run:
         with graceful(self._interrupt):
             try:
                 self._stages()
-            except KeyboardInterrupt:
+            except Stopped:
                 self._summary.interrupted = True
                 return self._summary
+            finally:
+                self._leases.close()
         self._summary.unavailable = {b.name: b.reason for b in self._plan.backbones if b.reason}
-        self._write(self._outcomes())
+        with alone_in(self._folder, self._store.root):
+            self._write(self._outcomes())
         return self._summary
 
     # -- stages ------------------------------------------------------------------------------
 
     def _stages(self) -> None:
-        wanted = [c for c in self._plan.cells if c.refusal is None and not self._store.has(c.key)]
-        if not wanted:
+        if not self._pending():
             return
         self._try_backbones()
-        # A network that does not work gives the cells other keys.
-        wanted = [c for c in self._plan.cells if c.refusal is None and not self._store.has(c.key)]
-        fits = list(dict.fromkeys(cell.fit for cell in wanted))
-        measurer = Measurer(self._plan, self._store)
-        unread = [f for f in fits if any(c.fit is f and self._lacks(c, measurer) for c in wanted)]
-        if unread:
-            jobs = self._jobs(unread)
-            self._run_jobs(jobs, alone=self._is_light(jobs, wanted))
-        for fit in fits:
-            self._measure(fit, [cell for cell in wanted if cell.fit is fit])
+        if stages := self._pending():
+            self._walk(stages)
+
+    def _pending(self) -> dict[str, Stage]:
+        return pending_stages(self._graph, self._plan, self._store)
 
     def _try_backbones(self) -> None:
         """Load every published network once; what fails is as unavailable as what is missing."""
-        jobs: dict[str, list[str]] = {
-            f"backbone:{backbone.name}": []
-            for backbone in self._plan.ready
-            if not self._store.has(self._plan.backbone_key(backbone))
+        stages = {
+            stage.key: stage
+            for stage in self._graph.of(Kind.BACKBONE)
+            if not self._store.has(stage.key)
         }
-        if not jobs:
+        if not stages:
             return
-        self._run_jobs(jobs)
+        self._walk(stages)
         reasons = {
-            job.partition(":")[2]: self._failed.pop(job).reason
-            for job in jobs.keys() & self._failed
+            stages[key].of_backbone.name: self._failed.pop(key).reason
+            for key in stages.keys() & self._failed
         }
         if reasons:
+            # A network that does not work gives the cells other keys.
             tried = (
                 replace(b, path=None, digest="", reason=reasons[b.name]) if b.name in reasons else b
                 for b in self._plan.backbones
             )
             self._request = self._request.knowing(tried, self._plan.facts)
             self._plan, _ = self._request.plan()
+            self._graph = graph_of(self._plan)
 
-    def _jobs(self, fits: list[Fit]) -> dict[str, list[str]]:
-        """Job -> the jobs it waits for."""
-        plan, store = self._plan, self._store
-        jobs: dict[str, list[str]] = {}
-        if not store.has(plan.host_key) and not store.has(plan.host_training):
-            jobs["host"] = []
-        trained = [job for job in ("host",) if job in jobs]
-        if not store.has(plan.host_key) and plan.host_key != plan.host_training:
-            jobs["choose-host"] = trained
-        host = [job for job in ("choose-host",) if job in jobs] or trained
-        if not store.has(plan.reference_key):
-            jobs["reference"] = []
-        if not all(store.has(plan.host_features_key(b)) for b in plan.ready if b.features):
-            jobs["host-features"] = host
-        # Trainings are the longest jobs: they come first, and readings fill the slots behind them.
-        jobs |= {
-            f"fit:{fit.index}": _waits_for(fit, host, trained)
-            for fit in fits
-            if not store.has(fit.key) and not store.has(fit.training)
-        }
-        jobs |= {
-            f"choose:{fit.index}": host + [j for j in (f"fit:{fit.index}",) if j in jobs]
-            for fit in fits
-            if not store.has(fit.key) and fit.key != fit.training
-        }
-        parts = min(self._request.jobs, plan.suite.population.copies)
-        for fit in fits:
-            own = (f"choose:{fit.index}", f"fit:{fit.index}")
-            before = [*(job for job in own if job in jobs)][:1] + host
-            tuned = [plan.tuning_key(fit, m) for m in plan.tuned_attacks(fit).values()]
-            if not all(map(store.has, tuned)):
-                # Real images tell how much a candidate damages; networks are tried before all jobs.
-                jobs[f"tune:{fit.index}"] = before + [j for j in ("reference",) if j in jobs]
-                before = [f"tune:{fit.index}"]
-            # Copies are dealt out in turn: the first few bear the attacks that train.
-            for part in range(parts):
-                jobs[f"copies:{fit.index}:{part}/{parts}"] = before
-            jobs[f"negatives:{fit.index}"] = before
-            if plan.suite.secrecy.steps and not store.has(plan.secrecy_key(fit)):
-                jobs[f"secrecy:{fit.index}"] = before
-        return jobs
-
-    def _is_light(self, jobs: Mapping[str, list[str]], cells: list[Cell]) -> bool:
-        """Whether so little is to be read that starting processes would be most of the work."""
-        if any(job.partition(":")[0] not in ("copies", "negatives") for job in jobs):
-            return False
-        plan = self._plan
-        fits = {cell.fit.index for cell in cells}
-        images = plan.suite.population.copies * plan.images(None)
-        images += sum(plan.negatives(source, None) for source in ("real", "host"))
-        images *= len({cell.point.image for cell in cells}) * len(fits)
-        return all(cell.point.model is None for cell in cells) and images <= _LIGHT
-
-    def _run_jobs(self, jobs: Mapping[str, list[str]], *, alone: bool = False) -> None:
-        """Run jobs as they become ready; `alone`, one after the other in this process."""
-        executor = self._executor(1 if alone else self._request.jobs)
-        workers: queue.Queue[Worker | JobRunner] = queue.Queue()
+    def _walk(self, stages: Mapping[str, Stage]) -> None:
+        """Run stages as they become ready."""
+        executor = self._executor(1 if self._settings.here else self._request.jobs)
+        workers: queue.Queue[Worker | Runner] = queue.Queue()
         for slot in range(executor.capacity()):
-            workers.put(self._here() if alone else self._worker(slot))
+            workers.put(self._worker(slot))
+        everyone = list(workers.queue)
+        groups = Groups(stages.values(), self._reporter)
 
-        def run(job: str) -> None:
+        def run(key: str) -> bool:
             worker = workers.get()
             try:
-                self._run_job(worker, job)
+                return self._run(worker, stages[key], groups)
             finally:
                 workers.put(worker)
 
+        schedule = Schedule(
+            stages,
+            run,
+            lambda stage: is_done(stage, self._plan, self._store),
+            self._leases,
+            self._halted,
+        )
+
+        def tick() -> None:
+            if self._interrupt.requested:
+                for worker in everyone:
+                    worker.stop()
+
         try:
-            self._schedule(executor, run, jobs)
+            schedule.walk(executor, tick)
+        except BaseException:
+            for worker in everyone:
+                worker.kill()
+            raise
         finally:
             executor.close(cancel=True)
-            while not workers.empty():
-                worker = workers.get()
-                if isinstance(worker, Worker):
-                    worker.close()
+            for worker in everyone:
+                worker.close()
+        if self._interrupt.requested:
+            raise Stopped
 
-    def _schedule(
-        self,
-        executor: Executor[Any],
-        run: Callable[[str], None],
-        jobs: Mapping[str, list[str]],
-    ) -> None:
-        """Submit each job once those it waits for are done; skip it if one of them failed."""
-        waiting = dict(jobs)
-        running: dict[Future[None], str] = {}
-        good: set[str] = set()
-        bad: set[str] = set()
-        while True:
-            for job in [j for j, before in waiting.items() if bad & set(before)]:
-                bad.add(job)
-                del waiting[job]
-            ready = [j for j, before in waiting.items() if good >= set(before)]
-            for job in ready[: executor.capacity() - len(running)]:
-                del waiting[job]
-                running[executor.submit(run, job)] = job
-            if not running:
-                return
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                job = running.pop(future)
-                future.result()
-                (bad if job in self._failed else good).add(job)
+    def _halted(self) -> bool:
+        """Whether nothing more is to be started."""
+        hours = self._settings.most_hours
+        if hours and time.monotonic() - self._started > 3600 * hours:
+            self._interrupt.requested = True
+        return self._interrupt.requested or (self._settings.fail_fast and bool(self._failed))
 
-    def _run_job(self, worker: Worker | JobRunner, job: str) -> None:
-        label = self._label(job)
-        started = self._begin(label)
+    def _run(self, worker: Worker | Runner, stage: Stage, groups: Groups) -> bool:
+        """Run a stage; whether what stands behind it may run."""
+        started = time.monotonic()
+        groups.started(stage)
 
         def progress(done: int, total: int, text: str) -> None:
-            if self._interrupt.requested and isinstance(worker, Worker):
-                worker.interrupt()
-            self._reporter.progress(label, done, total, text)
+            groups.progress(stage, done, total, text)
 
-        if isinstance(worker, Worker):
-            problems = worker.run(job, progress)
-        else:
-            worker.on_progress = progress
-            problems = worker.run(job)
+        worker.on_progress = progress
+        problems = self._ran(worker, stage)
         for problem in problems:
             self._fail(problem)
-        own = next((p for p in problems if p.key == job), None)
-        self._end(label, started, own)
+        own = next((p for p in problems if p.key == stage.key), None)
+        self._end(stage, groups, time.monotonic() - started, own)
+        return own is None
 
-    def _worker(self, slot: int) -> Worker | JobRunner:
-        return self._here() if self._request.jobs == 1 else Worker(self._request, slot)
+    def _ran(self, worker: Worker | Runner, stage: Stage) -> list[Problem]:
+        """Run a stage; where its process died within a point, that point fails, not the stage."""
+        while True:
+            try:
+                return worker.run(stage.key, self._deadly[stage.fit.index] if stage.fit else ())
+            except Died as died:
+                if died.at is None or stage.fit is None:
+                    return [died.problem]
+                deadly = self._deadly[stage.fit.index]
+                if died.at in deadly:
+                    return [died.problem]
+                deadly.append(died.at)
+                for cell in stage.cells:
+                    if within(cell.point, died.at):
+                        self._fail(replace(died.problem, key=cell.key, label=cell_label(cell)))
 
-    def _here(self) -> JobRunner:
-        return JobRunner(self._plan, self._request, self._store, interrupt=self._interrupt)
+    def _worker(self, slot: int) -> Worker | Runner:
+        if self._settings.here:
+            return Runner(self._plan, self._request, self._store, interrupt=self._interrupt)
+        hours = self._settings.stage_hours
+        return Worker(self._request, slot, 3600 * hours if hours else None)
 
     def _executor(self, slots: int) -> Executor[Any]:
         cls = self._catalogue.component("executors", "local")
@@ -327,52 +305,19 @@ class Run:
         assert isinstance(executor, Executor)
         return executor
 
-    def _measure(self, fit: Fit, cells: list[Cell]) -> None:
-        measurer = Measurer(self._plan, self._store)
-        ready = [c for c in cells if c.key not in self._failed and not self._lacks(c, measurer)]
-        if not ready:
-            return
-        device = self._store.meta(fit.key)["device"]
-        about = environment(device, thread_count(self._request))
-        label = f"measure {fit_label(fit)}"
-        started = self._begin(label)
-        for number, cell in enumerate(ready, start=1):
-            name = cell_label(cell)
-            try:
-                with Visit():
-                    measurer.measure(cell, about)
-            except NoSpace:
-                raise
-            except Exception as error:  # noqa: BLE001 - one cell's fault must not stop others
-                self._fail(problem_of(cell.key, name, error))
-            self._reporter.progress(label, number, len(ready), cell.point.label)
-            if self._interrupt.requested:
-                raise KeyboardInterrupt
-        self._end(label, started, None)
-
-    def _lacks(self, cell: Cell, measurer: Measurer) -> bool:
-        try:
-            return bool(measurer.missing(cell))
-        except StoreError as error:
-            self._fail(problem_of(cell.key, cell_label(cell), error))
-            return True
-
     # -- bookkeeping -------------------------------------------------------------------------
 
-    def _begin(self, label: str) -> float:
-        self._reporter.started(label)
-        return time.monotonic()
-
-    def _end(self, label: str, started: float, problem: Problem | None) -> None:
-        seconds = time.monotonic() - started
+    def _end(self, stage: Stage, groups: Groups, seconds: float, problem: Problem | None) -> None:
         outcome = problem.outcome if problem is not None else Outcome.DONE
         note = problem.reason if problem is not None else ""
         self._summary.executed += 1
-        self._summary.seconds[label] = seconds
-        self._reporter.finished(label, outcome, seconds, note)
-        self._catalogue.stage_finished(label.split()[0], label, str(outcome), seconds)
+        known = self._summary.seconds.get(stage.group, 0.0)
+        self._summary.seconds[stage.group] = known + seconds
+        groups.finished(stage, outcome, note)
+        self._catalogue.stage_finished(stage.kind, stage.label, str(outcome), seconds)
         self._folder.mkdir(parents=True, exist_ok=True)
-        line = {"label": label, "outcome": str(outcome), "seconds": round(seconds, 3)}
+        about = {"stage": stage.key, "kind": str(stage.kind), "label": stage.label}
+        line = {**about, "outcome": str(outcome), "seconds": round(seconds, 3)}
         with (self._folder / "events.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"time": round(time.time(), 3), **line}) + "\n")
 
@@ -380,34 +325,6 @@ class Run:
         self._failed.setdefault(problem.key, problem)
         if problem.trace:
             write_log(self._folder, problem)
-
-    def _label(self, job: str) -> str:
-        kind, _, rest = job.partition(":")
-        host = self._plan.suite.host.name
-        alone = {
-            "host": f"train host {host}",
-            "choose-host": f"choose among snapshots of host {host}",
-            "reference": "read reference images",
-            "backbone": f"load backbone {rest}",
-            "host-features": "read host images with the backbones",
-        }
-        if kind in alone:
-            return alone[kind]
-        index, _, share = rest.partition(":")
-        name = fit_label(self._plan.fits[int(index)])
-        if kind == "fit":
-            return f"train {name}"
-        if kind == "choose":
-            return f"choose among snapshots of {name}"
-        if kind == "tune":
-            return f"tune attacks on {name}"
-        if kind == "secrecy":
-            return f"look for the fingerprint of {name}"
-        if kind == "negatives":
-            return f"read {name}: negatives"
-        part, _, parts = share.partition("/")
-        which = "copies" if parts == "1" else f"copies, part {int(part) + 1} of {parts}"
-        return f"read {name}: {which}"
 
     def _repair(self) -> None:
         for damage in self._store.verify():
@@ -434,6 +351,8 @@ class Run:
     def _outcome(self, cell: Cell) -> tuple[Outcome, str] | None:
         if cell.refusal is not None:
             return Outcome.REFUSED, cell.refusal.reason
+        if cell.fault:
+            return Outcome.FAILED, cell.fault
         own = self._failed.get(cell.key)
         if own is not None:
             return own.outcome, own.reason
@@ -443,13 +362,12 @@ class Run:
             except StoreError as error:
                 return Outcome.FAILED, str(error)
             return None
-        for job, problem in self._failed.items():
-            kind, _, rest = job.partition(":")
-            everyone = kind in ("host", "choose-host", "reference", "host-features")
-            if everyone or rest.partition(":")[0] == str(cell.fit.index):
-                if problem.outcome in (Outcome.UNAVAILABLE, Outcome.OUT_OF_MEMORY):
+        for key, problem in self._failed.items():
+            stage = self._graph.stages.get(key)
+            if stage is not None and (stage.fit is None or stage.fit.key == cell.fit.key):
+                if problem.outcome in _OF_ITS_OWN:
                     return problem.outcome, problem.reason
-                return Outcome.BLOCKED, f"blocked by “{self._label(job)}”: {problem.reason}"
+                return Outcome.BLOCKED, f"blocked by “{stage.label}”: {problem.reason}"
         return Outcome.BLOCKED, "not run yet; run the same command again to go on"
 
     def _write(self, outcomes: Mapping[str, tuple[Outcome, str]]) -> None:
@@ -466,13 +384,52 @@ class Run:
         log.update(all_records(self._plan, self._store, outcomes, self._settings.command))
 
 
-def _waits_for(fit: Fit, host: list[str], trained: list[str]) -> list[str]:
-    """What a training waits for: the host that is used, the one that was trained, or nothing."""
-    if not fit.method.component.uses_host:
-        return []
-    return host if fit.method.component.builds_on_host else trained
+@contextmanager
+def alone_in(folder: Path, store: Path) -> Iterator[None]:
+    """A block in which nobody else who uses the store writes into the folder of a run."""
+    leases = Leases(store)
+    try:
+        with leases.alone(digest(str(folder.resolve())), f"the folder {folder.name}"):
+            yield
+    finally:
+        leases.close()
 
 
-def cell_label(cell: Cell) -> str:
-    """A cell as people write it."""
-    return f"{fit_label(cell.fit)} under {cell.point.label}"
+class Groups:
+    """Stages that people are told of together: the copies of one training, and the like."""
+
+    def __init__(self, stages: Iterable[Stage], reporter: Reporter) -> None:
+        self._reporter = reporter
+        self._all: dict[str, int] = {}
+        self._ended: dict[str, int] = {}
+        self._began: dict[str, float] = {}
+        self._worst: dict[str, tuple[Outcome, str]] = {}
+        self._lock = threading.Lock()
+        for stage in stages:
+            self._all[stage.group] = self._all.get(stage.group, 0) + 1
+
+    def started(self, stage: Stage) -> None:
+        """A stage begins."""
+        with self._lock:
+            if stage.group not in self._began:
+                self._began[stage.group] = time.monotonic()
+                self._reporter.started(stage.group)
+
+    def progress(self, stage: Stage, done: int, total: int, text: str) -> None:
+        """A running stage moves on."""
+        with self._lock:
+            if self._all[stage.group] == 1:
+                self._reporter.progress(stage.group, done, total, text)
+
+    def finished(self, stage: Stage, outcome: Outcome, note: str) -> None:
+        """A stage ended."""
+        group = stage.group
+        with self._lock:
+            self._ended[group] = self._ended.get(group, 0) + 1
+            if outcome is not Outcome.DONE:
+                self._worst.setdefault(group, (outcome, note))
+            if self._ended[group] < self._all[group]:
+                self._reporter.progress(group, self._ended[group], self._all[group], stage.label)
+                return
+            outcome, note = self._worst.get(group, (Outcome.DONE, ""))
+            self._reporter.finished(group, outcome, time.monotonic() - self._began[group], note)

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpbench.api import StoreError, digest
-from fpbench.execute.measure import Measurer
 from fpbench.plan import Fit, Plan
 from fpbench.plan.plan import SHOWN_COPIES
+from fpbench.stages.measuring import Measurer
 from fpbench.store.names import Slugs
 from fpbench.store.objects import write_text
 

@@ -1,6 +1,6 @@
 """One training on several devices: processes that each compute a share of every batch.
 
-The process that runs the job starts one helper for each further device. All of them run the same
+The process that leads it starts one helper for each further device. All of them run the same
 stage on the same draws; `TrainingRun.pieces` deals out the batch and `Peers.average` brings the
 gradients together, so that weights stay equal everywhere. Only the first process saves and stores.
 """
@@ -51,21 +51,23 @@ class Group(Peers):
 
 
 @contextmanager
-def group_of(request: Request, job: str, slot: int, device: torch.device) -> Iterator[Peers]:
+def group_of(
+    request: Request, key: str, slot: int, device: torch.device, count: int
+) -> Iterator[Peers]:
     """Start the helpers of one training, and end them behind it.
 
     Args:
-        request: what is run, on how many devices.
-        job: the training.
+        request: what is run.
+        key: of the training.
         slot: of this process.
         device: of this process.
+        count: of processes, this one among them.
     """
-    count = request.devices
     if count == 1:
         yield Peers()
         return
     with tempfile.TemporaryDirectory() as folder:
-        task = {"job": job, "slot": slot, "count": count, "meeting": f"{folder}/meeting"}
+        task = {"stage": key, "slot": slot, "count": count, "meeting": f"{folder}/meeting"}
         helpers: list[subprocess.Popen[str]] = []
         try:
             helpers += (_start(request, task | {"rank": rank}) for rank in range(1, count))
@@ -120,7 +122,7 @@ def _end_with_the_leader() -> None:
 
 def main() -> None:
     """A helper: run one training of a request, and store nothing."""
-    from fpbench.execute.jobs import JobRunner
+    from fpbench.execute.runner import Runner
 
     task = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_the_leader, daemon=True).start()
@@ -128,7 +130,7 @@ def main() -> None:
     request = Request.from_json(task["request"])
     plan, _ = request.plan()
     rank, count = task["rank"], task["count"]
-    runner = JobRunner(plan, request, Store(Path(request.store)), slot=task["slot"])
+    runner = Runner(plan, request, Store(Path(request.store)), slot=task["slot"])
     device = runner.device(rank)
     with _joined(rank, count, task["meeting"], device) as peers:
-        runner.train(task["job"], device, peers)
+        runner.train(task["stage"], device, peers)

@@ -3,17 +3,23 @@
 from fpbench.plan.backbones import PlannedBackbone, plan_backbones
 from fpbench.plan.codes import is_reserved, issued_codes, uniform
 from fpbench.plan.data import DataFacts
-from fpbench.plan.plan import AttackPoint, Cell, Fit, Plan, Point, Want, make_plan
+from fpbench.plan.plan import Plan, make_plan
+from fpbench.plan.points import AttackPoint, Cell, Fit, Point, Want
+from fpbench.plan.stages import Graph, Kind, Stage, graph_of
 
 __all__ = [
     "AttackPoint",
     "Cell",
     "DataFacts",
     "Fit",
+    "Graph",
+    "Kind",
     "Plan",
     "PlannedBackbone",
     "Point",
+    "Stage",
     "Want",
+    "graph_of",
     "is_reserved",
     "issued_codes",
     "make_plan",

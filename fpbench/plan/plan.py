@@ -14,29 +14,19 @@ host, and behind that of a method with a generator of its own; what follows deri
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
-from fpbench.api import (
-    Access,
-    Attack,
-    CoalitionAttack,
-    ForgeryAttack,
-    ImageAttack,
-    Metric,
-    PostHocMethod,
-    Refusal,
-    Setting,
-    digest,
-)
+from fpbench.api import Access, Metric, digest
 from fpbench.api.numerics import NUMERICS_EPOCH
 from fpbench.plan.backbones import PlannedBackbone
 from fpbench.plan.data import DataFacts, check_data, data_identity, look_at
+from fpbench.plan.faults import Fault
 from fpbench.plan.identity import identity, proxy_digest
-from fpbench.spec import Suite, SuiteAttack, SuiteMethod
-from fpbench.spec.model import joint_label, point_label
+from fpbench.plan.points import AttackPoint, Cell, Fit, Point, Want, drawn_from, star
+from fpbench.plan.refusals import refusal_of, setting_of
+from fpbench.spec import Suite
 
 KEY_VERSION = 1
 CHUNK = 64  # images generated and read at a time; part of the keys, since it may move a last digit
@@ -47,131 +37,6 @@ SHOWN_COPIES = 2  # whose images of the same latents pages show one below the ot
 _MEASURED_COPIES = 10  # an attack on fewer decides nothing, so its count holds back no other
 NUMERICS = {"precision": "fp32", "tf32": False, "epoch": NUMERICS_EPOCH}
 """Of all stages but trainings, whose precision is the suite's."""
-
-
-@dataclass(frozen=True)
-class AttackPoint:
-    """One attack at one strength."""
-
-    attack: SuiteAttack
-    strength: float | None
-
-    @property
-    def label(self) -> str:
-        """As people write it: "jpeg 50"."""
-        return point_label(self.attack.label, self.strength)
-
-    @property
-    def kind(self) -> str:
-        """What it changes: "image", "model" (pipeline included), "coalition" or "forgery"."""
-        component = self.attack.component
-        if isinstance(component, ImageAttack):
-            return "image"
-        if isinstance(component, CoalitionAttack):
-            return "coalition"
-        return "forgery" if isinstance(component, ForgeryAttack) else "model"
-
-    @cached_property
-    def size(self) -> int:
-        """Copies that the attack takes at once: the strength of a coalition, else one."""
-        return int(self.strength or 2) if self.kind == "coalition" else 1
-
-    @cached_property
-    def key_part(self) -> dict[str, Any]:
-        """What identifies the point in a stage key."""
-        part = {**identity(self.attack.component), "strength": self.strength}
-        if self.attack.candidates:
-            part["tune"] = [identity(candidate) for candidate in self.attack.candidates]
-            part["marks"] = list(self.attack.strengths)
-        return part
-
-
-@dataclass(frozen=True)
-class Point:
-    """What was done to a copy and to its images; None means untouched."""
-
-    model: AttackPoint | None = None
-    image: AttackPoint | None = None
-
-    @property
-    def label(self) -> str:
-        """As people write it: "none", "jpeg 50", "fine-tune 10 + jpeg 50"."""
-        return joint_label(*(p.label for p in (self.model, self.image) if p is not None))
-
-    @property
-    def level(self) -> str:
-        """What was attacked: "none", "image", "model", "coalition" or "forgery"."""
-        part = self.model or self.image
-        return part.kind if part is not None else "none"
-
-
-@dataclass(frozen=True)
-class Fit:
-    """One training of one method; the only one of a method that trains nothing.
-
-    Attributes:
-        index: its number in the plan.
-        method: what is trained.
-        seed: index of the training.
-        key: of the state that is used.
-        training: key of the training: another one where its state is chosen among snapshots.
-        host: key of the host that its copies are compared with, where it was fitted without one and
-            its own key does not tell.
-    """
-
-    index: int
-    method: SuiteMethod
-    seed: int
-    key: str
-    training: str
-    host: str = ""
-
-    @property
-    def key_part(self) -> dict[str, str]:
-        """What identifies it, and the host beside it, in the keys of what follows."""
-        return {"fit": self.key, **({"host": self.host} if self.host else {})}
-
-    @property
-    def drawn_from(self) -> int:
-        """Index that its draws derive from."""
-        return _drawn_from(self.method, self.seed)
-
-
-def _drawn_from(method: SuiteMethod, seed: int) -> int:
-    """The training seed, or 0 where nothing is trained: whatever seeds are asked for, all agree."""
-    return seed if method.component.trains else 0
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One method × training seed × point, and its measure's key.
-
-    Attributes:
-        fit: the trained method.
-        point: what is attacked.
-        key: of its measure.
-        refusal: why it has no result by rule; None if it has one.
-        refused_by: "method", or "attack" where the attack has no meaning for the method.
-    """
-
-    fit: Fit
-    point: Point
-    key: str
-    refusal: Refusal | None = None
-    refused_by: str = ""
-
-
-@dataclass(frozen=True)
-class Want:
-    """A column of a reading: what is asked of the images at one image point.
-
-    Attributes:
-        image: the attack on the images, None = untouched.
-        backbone: the network that measures them; None = the extractor and what is always measured.
-    """
-
-    image: AttackPoint | None = None
-    backbone: PlannedBackbone | None = None
 
 
 @dataclass(frozen=True)
@@ -294,11 +159,15 @@ class Plan:
         if fit.index not in cache:
             found: dict[AttackPoint | None, list[AttackPoint | None]] = {}
             for cell in self.cells:
-                if cell.fit is fit and cell.refusal is None:
+                if cell.fit is fit and cell.open:
                     found.setdefault(cell.point.model, []).append(cell.point.image)
             cache[fit.index] = found
         known: dict[AttackPoint | None, list[AttackPoint | None]] = cache[fit.index]
         return known
+
+    def issue_key(self, fit: Fit, user: int) -> str:
+        """Key of what was issued to a user, whose code follows from the suite's seed."""
+        return digest({"version": KEY_VERSION, "kind": "issue", **fit.key_part, "user": user})
 
     def reading_key(self, fit: Fit, subject: int, model: AttackPoint | None) -> str:
         """Key of the reading of a copy, a coalition or a victim at a model point."""
@@ -407,7 +276,7 @@ class Plan:
         model = cell.point.model
         if model is None:
             return 0
-        return model.attack.component.steps(_setting(self.suite, cell.fit, model))
+        return model.attack.component.steps(setting_of(self.suite, cell.fit, model))
 
     def column(self, want: Want) -> str:
         """Key of a column in readings and nulls."""
@@ -415,15 +284,6 @@ class Plan:
         if want.backbone is not None:
             part["backbone"] = want.backbone.key_part
         return digest(part)[:32]
-
-    def stages(self, fit: Fit) -> Iterator[tuple[str, str]]:
-        """(kind, key) of every reading and null of a fit."""
-        for model in self.open_points(fit):
-            for subject in range(len(self.subjects(model))):
-                yield "reading", self.reading_key(fit, subject, model)
-            if self.host_is_negative(model):
-                yield "null", self.null_key(fit, "host", model)
-        yield "null", self.null_key(fit, "real", None)
 
     def _held_out(self, model: AttackPoint | None) -> dict[str, int]:
         """Where the test images lie that an attack takes; nothing for one that takes none."""
@@ -517,12 +377,12 @@ def make_plan(
                 "kind": "fit",
                 "method": identity(method.component),
                 "data": images,
-                "training_seed": _drawn_from(method, seed),
+                "training_seed": drawn_from(method, seed),
             }
         )
         beside = "" if method.component.uses_host else host_key
         fits.append(Fit(len(fits), method, seed, chosen(key) if own else key, key, beside))
-    points = _star(suite)
+    points = star(suite)
     measured = digest(
         {
             **common,
@@ -540,12 +400,7 @@ def make_plan(
     )
     point_keys = [(_point_key(point), point) for point in points]
     cells = [
-        Cell(
-            fit,
-            point,
-            hashlib.sha256(f"{measured}/{fit.key}{fit.host}/{key}".encode()).hexdigest(),
-            *_refusal(suite, fit, point),
-        )
+        _cell(suite, fit, point, f"{measured}/{fit.key}{fit.host}/{key}")
         for fit in fits
         for key, point in point_keys
     ]
@@ -562,6 +417,14 @@ def make_plan(
         points,
         tuple(cells),
     )
+
+
+def _cell(suite: Suite, fit: Fit, point: Point, identity: str) -> Cell:
+    key = hashlib.sha256(identity.encode()).hexdigest()
+    try:
+        return Cell(fit, point, key, *refusal_of(suite, fit, point))
+    except Fault as fault:
+        return Cell(fit, point, key, fault=str(fault))
 
 
 def _reference_part(data: dict[str, Any]) -> dict[str, Any]:
@@ -587,71 +450,12 @@ def _distance_count(suite: Suite) -> int:
     return min(counts)
 
 
-def _star(suite: Suite) -> tuple[Point, ...]:
-    points = [Point()]
-    by_label: dict[str, list[AttackPoint]] = {}
-    for attack in suite.attacks:
-        own = [AttackPoint(attack, strength) for strength in attack.points]
-        by_label[attack.label] = own
-        image = isinstance(attack.component, ImageAttack)
-        points += [Point(image=p) if image else Point(model=p) for p in own]
-    for cross in suite.crosses:
-        points += [Point(m, i) for m in by_label[cross.model] for i in by_label[cross.image]]
-    return tuple(points)
-
-
 def _knows_no_method(model: AttackPoint) -> bool:
     """Whether an attack does the same to the host whatever method it is run for."""
     attack = model.attack
     return not attack.candidates and attack.component.access.isdisjoint(
         {Access.TRAINER, Access.EMBEDDER}
     )
-
-
-def _refusal(suite: Suite, fit: Fit, point: Point) -> tuple[Refusal | None, str]:
-    """A reason and who gives it; only what the attack gives may pass as surviving it."""
-    method = fit.method.component
-    if refusal := method.refuse(suite.host, None):
-        return refusal, "method"
-    for part in filter(None, (point.model, point.image)):
-        attack, setting = part.attack.component, _setting(suite, fit, part)
-        if refusal := method.refuse(suite.host, attack):
-            return refusal, "method"
-        closed = _sealed(attack, setting) or _closed(attack.access, setting, part.size)
-        if refusal := closed or attack.refuse(setting):
-            return refusal, "attack"
-    return None, ""
-
-
-def _setting(suite: Suite, fit: Fit, part: AttackPoint) -> Setting:
-    options, everyone = part.attack.options, suite.population.copies
-    return Setting(
-        method=fit.method.component,
-        host=suite.host,
-        copies=min(options.copies or everyone, everyone),
-        clean_images=options.clean_images,
-        strength=part.strength,
-    )
-
-
-def _sealed(attack: Attack[Any], setting: Setting) -> Refusal | None:
-    """Why the weights cannot be changed that an attack would change."""
-    if not (attack.changes_weights and setting.method.opaque):
-        return None
-    return Refusal("the marking step is opaque: nobody can change its weights here")
-
-
-def _closed(access: frozenset[Access], setting: Setting, size: int) -> Refusal | None:
-    """Why an access that an attack declares cannot be opened to it."""
-    if Access.COPIES in access and setting.copies < size:
-        return Refusal(f"it takes {size} users' copies, and there are {setting.copies}")
-    if Access.TRAINER in access and not setting.method.builds_on_host:
-        return Refusal(
-            "the method trains a generator of its own, so its training cannot start from a copy"
-        )
-    if Access.EMBEDDER in access and not isinstance(setting.method, PostHocMethod):
-        return Refusal("the method has no embedder that could be published: the code is in weights")
-    return None
 
 
 def _point_key(point: Point) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from fpbench.plan.pending import is_done
 from fpbench.plan.plan import Plan
+from fpbench.plan.stages import Kind, Stage, cell_label, fit_label, graph_of
 from fpbench.store import Store
 
 
@@ -61,19 +63,24 @@ class Status:
         return lines
 
 
+_SHOWN = {
+    Kind.HOST: "host",
+    Kind.HOST_CHOICE: "choice",
+    Kind.TRAINING: "training",
+    Kind.CHOICE: "choice",
+    Kind.TUNING: "tuning",
+    Kind.COPY: "copies",
+    Kind.NEGATIVES: "negatives",
+    Kind.SECRECY: "secrecy",
+}
+
+
 def status_of(plan: Plan, store: Store) -> Status:
     """Look every stage up in the store."""
-    stages = [("host", plan.suite.host.name, int(store.has(plan.host_training)), 1)]
-    if plan.host_key != plan.host_training:
-        stages.append(("choice", plan.suite.host.name, int(store.has(plan.host_key)), 1))
-    for fit in plan.fits:
-        label = fit.method.label if fit.seed == 0 else f"{fit.method.label} (seed {fit.seed})"
-        stages.append(("training", label, int(store.has(fit.training)), 1))
-        if fit.key != fit.training:
-            stages.append(("choice", label, int(store.has(fit.key)), 1))
-        keys = [key for _, key in plan.stages(fit)]
-        stored = sum(1 for key in keys if store.started(key))
-        stages.append(("readings", label, stored, len(keys)))
+    stages: dict[tuple[str, str], list[bool]] = {}
+    for stage in graph_of(plan).of(*_SHOWN):
+        done = is_done(stage, plan, store)
+        stages.setdefault((_SHOWN[stage.kind], _what(plan, stage)), []).append(done)
     cells = {"stored": 0, "pending": 0, "refused": 0}
     for cell in plan.cells:
         if cell.refusal is not None:
@@ -82,12 +89,10 @@ def status_of(plan: Plan, store: Store) -> Status:
             cells["stored" if store.has(cell.key) else "pending"] += 1
     return Status(
         suite=f"{plan.suite.header.name} version {plan.suite.header.version}",
-        stages=tuple(stages),
+        stages=tuple((*about, sum(done), len(done)) for about, done in stages.items()),
         cells=cells,
         refused=tuple(
-            (f"{c.fit.method.label} under {c.point.label}", c.refusal.reason)
-            for c in plan.cells
-            if c.refusal is not None
+            (cell_label(c), c.refusal.reason) for c in plan.cells if c.refusal is not None
         ),
         unavailable=(
             *((item.label, item.reason) for item in plan.suite.unavailable),
@@ -95,6 +100,10 @@ def status_of(plan: Plan, store: Store) -> Status:
         ),
         supported=tuple(_score_lines(plan)),
     )
+
+
+def _what(plan: Plan, stage: Stage) -> str:
+    return plan.suite.host.name if stage.fit is None else fit_label(stage.fit)
 
 
 def _score_lines(plan: Plan) -> list[str]:

@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 from fpbench.api import StoreError, canonical_json
-from fpbench.execute.measure import Measurer, Needed
 from fpbench.execute.request import Request
 from fpbench.plan import Cell, Plan
 from fpbench.publish import redact
@@ -39,6 +38,7 @@ from fpbench.publish.manifest import (
 from fpbench.publish.strips import INDEX, check_index, index_files
 from fpbench.report.inputs import Inputs, read_inputs
 from fpbench.spec import suite_text
+from fpbench.stages.measuring import Measurer, Needed
 from fpbench.store import Store
 from fpbench.store.objects import disk_errors
 
@@ -176,8 +176,7 @@ def _measured(plan: Plan, inputs: Inputs) -> list[Cell]:
     return [
         cell
         for cell in plan.cells
-        if cell.refusal is None
-        and (cell.fit.method.label, cell.fit.seed, cell.point.label) in there
+        if cell.open and (cell.fit.method.label, cell.fit.seed, cell.point.label) in there
     ]
 
 

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from fpbench.api import StoreError
-from fpbench.execute.measure import record_id
+from fpbench.execute.records import record_id
 from fpbench.publish.manifest import Header
 from fpbench.publish.suites import SuiteJson, header_of
 from fpbench.report.inputs import suite_points

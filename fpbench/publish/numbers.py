@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fpbench.api import Outcome, canonical_json
-from fpbench.execute.measure import Measurer, cell_records, outcome_record
+from fpbench.execute.records import cell_records, outcome_record
 from fpbench.execute.rescoring import Recomputed, recomputed
 from fpbench.plan import Cell, Fit, Plan
 from fpbench.publish import redact
 from fpbench.publish.checks import Place, Record, by_place, show
+from fpbench.stages.measuring import Measurer
 from fpbench.store import Store
 from fpbench.store.records import VOLATILE
 
@@ -29,7 +30,13 @@ _LEAST = 1e-12  # what lies closer together is the same, however small both are
 _LEFT_OUT = VOLATILE | {"supersedes", "schema_version", "cell"}
 _INSTALLED = frozenset({"distribution", "packages"})
 _UNMEASURED = frozenset(
-    {Outcome.FAILED, Outcome.OUT_OF_MEMORY, Outcome.BLOCKED, Outcome.UNAVAILABLE}
+    {
+        Outcome.FAILED,
+        Outcome.OUT_OF_MEMORY,
+        Outcome.TIMED_OUT,
+        Outcome.BLOCKED,
+        Outcome.UNAVAILABLE,
+    }
 )
 """How a cell may end that no rule refuses; a refusal follows from the suite, and is known here."""
 _SHOWN = 5  # fields of a record, or cells, that one sentence names
@@ -219,7 +226,7 @@ class _Comparison:
 
     def _needless(self, cells: list[Cell]) -> Iterator[str]:
         """Artefacts that no number is made of: they might be weights."""
-        needed = [self._measurer.needed(cell) for cell in cells if cell.refusal is None]
+        needed = [self._measurer.needed(cell) for cell in cells if cell.open]
         facts = {key for each in needed for key in each.facts}
         known = facts.union(*(each.columns.keys() | set(each.whole) for each in needed))
         for key in self._store.keys():  # noqa: SIM118 - a store is no dict

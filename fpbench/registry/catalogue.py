@@ -10,6 +10,7 @@ import functools
 import importlib
 import inspect
 import traceback
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
@@ -119,9 +120,13 @@ class Catalogue:
     def stage_finished(self, kind: str, label: str, outcome: str, seconds: float) -> None:
         """Tell observers that a stage ended."""
         if self._relay is not None:
-            self._relay.fpbench_stage_finished(
-                kind=kind, label=label, outcome=outcome, seconds=seconds
-            )
+            try:
+                self._relay.fpbench_stage_finished(
+                    kind=kind, label=label, outcome=outcome, seconds=seconds
+                )
+            except Exception as error:  # noqa: BLE001 - whoever looks on must not end the run
+                said = f"{type(error).__name__}: {error}"
+                warnings.warn(f"fpbench_stage_finished: an observer broke: {said}", stacklevel=2)
 
     def add(self, kind: str, cls: Any, origin: str) -> None:
         """Register one class.
@@ -177,12 +182,19 @@ def _register(
     importer: Callable[[], Any],
 ) -> None:
     if manager.has_plugin(name):
-        raise PluginError(
-            f"plugins: expected one called '{name}', got another from {origin}; uninstall one"
-        )
+        line = f"expected one plugin called '{name}', got another from {origin}; uninstall one"
+        catalogue.unavailable.append(Unavailable(name, origin, line, ""))
+        return
     try:
         module = importer()
-    except Exception as error:  # noqa: BLE001 - a plugin may fail in any way and must not stop others
+        offered = {
+            kind: list(function())
+            for kind in KINDS
+            if (function := getattr(module, f"fpbench_{kind}", None)) is not None
+        }
+    except GeneratorExit:
+        raise
+    except BaseException as error:  # noqa: BLE001 - it may fail in any way and must not stop others
         trace = traceback.format_exc()
         line = f"{type(error).__name__}: {error}"
         catalogue.unavailable.append(Unavailable(name, origin, line, trace))
@@ -192,9 +204,8 @@ def _register(
         manager.check_pending()
     except pluggy.PluginValidationError as error:
         raise PluginError(f"plugin '{name}' from {origin}: {error}") from error
-    for kind in KINDS:
-        function = getattr(module, f"fpbench_{kind}", None)
-        for cls in function() if function is not None else ():
+    for kind, classes in offered.items():
+        for cls in classes:
             catalogue.add(kind, cls, origin)
     catalogue.distributions[name] = origin
 

@@ -14,6 +14,7 @@ WORDS = {
     "unavailable": "unavailable",
     "failed": "failed",
     "out-of-memory": "out of memory",
+    "timed-out": "timed out",
     "blocked": "blocked",
     "missing": "missing",
 }

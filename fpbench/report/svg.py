@@ -34,7 +34,8 @@ def span_of(values: Iterable[float], margin: float = 0.08) -> tuple[float, float
     """Limits of an axis that holds all values with some room; never empty."""
     listed = list(values)
     low, high = min(listed, default=0.0), max(listed, default=1.0)
-    size = max(abs(low), abs(high)) or 1.0
+    size = max(abs(low), abs(high))
+    size = size if size > 1e-300 else 1.0  # a share of less may be nothing
     # What differs by rounding alone is drawn as one level.
     room = margin * (high - low) if high - low > 1e-6 * size else 0.05 * size
     return low - room, high + room

@@ -90,6 +90,16 @@ class Secrecy(Params):
     images: Count = 64
 
 
+class Limits(Params):
+    """What a run may take. No number depends on it, so it is in no key and told by no board.
+
+    Attributes:
+        stage_hours: hours after which a stage is ended; None = never.
+    """
+
+    stage_hours: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+
 class Score(Params):
     """Where methods are compared.
 
@@ -235,6 +245,7 @@ class Suite:
     population: Population
     negatives: Negatives
     secrecy: Secrecy
+    limits: Limits
     score: Score
     dataset: Dataset[Any]
     host: Host[Any]

@@ -31,6 +31,7 @@ from fpbench.spec.model import (
     Backbone,
     Cross,
     Header,
+    Limits,
     Negatives,
     Population,
     Score,
@@ -49,7 +50,7 @@ M = TypeVar("M", bound=Params)
 
 _DETECTOR_COPIES = 4
 _COMPONENTS = {"dataset": "datasets", "host": "hosts"}
-_TABLES = ["suite", "training", "population", "negatives", "secrecy", "score"]
+_TABLES = ["suite", "training", "population", "negatives", "secrecy", "score", "limits"]
 _TOP = [*_TABLES, *_COMPONENTS, "methods", "attacks", "crosses", "backbones"]
 
 
@@ -139,6 +140,7 @@ class _Reader:
         population = self._table("population", Population, data)
         negatives = self._table("negatives", Negatives, data)
         secrecy = self._table("secrecy", Secrecy, data)
+        limits = self._table("limits", Limits, data)
         score = self._table("score", Score, data)
         dataset = self._single("dataset", data)
         host = self._single("host", data)
@@ -165,6 +167,7 @@ class _Reader:
         assert population is not None
         assert negatives is not None
         assert secrecy is not None
+        assert limits is not None
         assert score is not None
         return Suite(
             header=header,
@@ -172,6 +175,7 @@ class _Reader:
             population=population,
             negatives=negatives,
             secrecy=secrecy,
+            limits=limits,
             score=score,
             dataset=dataset,
             host=host,

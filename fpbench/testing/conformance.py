@@ -26,12 +26,12 @@ from fpbench.api import (
     TrainedHost,
 )
 from fpbench.builtin.toy_faces.dataset import ToyFaces
-from fpbench.execute import boundary
-from fpbench.execute.checks import check_alone, check_images, check_logits, check_state
-from fpbench.execute.context import StageContext
-from fpbench.execute.images import SplitStream
 from fpbench.nn.weights import exchanged, reachable
 from fpbench.plan import issued_codes
+from fpbench.stages import boundary
+from fpbench.stages.checks import check_alone, check_images, check_logits, check_state
+from fpbench.stages.context import StageContext
+from fpbench.stages.images import SplitStream
 from fpbench.store import Store
 from fpbench.testing.fakes import TinyHost
 

@@ -32,8 +32,8 @@ from PIL import Image
 from pillow_peer import PILLOW, parameters
 
 from fpbench.builtin.toy_faces.faces import draw
-from fpbench.execute.context import StageContext
 from fpbench.registry import load
+from fpbench.stages.context import StageContext
 from fpbench.store import Store
 
 BATCH = 250

@@ -21,13 +21,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fpbench.builtin.published_sets import prepared
 from fpbench.builtin.published_sets.datasets import Published
-from fpbench.execute import images
-from fpbench.execute.context import StageContext
-from fpbench.execute.images import SplitStream
 from fpbench.nn.losses import code_loss, discriminator_loss, nonsaturating_loss
 from fpbench.nn.modulation import ModulatedConv, modulated_convs
 from fpbench.nn.schedule import adam
 from fpbench.nn.state import prefixed
+from fpbench.stages import images
+from fpbench.stages.context import StageContext
+from fpbench.stages.images import SplitStream
 from fpbench.store import Store
 
 DEVICE = torch.device(os.environ.get("FPBENCH_BENCH_DEVICE", "cpu"))

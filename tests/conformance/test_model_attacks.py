@@ -15,11 +15,11 @@ from fpbench.api import (
     TrainedHost,
 )
 from fpbench.builtin.toy_faces.dataset import ToyFaces
-from fpbench.execute.checks import check_generator, check_images
-from fpbench.execute.context import StageContext
-from fpbench.execute.images import SplitStream
 from fpbench.plan import issued_codes
 from fpbench.registry import load
+from fpbench.stages.checks import check_generator, check_images
+from fpbench.stages.context import StageContext
+from fpbench.stages.images import SplitStream
 from fpbench.store import Store
 
 CPU = torch.device("cpu")

@@ -3,9 +3,9 @@ import torch
 
 from fpbench.api import TrainedHost
 from fpbench.builtin.toy_faces.dataset import ToyFaces
-from fpbench.execute.context import StageContext
-from fpbench.execute.images import SplitStream
 from fpbench.registry import load
+from fpbench.stages.context import StageContext
+from fpbench.stages.images import SplitStream
 from fpbench.store import Store
 
 KEY = "34" * 32

@@ -3,8 +3,8 @@ import torch
 from rows import value
 
 from fpbench.api import Outcome
-from fpbench.execute.measure import Measurer
 from fpbench.execute.request import Request
+from fpbench.stages.measuring import Measurer
 from fpbench.store import Store
 from fpbench.testing import networks
 from fpbench.testing.fakes import Blind, Perfect
@@ -105,7 +105,7 @@ def test_damage_of_a_candidate_is_relative_to_the_host_at_equal_counts(run_suite
 
 
 def test_bits_that_all_come_out_wrong_are_no_success(run_suite, suite_file, monkeypatch):
-    from fpbench.execute import tuning as module
+    from fpbench.stages import tuning as module
 
     assert module._left(0.0) == module._left(1.0) == 1
     assert module._left(0.5) == 0.5

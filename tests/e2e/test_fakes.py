@@ -4,10 +4,10 @@ import pytest
 from rows import value
 
 from fpbench.api import Outcome
-from fpbench.execute import boundary
-from fpbench.execute.readings import GeneratorReader
 from fpbench.plan import Plan, issued_codes
 from fpbench.registry import load
+from fpbench.stages import boundary
+from fpbench.stages.reading import GeneratorReader
 from fpbench.store import Store
 from fpbench.testing.fakes import Perfect, PerfectParams
 

@@ -17,11 +17,11 @@ import sys
 import torch
 from pathlib import Path
 torch.set_num_threads(1)
-import fpbench.execute.context as module
+import fpbench.stages.context as module
 from fpbench.api import TrainedHost
 from fpbench.builtin.toy_faces.dataset import ToyFaces
-from fpbench.execute.context import StageContext, to_arrays
-from fpbench.execute.images import SplitStream
+from fpbench.stages.context import StageContext, to_arrays
+from fpbench.stages.images import SplitStream
 from fpbench.registry import load
 from fpbench.store import Store
 

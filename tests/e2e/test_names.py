@@ -15,8 +15,8 @@ LABELS = [("per fect", "per-fect"), ("方法一", "方法二")]
 def test_methods_whose_labels_make_one_file_name_show_their_own_pictures(
     run_suite, suite_file, one, two
 ):
-    from fpbench.execute.measure import Measurer
     from fpbench.execute.request import Request
+    from fpbench.stages.measuring import Measurer
     from fpbench.store import Store
 
     # They mark images with codes of different lengths, so that no strip is like another.
@@ -53,7 +53,8 @@ def test_failures_whose_labels_make_one_file_name_keep_their_own_logs(run_suite,
     text = 'use = "broken"\nwhere = "shape"\nlabel = '
     path = suite_file(
         ('use = "perfect"', f'{text}"no pe"'),
-        ('use = "blind"', f'{text}"no-pe"'),
+        # Another method; what is the same but for its label is run once.
+        ('use = "blind"', f'{text}"no-pe"\nbits = 8'),
     )
     for _ in range(2):  # a second run writes over its own
         summary, _, folder = run_suite(path)

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 
 from fpbench.api import Outcome, StoreError, canonical_json
 from fpbench.cli.main import cli, main
-from fpbench.execute.measure import Measurer, outcome_record
+from fpbench.execute.records import outcome_record
 from fpbench.execute.request import read_request
 from fpbench.execute.samples import write_samples
 from fpbench.plan import Want
@@ -26,6 +26,7 @@ from fpbench.publish.bundle import Wish, export
 from fpbench.publish.contents import contents
 from fpbench.publish.verify import verify
 from fpbench.report.inputs import read_inputs
+from fpbench.stages.measuring import Measurer
 from fpbench.store import RecordLog, Store
 
 sys.path.append(str(Path(__file__).parents[1] / "unit" / "publish"))
@@ -540,7 +541,7 @@ def test_a_bundle_that_no_page_can_be_drawn_of_is_named(shown):
 
 def renamed(record):
     """A record with the identity that it has now."""
-    from fpbench.execute.measure import record_id
+    from fpbench.execute.records import record_id
 
     return {**record, "record_id": record_id(record)}
 

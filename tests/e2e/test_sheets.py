@@ -10,7 +10,8 @@ from rows import value
 from safetensors.numpy import load_file
 
 from fpbench.execute.request import Request
-from fpbench.execute.session import Session
+from fpbench.stages.bench import Bench
+from fpbench.stages.issue import copy_of
 from fpbench.store import Store
 
 
@@ -56,9 +57,9 @@ def test_only_what_pages_show_is_kept_and_codes_are_compared_in_numbers(
         assert len(strips["codes"]) == 2
         assert set(strips["points"]) == {point.label for point in plan.points} - {"none"}
     # The likeness of codes, from images that are drawn once more.
-    session, fit = Session(plan, store, torch.device("cpu")), plan.fits[0]
-    copies = [session.copy_reader(fit, user).subject for user in range(5)]
-    seeds = session.latent_seeds("shared", 2)
+    bench, fit = Bench(plan, store, torch.device("cpu")), plan.fits[0]
+    copies = [copy_of(bench, fit, user) for user in range(5)]
+    seeds = bench.latent_seeds("shared", 2)
     images = [c.sample(c.prior(seeds)).numpy().astype(float) for c in copies]
     errors = [np.square(a - b).mean(axis=(1, 2, 3)) for a, b in pairwise(images)]
     row = value(records, "perfect", "none", "code-influence", "psnr")

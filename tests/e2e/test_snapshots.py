@@ -32,7 +32,7 @@ use = "drifting-host"
 [[methods]]
 use = "drifting"
 [[methods]]
-use = "blind"
+use = "perfect"
 [population]
 copies = 2
 images = 4
@@ -118,7 +118,7 @@ def test_without_weights_the_last_is_used_and_later_weights_train_nothing_again(
     summary, _, _ = run_suite(suite, plugins=("drifting",), weights=str(weights))
     assert set(summary.cells) == {Outcome.DONE}
     again = [label for label in summary.seconds if label.startswith("train")]
-    assert again == ["train blind"]  # it is made of the host, which is another one now
+    assert again == ["train perfect"]  # it is made of the host, which is another one now
 
 
 def test_keys_know_of_a_choice_only_where_there_is_one(suite, weights):  # noqa: F811
@@ -131,7 +131,7 @@ def test_keys_know_of_a_choice_only_where_there_is_one(suite, weights):  # noqa:
     assert [fit.key for fit in none.fits] == [fit.training for fit in none.fits]
     assert asked.host_training == without.host_training != other.host_training
     assert len({plan.host_key for plan in (asked, without, other, none)}) == 4
-    (own, blind), (own_without, blind_without) = asked.fits, without.fits
+    (own, perfect), (own_without, blind_without) = asked.fits, without.fits
     assert own.training == own_without.training
     assert own.key != own_without.key
-    assert blind.key == blind.training != blind_without.key
+    assert perfect.key == perfect.training != blind_without.key

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fpbench.execute.jobs import JobRunner
 from fpbench.execute.request import Request
+from fpbench.execute.runner import Runner
+from fpbench.plan import Kind, graph_of
 from fpbench.store import Store
 
 SUITE = """
@@ -44,7 +45,7 @@ registered = 2
 """
 
 
-def run(folder, devices, *, job="host", steps=0, pairs=40):
+def run(folder, devices, *, kind=Kind.HOST, steps=0, pairs=40):
     folder.mkdir(exist_ok=True)
     suite = folder / "suite.toml"
     suite.write_text(SUITE.format(steps=steps, pairs=pairs))
@@ -53,7 +54,11 @@ def run(folder, devices, *, job="host", steps=0, pairs=40):
     )
     plan, _ = request.plan()
     place = Store(Path(request.store))
-    problems = JobRunner(plan, request, place).run(job)
+    problems = [
+        problem
+        for stage in graph_of(plan).of(kind)
+        for problem in Runner(plan, request, place).run(stage.key)
+    ]
     return problems, plan, place
 
 
@@ -89,5 +94,5 @@ def test_samples_of_all_phases_of_a_group_are_finite(tmp_path):
 @pytest.mark.timeout(180)
 def test_what_breaks_in_a_group_is_one_problem_and_ends_the_helpers(tmp_path):
     # There is no host to train the method on.
-    (problem,), _, _ = run(tmp_path, 2, job="fit:0")
+    (problem,), _, _ = run(tmp_path, 2, kind=Kind.TRAINING)
     assert "expected a manifest" in problem.reason

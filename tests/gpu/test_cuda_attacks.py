@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from fpbench.api import ImageAttack
-from fpbench.execute.context import StageContext
 from fpbench.registry import load
+from fpbench.stages.context import StageContext
 from fpbench.store import Store
 
 

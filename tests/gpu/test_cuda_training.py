@@ -6,9 +6,9 @@ from fpbench_scalable_gan.plugin import ScalableGANParams
 from fpbench_scalable_gan.training import build, build_reader
 
 from fpbench.builtin.toy_faces.dataset import ToyFaces
-from fpbench.execute.context import StageContext
-from fpbench.execute.images import SplitStream
 from fpbench.registry import load
+from fpbench.stages.context import StageContext
+from fpbench.stages.images import SplitStream
 from fpbench.store import Store
 
 FULL = {"architecture": "stylegan2", "channels": 64, "channel_base": 2048, "embedding_dim": 64}

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from fpbench.api import ImageAttack
 from fpbench.builtin.toy_faces.faces import draw
-from fpbench.execute.context import StageContext
 from fpbench.registry import load
+from fpbench.stages.context import StageContext
 from fpbench.store import Store
 
 

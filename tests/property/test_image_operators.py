@@ -10,8 +10,8 @@ from fpbench_distortion.operators import operators
 
 from fpbench.api import ImageAttack
 from fpbench.builtin.toy_faces.faces import draw
-from fpbench.execute.context import StageContext
 from fpbench.registry import load
+from fpbench.stages.context import StageContext
 from fpbench.store import Store
 
 # Both round correctly, so they part at ties alone, where float32 decides. Hue makes most of them:

@@ -180,15 +180,16 @@ class Run:
         return min(counts)
 
     def _codes(self, record: dict[str, Any]) -> Any:
-        """The issued codes; that they are these is shown by the keys of the issued copies."""
+        """The issued codes; that they are these is told by the issued copies."""
         fit, host = record["inputs"]["fit"], record["inputs"]["host"]
         users = self.suite["population"]["copies"]
         found = codes.issued_codes(record["suite"]["seed"], record["method"]["bits"], users)
         for user, code in enumerate(found):
-            part = {"kind": "issue", "fit": fit, "user": user, "code": code.tolist()}
+            part = {"version": 1, "kind": "issue", "fit": fit, "user": user}
             # Of a method that was trained without the host, the host stands beside its key.
-            parts = part, {**part, "host": host}
-            if not any(self.store.has(files.sha256(each)) for each in parts):
+            keys = [files.sha256(each) for each in (part, {**part, "host": host})]
+            told = [self.store.manifest(k, "main")["meta"] for k in keys if self.store.has(k)]
+            if not told or told[0]["code"] != code.astype(int).tolist():
                 raise files.AuditError(
                     f"method {record['method']['label']}: no copy was issued to user {user} with "
                     "the code that the rule draws; codes of its own are not known here"

@@ -1,4 +1,4 @@
-"""`local`: jobs on this machine, one after the other or in a few slots."""
+"""`local`: stages on this machine, one after the other or in a few slots."""
 
 from __future__ import annotations
 
@@ -15,35 +15,33 @@ class LocalParams(Params):
     """How much at a time.
 
     Attributes:
-        slots: jobs that run at the same time; 1 runs them in the calling process.
+        slots: stages that run at the same time; 1 runs them in the calling process.
     """
 
     slots: Annotated[int, Field(ge=1)] = 1
 
 
 class LocalExecutor(Executor[LocalParams]):
-    """Runs a job when it is submitted (one slot), or as soon as a slot is free."""
+    """Runs a stage when it is submitted (one slot), or as soon as a slot is free."""
 
     name = "local"
     version = "1"
     Params = LocalParams
-    card = Card("This machine", "own", "Apache-2.0", "Runs jobs in this process or in a few slots.")
+    card = Card("This machine", "own", "Apache-2.0", "Runs stages here, one or a few at a time.")
 
     def __init__(self, params: LocalParams) -> None:
         super().__init__(params)
         self._pool = ThreadPoolExecutor(params.slots) if params.slots > 1 else None
 
-    def submit(self, run: Callable[[str], None], job: str) -> Future[None]:
-        """See `Executor.submit`; exceptions of the job are in the future."""
+    def submit(self, run: Callable[[str], bool], key: str) -> Future[bool]:
+        """See `Executor.submit`; exceptions are in the future."""
         if self._pool is not None:
-            return self._pool.submit(run, job)
-        future: Future[None] = Future()
+            return self._pool.submit(run, key)
+        future: Future[bool] = Future()
         try:
-            run(job)
+            future.set_result(run(key))
         except Exception as error:  # noqa: BLE001 - handed to whoever asks for the result
             future.set_exception(error)
-        else:
-            future.set_result(None)
         return future
 
     def capacity(self) -> int:

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from fpbench.api import ContractError
-from fpbench.execute.checks import check_generator, check_images, check_logits, check_state
+from fpbench.stages.checks import check_generator, check_images, check_logits, check_state
 
 
 @pytest.mark.parametrize(

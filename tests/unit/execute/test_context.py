@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from fpbench.api import ContractError
-from fpbench.execute.context import StageContext
-from fpbench.execute.interrupt import Interrupt
 from fpbench.plan import is_reserved
+from fpbench.stages.context import StageContext
+from fpbench.stages.interrupt import Interrupt
 from fpbench.store import Store
 
 KEY = "ef" * 32
@@ -36,7 +36,7 @@ def test_image_draws_belong_to_the_image(make):
 
 
 def test_image_seeds_are_those_of_splitmix64():
-    from fpbench.execute.context import _ImageSeed, _splitmix64
+    from fpbench.stages.context import _ImageSeed, _splitmix64
 
     # First output for the state 1234567, from the reference implementation's test vector.
     assert _splitmix64(np.array([1234567], dtype=np.uint64))[0] == 6457827717110365317

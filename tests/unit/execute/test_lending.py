@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from fpbench.api import ContractError
-from fpbench.execute.boundary import Lent, Loan, attacked, drawn, unharmed, watched
 from fpbench.nn.generator import ChainGenerator
+from fpbench.stages.boundary import Lent, Loan, attacked, drawn, unharmed, watched
 
 SEEDS = [3, 4, 5]
 

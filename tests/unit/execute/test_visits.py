@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from fpbench.execute.process import call, job, stepped
+from fpbench.stages.process import call, job, stepped
 
 
 def facts():
@@ -182,7 +182,7 @@ def test_an_abandoned_generator_ends_at_once_and_in_its_own_modes():
 
 def test_torch_is_not_loaded_for_it():
     code = (
-        "import sys; from fpbench.execute.process import Visit\n"
+        "import sys; from fpbench.stages.process import Visit\n"
         "with Visit(): pass\n"
         "assert 'torch' not in sys.modules"
     )

@@ -17,8 +17,8 @@ from scipy import ndimage
 from skimage import color, transform
 
 from fpbench.builtin.toy_faces.faces import draw
-from fpbench.execute.context import StageContext
 from fpbench.registry import load
+from fpbench.stages.context import StageContext
 from fpbench.store import Store
 
 catalogue = cache(load)

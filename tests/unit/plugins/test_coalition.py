@@ -6,10 +6,10 @@ from pydantic import ValidationError
 from torch import nn
 
 from fpbench.api import Setting, Surface, TrainedHost
-from fpbench.execute.context import StageContext
 from fpbench.nn.generator import ChainGenerator
 from fpbench.nn.modulation import ModulatedConv, fold_constant_style, fold_scale
 from fpbench.nn.weights import buffers, exchanged, parameters
+from fpbench.stages.context import StageContext
 from fpbench.store import Store
 from fpbench.testing.fakes import Blind, Perfect, TinyHost
 

@@ -20,11 +20,11 @@ from torch import nn
 
 from fpbench.api import Access, ContractError, Setting, Surface, TrainedHost
 from fpbench.builtin.toy_faces.dataset import ToyFaces
-from fpbench.execute.context import StageContext
-from fpbench.execute.images import SplitStream
 from fpbench.nn.generator import ChainGenerator, PostStep
 from fpbench.nn.weights import buffers, parameters, weights
 from fpbench.plan import is_reserved
+from fpbench.stages.context import StageContext
+from fpbench.stages.images import SplitStream
 from fpbench.store import Store
 from fpbench.testing.fakes import Perfect, TinyHost
 from fpbench.testing.networks import BlockEmbedder

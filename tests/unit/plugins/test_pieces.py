@@ -8,11 +8,11 @@ from fpbench_scalable_gan.immunising import perturbed
 from fpbench.api import TrainedHost
 from fpbench.api.context import Peers
 from fpbench.builtin.toy_faces.dataset import ToyFaces
-from fpbench.execute.context import StageContext
-from fpbench.execute.images import SplitStream
 from fpbench.nn import discriminator, distortions, stylegan2
 from fpbench.nn.draws import Draws
 from fpbench.registry import load
+from fpbench.stages.context import StageContext
+from fpbench.stages.images import SplitStream
 from fpbench.store import Store
 from fpbench.training import gan
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fpbench.api import StoreError
-from fpbench.execute.measure import record_id
+from fpbench.execute.records import record_id
 from fpbench.publish.checks import MOST_PROBLEMS, incomplete, read_records
 from fpbench.publish.lock import locked
 

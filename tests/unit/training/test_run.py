@@ -5,8 +5,8 @@ import torch
 
 from fpbench.api import TrainingFailed
 from fpbench.api.context import Peers
-from fpbench.execute.context import StageContext
 from fpbench.nn.ema import Average
+from fpbench.stages.context import StageContext
 from fpbench.store import Store
 from fpbench.training import TrainingRun
 

@@ -7,8 +7,6 @@ this detector; that is no proof that a better one would not.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -18,32 +16,32 @@ from fpbench.nn.images import to_float
 from fpbench.nn.reader import Reader
 from fpbench.nn.schedule import adam, descend, set_rates, warm_cosine
 from fpbench.nn.state import placed
-from fpbench.plan import Fit
+from fpbench.plan import Fit, Stage
+from fpbench.stages import boundary
+from fpbench.stages.bench import Bench, chunks
+from fpbench.stages.issue import copy_of
 from fpbench.training import TrainingRun
-
-if TYPE_CHECKING:
-    from fpbench.execute.session import Session
 
 _BATCH = 64
 _LEARNING_RATE = 1e-3
 
 
-def measure_secrecy(session: Session, fit: Fit) -> None:
+def measure_secrecy(stage: Stage, bench: Bench) -> None:
     """Train the detector and keep its scores of unseen copies and of unseen host images."""
-    key = session.plan.secrecy_key(fit)
-    if session.store.has(key):
+    key, fit = stage.key, stage.of_fit
+    if bench.store.has(key):
         return
-    options = session.suite.secrecy
-    everyone = range(session.suite.population.copies)
+    options = bench.suite.secrecy
+    everyone = range(bench.suite.population.copies)
     seen, unseen = everyone[::2], everyone[1::2]
-    ctx = session.context("secrecy", key=key)
+    ctx = bench.context("secrecy", key=key)
     # Nobody's latents come twice: else a detector might know pictures instead of fingerprints.
-    copies = torch.cat([session.secrecy_images(fit, user, options.images) for user in seen])
-    host = session.secrecy_images(fit, None, len(everyone) * options.images)
+    copies = torch.cat([_images(bench, fit, user, options.images) for user in seen])
+    host = _images(bench, fit, None, len(everyone) * options.images)
     shown, kept = host[: len(copies)], host[len(copies) :]
     with ctx.seeded("init"):
-        detector = Reader(image_size=session.suite.dataset.info().size, outputs=1)
-    detector = placed(detector, session.device)
+        detector = Reader(image_size=bench.suite.dataset.info().size, outputs=1)
+    detector = placed(detector, bench.device)
     optimiser = adam([(list(detector.parameters()), _LEARNING_RATE)], betas=(0.9, 0.99))
     with TrainingRun(
         ctx,
@@ -65,14 +63,26 @@ def measure_secrecy(session: Session, fit: Fit) -> None:
             run.log(loss=loss.detach())
     detector.eval()
     scores = np.stack(
-        [_score(detector, session.secrecy_images(fit, user, options.images)) for user in unseen]
+        [_score(detector, _images(bench, fit, user, options.images)) for user in unseen]
     )
     arrays = {"copies": scores, "host": _score(detector, kept), "seen": _score(detector, copies)}
-    session.store.put(key, arrays, {"seen": list(seen), "unseen": list(unseen)})
-    session.store.drop_checkpoints(key)
+    bench.store.put(key, arrays, {"seen": list(seen), "unseen": list(unseen)})
+    bench.store.drop_checkpoints(key)
 
 
 @torch.no_grad()
 def _score(detector: Reader, images: Tensor) -> np.ndarray:
     parts = [detector(to_float(part))[:, 0] for part in torch.split(images, 4 * _BATCH)]
     return torch.cat(parts).float().cpu().numpy()
+
+
+def _images(bench: Bench, fit: Fit, user: int | None, count: int) -> Tensor:
+    """(count, 3, H, W) images of a copy, or of the host, that nothing else is measured on."""
+    generator = bench.host.generator if user is None else copy_of(bench, fit, user)
+    seeds = bench.latent_seeds(f"secrecy {'host' if user is None else user}", count)
+    who = f"{fit.method.label}: sample"
+    with boundary.unharmed(who, bench.host_loan, bench.fit_loan(fit)):
+        parts = [
+            boundary.drawn(generator, generator.prior([seeds[i] for i in c])) for c in chunks(count)
+        ]
+    return torch.cat(parts)

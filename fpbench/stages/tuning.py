@@ -9,42 +9,61 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fpbench.api import Attack, ContractError, Evidence, Generator
-from fpbench.execute import boundary
-from fpbench.execute.checks import check_generator, check_images, check_logits
-from fpbench.execute.process import call
-from fpbench.plan import AttackPoint, Fit, PlannedBackbone
+from fpbench.api import Attack, ContractError, Evidence, Generator, NoSpace
+from fpbench.plan import AttackPoint, Fit, PlannedBackbone, Stage
+from fpbench.stages import boundary
+from fpbench.stages.bench import Bench
+from fpbench.stages.checks import check_generator, check_images, check_logits
+from fpbench.stages.process import call
+from fpbench.stages.reading import GeneratorReader, copy_reader
 from fpbench.stats.frechet import Reference, frechet_to, moments, reference
 
-if TYPE_CHECKING:
-    from fpbench.execute.readings import GeneratorReader
-    from fpbench.execute.session import Session
+
+def tune(stage: Stage, bench: Bench) -> None:
+    """Tune an attack; what fails, fails again where copies are read, whose cells say so."""
+    fit = stage.of_fit
+    for models in bench.plan.tuned_attacks(fit).values():
+        if bench.plan.tuning_key(fit, models) == stage.key:
+            try:
+                tuned(bench, fit, models)
+            except NoSpace:
+                raise
+            except Exception as error:  # noqa: BLE001 - a plugin may fail in any way
+                del error
 
 
-def tune(session: Session, fit: Fit, models: Sequence[AttackPoint]) -> Attack[Any]:
+def tuned(bench: Bench, fit: Fit, models: Sequence[AttackPoint]) -> Attack[Any]:
+    """The attack of these points, with the parameters that serve best where it is tuned."""
+    attack = models[0].attack
+    if not attack.candidates:
+        return attack.component
+    return _best(bench, fit, bench.plan.tuned_attacks(fit)[attack.label])
+
+
+def _best(bench: Bench, fit: Fit, models: Sequence[AttackPoint]) -> Attack[Any]:
     """The candidate that serves the adversary best; tried once, then taken from the store."""
     attack = models[0].attack
-    key = session.plan.tuning_key(fit, models)
-    if not session.store.has(key):
-        judge = session.plan.judge
-        yardstick = _Yardstick(session, judge, session.plan.images(models[0]))
-        tried = [_try(session, yardstick, fit, models, c) for c in attack.candidates]
-        best = min(range(len(tried)), key=lambda i: min(_reached(session, tried[i])))
+    key = bench.plan.tuning_key(fit, models)
+    if not bench.store.has(key):
+        judge = bench.plan.judge
+        yardstick = _Yardstick(bench, judge, bench.plan.images(models[0]))
+        tried = [_try(bench, yardstick, fit, models, c) for c in attack.candidates]
+        best = min(range(len(tried)), key=lambda i: min(_reached(bench, tried[i])))
         judged_by = judge.name if judge is not None else "frechet-proxy"
-        session.store.put(key, {}, {"chosen": best, "tried": tried, "judged_by": judged_by})
-    chosen: int = session.store.meta(key)["chosen"]
+        bench.store.put(key, {}, {"chosen": best, "tried": tried, "judged_by": judged_by})
+    chosen: int = bench.store.meta(key)["chosen"]
     return attack.candidates[chosen]
 
 
-def _reached(session: Session, points: Sequence[dict[str, float]]) -> list[float]:
+def _reached(bench: Bench, points: Sequence[dict[str, float]]) -> list[float]:
     """What is left of the code within the budget; all of it where no strength is within."""
-    budget = session.suite.score.damage_budget
+    budget = bench.suite.score.damage_budget
     return [_left(p["bit_accuracy"]) for p in points if p["damage"] <= budget] or [1.0]
 
 
@@ -57,23 +76,23 @@ class _Yardstick:
     """Fréchet distances to real images as the suite measures damage, all at equal counts.
 
     Args:
-        session: what the stages share.
+        bench: what the stages share.
         judge: the network; None = the one that comes with fpbench.
         images: drawn from each tuning copy.
     """
 
-    def __init__(self, session: Session, judge: PlannedBackbone | None, images: int) -> None:
-        plan = session.plan
+    def __init__(self, bench: Bench, judge: PlannedBackbone | None, images: int) -> None:
+        plan = bench.plan
         if judge is None:
-            self._network: Callable[[Tensor], Tensor] = session.features
-            features = session.store.get(plan.reference_key).arrays["features"]
+            self._network: Callable[[Tensor], Tensor] = bench.features
+            features = bench.store.get(plan.reference_key).arrays["features"]
             self._real = reference(features)
         else:
-            self._network = session.network(judge)
-            known = session.store.get(plan.backbone_key(judge)).arrays
+            self._network = bench.network(judge)
+            known = bench.store.get(plan.backbone_key(judge)).arrays
             self._real = Reference(known["mean"], known["covariance"], known["root"])
-        host = session.host.generator
-        latents = [session.latent_seeds(user, images) for user in plan.tuning_users()]
+        host = bench.host.generator
+        latents = [bench.latent_seeds(user, images) for user in plan.tuning_users()]
         self.host = self.distance([self.seen(host.sample(host.prior(s))) for s in latents])
 
     def seen(self, images: Tensor) -> np.ndarray:
@@ -87,7 +106,7 @@ class _Yardstick:
 
 
 def _try(
-    session: Session,
+    bench: Bench,
     yardstick: _Yardstick,
     fit: Fit,
     models: Sequence[AttackPoint],
@@ -97,23 +116,23 @@ def _try(
     right: dict[AttackPoint, list[float]] = {model: [] for model in models}
     seen: dict[AttackPoint, list[np.ndarray]] = {model: [] for model in models}
     own: list[np.ndarray] = []
-    for user in session.plan.tuning_users():
-        reader = session.copy_reader(fit, user)
-        seeds = session.latent_seeds(user, session.plan.images(models[0]))
+    for user in bench.plan.tuning_users():
+        reader = copy_reader(bench, fit, user, lambda _: candidate)
+        seeds = bench.latent_seeds(user, bench.plan.images(models[0]))
         latents = reader.subject.prior(seeds)
         own.append(yardstick.seen(boundary.drawn(reader.subject, latents)))
         for model, generator in _trajectory(reader, models, candidate):
-            size = session.suite.dataset.info().size
+            size = bench.suite.dataset.info().size
             who = f"attack {model.attack.label}"
-            method, loan = fit.method.component, session.fit_loan(fit)
+            method, loan = fit.method.component, bench.fit_loan(fit)
             reading = f"{fit.method.label}: extract"
-            with boundary.unharmed(reading, session.host_loan, loan), torch.no_grad():
+            with boundary.unharmed(reading, bench.host_loan, loan), torch.no_grad():
                 images = check_images(who, boundary.drawn(generator, latents), len(latents), size)
-                evidence, ctx = Evidence(images.clone()), session.context("extract")
-                host = session.lent_host()
+                evidence, ctx = Evidence(images.clone()), bench.context("extract")
+                host = bench.lent_host()
                 logits = call(method.extract, loan.lent(), host, evidence, ctx)
             check_logits(reading, logits, len(images), method.bits)
-            code = session.code(fit, user)
+            code = bench.code(fit, user)
             right[model].append(float(((logits > 0) == code).float().mean()))
             seen[model].append(yardstick.seen(images))
     clean = yardstick.distance(own)

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from fpbench.api import Context, ContractError, State, derive_seed
 from fpbench.api.context import Peers
-from fpbench.execute.checks import check_state
-from fpbench.execute.interrupt import Interrupt
 from fpbench.plan import is_reserved
+from fpbench.stages.checks import check_state
+from fpbench.stages.interrupt import Interrupt, Stopped
 from fpbench.store import Store
 
 CHECKPOINT_SECONDS = 15.0
@@ -222,7 +222,7 @@ class StageContext(Context):
         if self._on_progress is not None:
             self._on_progress(done, total, text)
         if self._interrupt.requested:
-            raise KeyboardInterrupt
+            raise Stopped
 
 
 class _ImageSeed(ISeedSequence):

@@ -8,7 +8,7 @@ from collections.abc import Generator as Stepping
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,26 +28,28 @@ from fpbench.api import (
     PipelineAttack,
     PostHocMethod,
     Surface,
+    digest,
 )
-from fpbench.execute import boundary
-from fpbench.execute.checks import check_alone, check_generator, check_images, check_logits
-from fpbench.execute.context import StageContext
-from fpbench.execute.effect import effect_of
-from fpbench.execute.images import SplitStream
-from fpbench.execute.process import Visit, call
 from fpbench.nn.generator import PostStep
 from fpbench.nn.image_quality import psnr, ssim
 from fpbench.nn.images import to_uint8
-from fpbench.plan import AttackPoint, Fit, PlannedBackbone, Want
+from fpbench.plan import AttackPoint, Fit, PlannedBackbone, Stage, Want
 from fpbench.plan.plan import CHUNK
-
-if TYPE_CHECKING:
-    from fpbench.execute.session import Session
+from fpbench.stages import boundary
+from fpbench.stages.bench import Bench, chunks
+from fpbench.stages.checks import check_alone, check_generator, check_images, check_logits
+from fpbench.stages.context import StageContext
+from fpbench.stages.effect import effect_of
+from fpbench.stages.images import SplitStream
+from fpbench.stages.issue import copy_of
+from fpbench.stages.place import place_of
+from fpbench.stages.process import Visit, call
 
 _SHARED_FROM = 1_000_000
 
 Arrays = dict[str, np.ndarray]
 Failures = dict[tuple[AttackPoint | None, AttackPoint | None], BaseException]
+Tuned = Callable[[Sequence[AttackPoint]], Attack[Any]]
 
 
 @dataclass
@@ -74,12 +76,13 @@ class GeneratorReader:
     """All pending model points of one generator (a copy, or the host as negative).
 
     Args:
-        session: what the stages share.
+        bench: what the stages share.
         fit: the trained method.
         subject: makes the copy, or gives the host; called when it is needed.
         origin: ("copy", user) or ("host",); what the draws of attacks derive from.
-        keys: model point -> key of its reading.
+        key: model point -> key of its reading.
         latents: model point -> seeds of the images to draw.
+        tuned: points of one attack -> the attack, with the parameters that serve best.
         others: size of a coalition -> the other copies in it.
         preceding: the copy of the user before, which an untouched one is compared with: whoever
             comes later changes no reading; None without one.
@@ -89,24 +92,26 @@ class GeneratorReader:
 
     def __init__(
         self,
-        session: Session,
+        bench: Bench,
         fit: Fit,
         subject: Callable[[], Generator],
         *,
         origin: tuple[Any, ...],
-        keys: Mapping[AttackPoint | None, str],
+        key: Callable[[AttackPoint | None], str],
         latents: Callable[[AttackPoint | None], list[int]],
+        tuned: Tuned,
         others: Callable[[int], list[Generator]] = lambda size: [],
         preceding: Callable[[], Generator | None] = lambda: None,
         sheets: Callable[[AttackPoint | None], str] = lambda model: "",
         drawings: Callable[[AttackPoint | None], str] = lambda model: "",
     ) -> None:
-        self._session = session
+        self._bench = bench
         self._fit = fit
         self._subject = subject
         self._origin = origin
-        self._keys = keys
+        self._key = key
         self._latents = latents
+        self._tuned = tuned
         self._others = others
         self._preceding = preceding
         self._sheets = sheets
@@ -146,8 +151,9 @@ class GeneratorReader:
         pending: Mapping[AttackPoint | None, list[Want]],
     ) -> None:
         left = list(models)
+        self._bench.at(place_of(models[0]))
         try:
-            attack = self._session.tuned(self._fit, models)
+            attack = self._tuned(models)
             spent_s = 0.0
             with closing(self.attacked(models, attack)) as attacked:
                 while left:
@@ -156,11 +162,14 @@ class GeneratorReader:
                     spent_s += time.monotonic() - started
                     self._effects[model] = effect_of(attack, self.subject, generator)
                     self._attack_s[model] = spent_s
+                    self._bench.at(place_of(model))
                     if isinstance(generator, Tensor):
                         self._read_forged(model, generator, pending[model])
                     else:
                         self._read(model, generator, pending[model])
                     left.remove(model)
+                    if left:
+                        self._bench.at(place_of(left[0]))
         except NoSpace:
             raise
         except StopIteration:
@@ -171,6 +180,8 @@ class GeneratorReader:
             self._failures |= {(model, None): error for model in left}
         except Exception as error:  # noqa: BLE001 - a plugin may fail in any way; its cells say so
             self._failures |= {(model, None): error for model in left}
+        finally:
+            self._bench.at(None)
 
     def attacked(
         self, models: Sequence[AttackPoint], attack: Attack[Any]
@@ -194,33 +205,39 @@ class GeneratorReader:
         for model in models:
             surface = self._surface(model)
             if isinstance(attack, ForgeryAttack):
-                images = self._session.carriers(self._origin[1], len(self._latents(model)))
-                with self._session.visit(who, *loans):
+                images = self._bench.carriers(self._origin[1], len(self._latents(model)))
+                with self._bench.visit(who, *loans):
                     made: Generator | Tensor = attack.apply(surface, images, model.strength, ctx)
             else:
                 assert isinstance(attack, PipelineAttack | CoalitionAttack)
-                with self._session.visit(who, *loans):
+                with self._bench.visit(who, *loans):
                     made = attack.apply(surface, ctx)
             yield model, boundary.returned(made)
 
     @property
     def _loans(self) -> list[boundary.Loan]:
         """What methods and attacks are lent, and what nothing of theirs may be stored with."""
-        return [self._session.host_loan, self._session.fit_loan(self._fit)]
+        return [self._bench.host_loan, self._bench.fit_loan(self._fit)]
 
     def _read(
         self, model: AttackPoint | None, attacked: Generator | None, wants: list[Want]
     ) -> None:
         """Read the images of what an attack made or, of None, of the subject or kept ones."""
-        session, copy = self._session, self._origin[0] == "copy"
+        bench, copy = self._bench, self._origin[0] == "copy"
         # Negatives only need to be read; what an attack does to images is measured on copies.
         reader = ImageReader(
-            session, self._fit, self._origin, wants, features=copy or model is None, measured=copy
+            bench,
+            self._fit,
+            self._origin,
+            wants,
+            model=model,
+            features=copy or model is None,
+            measured=copy,
         )
         if model is not None and attacked is not None:
             check_generator(f"attack {model.attack.label}", attacked)
         key = self._drawings(model)
-        fresh: list[Tensor] | None = [] if key and not session.store.has(key) else None
+        fresh: list[Tensor] | None = [] if key and not bench.store.has(key) else None
         with boundary.unharmed(f"{self._fit.method.label}: extract", *self._loans):
             for chunk, images, beside in self._drawn(model, attacked, wants):
                 if fresh is not None:
@@ -239,7 +256,7 @@ class GeneratorReader:
         self, model: AttackPoint | None, attacked: Generator | None, wants: Sequence[Want]
     ) -> Iterator[tuple[np.ndarray, Tensor, Beside | None]]:
         """Each chunk of image numbers, with the images and what they are compared with."""
-        seeds, size = self._latents(model), self._session.suite.dataset.info().size
+        seeds, size = self._latents(model), self._bench.suite.dataset.info().size
         who = f"{self._fit.method.label}: sample"
         if model is not None:
             who = f"attack {model.attack.label}"
@@ -272,30 +289,30 @@ class GeneratorReader:
 
     def _is_kept(self, model: AttackPoint | None) -> bool:
         key = self._drawings(model)
-        return bool(key) and self._session.store.has(key)
+        return bool(key) and self._bench.store.has(key)
 
     def _kept(self, model: AttackPoint | None) -> Tensor | None:
         """The images that were drawn before; None if they are to be drawn."""
         if not self._is_kept(model):
             return None
-        drawing = self._session.store.get(self._drawings(model))
+        drawing = self._bench.store.get(self._drawings(model))
         self._effects[model], self._attack_s[model] = (
             drawing.meta["effect"],
             drawing.meta["attack_s"],
         )
         # In the memory format of what is drawn, so that they read to the last bit as they did.
         pixels = torch.from_numpy(drawing.arrays["images"])
-        return pixels.to(self._session.device).permute(0, 3, 1, 2)
+        return pixels.to(self._bench.device).permute(0, 3, 1, 2)
 
     def _keep(self, model: AttackPoint | None, images: Tensor) -> None:
         pixels = images.permute(0, 2, 3, 1).contiguous().cpu().numpy()
         effect, attack_s = self._effects.get(model, {}), self._attack_s.get(model, 0.0)
         meta = {"effect": effect, "attack_s": attack_s}
-        self._session.store.put(self._drawings(model), {"images": pixels}, meta)
+        self._bench.store.put(self._drawings(model), {"images": pixels}, meta)
 
     def _shared(self, generator: Generator) -> Tensor:
         """Images of the latents that all copies share."""
-        seeds = self._session.latent_seeds("shared", self._session.suite.population.shared)
+        seeds = self._bench.latent_seeds("shared", self._bench.suite.population.shared)
         return boundary.drawn(generator, generator.prior(seeds))
 
     def _compare_codes(self, reader: ImageReader) -> None:
@@ -311,7 +328,7 @@ class GeneratorReader:
         key, everywhere = self._sheets(model), self._origin == ("copy", 0)
         shown = [want for want in wants if everywhere or want.image is None]
         if key and shown:
-            sheet = ImageReader(self._session, self._fit, self._origin, shown)
+            sheet = ImageReader(self._bench, self._fit, self._origin, shown, model=model)
             try:
                 with boundary.unharmed(f"{self._fit.method.label}: sample", *self._loans):
                     sheet.show(images())
@@ -319,7 +336,7 @@ class GeneratorReader:
                 raise
             except Exception:  # noqa: BLE001 - numbers do not wait for pictures
                 return
-            self._session.store_columns(key, sheet)
+            store_columns(self._bench, key, sheet)
 
     def _read_forged(
         self,
@@ -327,21 +344,21 @@ class GeneratorReader:
         forged: Tensor,
         wants: list[Want],
     ) -> None:
-        session = self._session
-        count, size = len(self._latents(model)), session.suite.dataset.info().size
+        bench = self._bench
+        count, size = len(self._latents(model)), bench.suite.dataset.info().size
         check_images(f"attack {model.attack.label}", forged, count, size)
-        clean = session.carriers(self._origin[1], count)
-        reader = ImageReader(session, self._fit, self._origin, wants, measured=True)
+        clean = bench.carriers(self._origin[1], count)
+        reader = ImageReader(bench, self._fit, self._origin, wants, model=model, measured=True)
         with boundary.unharmed(f"{self._fit.method.label}: extract", *self._loans):
             for chunk in chunks(count):
                 part = torch.from_numpy(chunk)
                 reader.read(forged[part], chunk, beside=Beside("damage", clean[part]))
-        self._show(model, wants, lambda: forged[: session.suite.population.shared])
+        self._show(model, wants, lambda: forged[: bench.suite.population.shared])
         self._store(model, reader)
 
     def _store(self, model: AttackPoint | None, reader: ImageReader) -> None:
         effect, attack_s = self._effects.get(model, {}), self._attack_s.get(model, 0.0)
-        self._session.store_columns(self._keys[model], reader, attack_s, effect)
+        store_columns(self._bench, self._key(model), reader, attack_s, effect)
         for point, error in reader.failures.items():
             self._failures[model, point] = error
 
@@ -357,20 +374,20 @@ class GeneratorReader:
             self._untouched.append((latents, beside))
             return beside
         if self._fit.method.component.keeps_sample:
-            return Beside("host", boundary.drawn(self._session.host.generator, latents))
+            return Beside("host", boundary.drawn(self._bench.host.generator, latents))
         return None
 
     def _surface(self, model: AttackPoint) -> Surface:
-        session, access = self._session, model.attack.component.access
+        bench, access = self._bench, model.attack.component.access
         method = self._fit.method.component
         clean = None
         if Access.CLEAN_IMAGES in access:
             count = model.attack.options.clean_images
             stream = SplitStream(
-                session.suite.dataset,
+                bench.suite.dataset,
                 "test",
-                session.device,
-                first=session.suite.clean_from,
+                bench.device,
+                first=bench.suite.clean_from,
                 count=count,
             )
             clean = stream.read(np.arange(count))
@@ -379,58 +396,59 @@ class GeneratorReader:
             attack=model.attack.label,
             _copies=[boundary.Lent(copy) for copy in (self.subject, *self._others(model.size))],
             _clean_images=clean,
-            _public_host=session.lent_host(),
+            _public_host=bench.lent_host(),
             _trainer=method,
             _target_images=self._target_images,
-            _target_code=session.code(self._fit, self._origin[1])
-            if len(self._origin) > 1
-            else None,
+            _target_code=bench.code(self._fit, self._origin[1]) if len(self._origin) > 1 else None,
             _embed=self._embed if isinstance(method, PostHocMethod) else None,
             _bits=method.bits,
         )
 
     def _target_images(self, count: int) -> Tensor:
-        seeds = self._session.latent_seeds(f"target {self._origin[1]}", count)
+        seeds = self._bench.latent_seeds(f"target {self._origin[1]}", count)
         return boundary.drawn(self.subject, self.subject.prior(seeds))
 
     def _embed(self, images: Tensor, code: Tensor) -> Tensor:
-        method, session = self._fit.method.component, self._session
+        method, bench = self._fit.method.component, self._bench
         assert isinstance(method, PostHocMethod)
-        state = session.fit_loan(self._fit).lent()
-        module = method.embedder(state, session.context("assemble"))
+        state = bench.fit_loan(self._fit).lent()
+        module = method.embedder(state, bench.context("assemble"))
         with torch.no_grad():
-            marked: Tensor = PostStep(module, code).to(session.device)(images)
+            marked: Tensor = PostStep(module, code).to(bench.device)(images)
         return to_uint8(marked)
 
     def _context(self, model: AttackPoint) -> StageContext:
         trainer = Access.TRAINER in model.attack.component.access
         bits = self._fit.method.component.bits if trainer else 0
-        return self._session.context(*attack_root(model), *self._origin, bits=bits)
+        return self._bench.context(*attack_root(model), *self._origin, bits=bits)
 
 
 class ImageReader:
     """Streams chunks of images through image attacks, extractor and image measures.
 
     Args:
-        session: what the stages share.
+        bench: what the stages share.
         fit: the trained method.
         origin: what the draws of attacks derive from.
         wants: the columns to fill.
+        model: what was done to the generator of the images.
         features: keep the proxy's features of the images.
         measured: measure what image attacks do to the images.
     """
 
     def __init__(
         self,
-        session: Session,
+        bench: Bench,
         fit: Fit,
         origin: tuple[Any, ...],
         wants: Sequence[Want],
         *,
+        model: AttackPoint | None = None,
         features: bool = False,
         measured: bool = False,
     ) -> None:
-        self._session = session
+        self._model = model
+        self._bench = bench
         self._fit = fit
         self._origin = origin
         self._points = list(dict.fromkeys(want.image for want in wants))
@@ -442,7 +460,7 @@ class ImageReader:
         self._parts: dict[Want, dict[str, list[Tensor]]] = {}
         self._with_features = features
         self._with_measures = measured
-        self._extract_ctx = session.context("extract")
+        self._extract_ctx = bench.context("extract")
         self.failures: dict[AttackPoint | None, BaseException] = {}
         self.extract_s = 0.0
         self.extracted = 0
@@ -478,9 +496,9 @@ class ImageReader:
         """What is measured of images whose pixels are not attacked."""
         networks: list[tuple[Want, str, Any]] = []
         if self._with_features and None in self._read:
-            networks.append((Want(), "features", self._session.features))
+            networks.append((Want(), "features", self._bench.features))
         networks += [
-            (Want(None, backbone), f"{backbone.name}_features", self._session.network(backbone))
+            (Want(None, backbone), f"{backbone.name}_features", self._bench.network(backbone))
             for backbone in self._backbones.get(None, [])
             if backbone.features
         ]
@@ -500,7 +518,7 @@ class ImageReader:
             self._keep(Want(point), f"{kind}_ssim", ssim(other, images))
         for backbone in self._backbones.get(point, []):
             if not backbone.features:
-                distance = self._session.network(backbone)(other, images)
+                distance = self._bench.network(backbone)(other, images)
                 self._keep(Want(point, backbone), f"{kind}_{backbone.name}", distance)
 
     def keep_code_psnr(self, images: Tensor, other: Tensor) -> None:
@@ -538,12 +556,16 @@ class ImageReader:
             return images
         attack = point.attack.component
         assert isinstance(attack, ImageAttack)
-        ctx = self._session.context(*attack_root(point), *self._origin)
+        ctx = self._bench.context(*attack_root(point), *self._origin)
         strength = 0.0 if point.strength is None else point.strength
         who, numbers = f"attack {point.attack.label}", indices.tolist()
-        changed = boundary.attacked(
-            who, lambda lent: call(attack.apply, lent, numbers, strength, ctx), images
-        )
+        self._bench.at(place_of(self._model, point))
+        try:
+            changed = boundary.attacked(
+                who, lambda lent: call(attack.apply, lent, numbers, strength, ctx), images
+            )
+        finally:
+            self._bench.at(None if self._model is None else place_of(self._model))
         return check_images(who, changed, len(images), images.shape[-1])
 
     def _extract(self, images: Tensor) -> Tensor:
@@ -554,17 +576,17 @@ class ImageReader:
                 for chunk in chunks(len(images), 4 * CHUNK)
             ]
             self.extract_s += time.monotonic() - started
-            if self._fit.index not in self._session.read_alone:
+            if self._fit.index not in self._bench.read_alone:
                 alone = self._logits(images[:1].clone())
                 check_alone(f"{self._fit.method.label}: extract", parts[0][:1], alone)
-                self._session.read_alone.add(self._fit.index)
+                self._bench.read_alone.add(self._fit.index)
         self.extracted += len(images)
         return torch.cat(parts)
 
     def _logits(self, images: Tensor) -> Tensor:
-        method, session = self._fit.method.component, self._session
+        method, bench = self._fit.method.component, self._bench
         with torch.no_grad():
-            state, host = session.fit_loan(self._fit).lent(), session.lent_host()
+            state, host = bench.fit_loan(self._fit).lent(), bench.lent_host()
             logits = method.extract(state, host, Evidence(images), self._extract_ctx)
         who = f"{self._fit.method.label}: extract"
         # In memory of its own: it may be a buffer that is filled again and again.
@@ -580,6 +602,56 @@ def attack_root(point: AttackPoint) -> tuple[Any, ...]:
     return ("attack", component.name, component.params.model_dump(mode="json"))
 
 
-def chunks(count: int, size: int = CHUNK) -> list[np.ndarray]:
-    """The indices 0 … count-1 in runs of `size`."""
-    return [np.arange(first, min(first + size, count)) for first in range(0, count, size)]
+def by_cell(stage: Stage, failures: Failures) -> dict[str, BaseException]:
+    """Errors by key of the cell that has no numbers for them."""
+    found = {}
+    for cell in stage.cells if failures else ():
+        point = cell.point
+        # What fails untouched, or under a model attack, takes all that is read behind it along.
+        keys = ((point.model, point.image), (point.model, None), (None, None))
+        error = next((failures[key] for key in keys if key in failures), None)
+        if error is not None:
+            found[cell.key] = error
+    return found
+
+
+def store_columns(
+    bench: Bench,
+    key: str,
+    reader: ImageReader,
+    attack_s: float = 0.0,
+    effect: Mapping[str, bool] | None = None,
+) -> None:
+    """Commit what a reader has read as one shard, and what the attack did to the copy."""
+    names = [bench.plan.column(want) for want in reader.columns()]
+    if not names:
+        return
+    arrays = reader.arrays(bench.plan.column)
+    seconds = reader.extract_s / max(reader.extracted, 1)
+    cost = {"extract_s_per_image": seconds, "attack_s": attack_s}
+    meta = {"cost": cost, **(effect or {})}
+    bench.store.append(key, digest(sorted(names))[:32], arrays, names, meta)
+
+
+def copy_reader(bench: Bench, fit: Fit, user: int, tuned: Tuned) -> GeneratorReader:
+    """A user's copy, to be attacked and read."""
+    plan = bench.plan
+
+    def key(model: AttackPoint | None) -> str:
+        index = plan.subject(model, user)
+        assert index is not None  # only what the user is first in is read of his copy
+        return plan.reading_key(fit, index, model)
+
+    return GeneratorReader(
+        bench,
+        fit,
+        lambda: copy_of(bench, fit, user),
+        origin=("copy", user),
+        key=key,
+        latents=lambda model: bench.latent_seeds(user, plan.images(model)),
+        tuned=tuned,
+        others=lambda size: [copy_of(bench, fit, user + i) for i in range(1, size)],
+        preceding=lambda: copy_of(bench, fit, user - 1) if user else None,
+        sheets=lambda model: plan.sheet_key(fit, user, model),
+        drawings=lambda model: plan.drawing_key(fit, user, model),
+    )

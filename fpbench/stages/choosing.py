@@ -9,68 +9,65 @@ codes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
 
 from fpbench.api import Generator
 from fpbench.backbones.distances import fid, reference_arrays
-from fpbench.execute.checks import check_images, check_state
-from fpbench.execute.images import SplitStream
-from fpbench.execute.readings import chunks
-from fpbench.plan import Fit, PlannedBackbone
+from fpbench.plan import PlannedBackbone, Stage
+from fpbench.stages.bench import Bench, chunks
+from fpbench.stages.checks import check_images, check_state
+from fpbench.stages.images import SplitStream
 from fpbench.store import Store
 from fpbench.store.objects import Arrays
-
-if TYPE_CHECKING:
-    from fpbench.execute.session import Session
 
 Copies = Callable[[dict[str, Tensor]], Iterable[Generator]]
 """A state's generators: one for each chunk of images."""
 
 
-def choose_host(session: Session) -> None:
+def choose_host(stage: Stage, bench: Bench) -> None:
     """Choose among the snapshots of the host, unless it is done."""
-    host, plan = session.suite.host, session.plan
+    host, plan = bench.suite.host, bench.plan
 
     def copies(state: dict[str, Tensor]) -> Iterator[Generator]:
-        generator = host.assemble(state, session.context("assemble"))
+        generator = host.assemble(state, bench.context("assemble"))
         yield from (generator for _ in chunks(plan.choice_images))
 
-    _choose(session, f"host {host.name}", plan.host_training, plan.host_key, copies)
+    _choose(bench, f"host {host.name}", plan.host_training, stage.key, copies)
 
 
-def choose(session: Session, fit: Fit) -> None:
+def choose(stage: Stage, bench: Bench) -> None:
     """Choose among the snapshots of a method, unless it is done; copies bear training codes."""
-    method, count = fit.method.component, len(chunks(session.plan.choice_images))
+    fit = stage.of_fit
+    method, count = fit.method.component, len(chunks(bench.plan.choice_images))
 
     def copies(state: dict[str, Tensor]) -> Iterator[Generator]:
-        ctx = session.context("choice", bits=method.bits)
+        ctx = bench.context("choice", bits=method.bits)
         for code in ctx.training_codes(count, ctx.rng("codes")):
             who = f"{fit.method.label}: issue"
-            with session.visit(who, session.host_loan):
-                host = session.lent_host()
+            with bench.visit(who, bench.host_loan):
+                host = bench.lent_host()
                 issued = check_state(who, method.issue(state, host, code, ctx))
                 copy = method.assemble(state, host, issued, ctx)
             yield copy
 
-    _choose(session, fit.method.label, fit.training, fit.key, copies)
+    _choose(bench, fit.method.label, fit.training, fit.key, copies)
 
 
-def _choose(session: Session, who: str, training: str, key: str, copies: Copies) -> None:
-    store, plan = session.store, session.plan
+def _choose(bench: Bench, who: str, training: str, key: str, copies: Copies) -> None:
+    store, plan = bench.store, bench.plan
     if store.has(key):
         return
     states = _States(store, training, plan.snapshots_key(training))
     distances: dict[int, float] = {}
     if plan.chooser is not None and len(states.steps) > 1:
-        real = _real(session, plan.chooser)
+        real = _real(bench, plan.chooser)
         for step in states.steps:
-            state = session.on_device(states.arrays(step))
-            features = _features(session, plan.chooser, f"{who}: step {step}", copies(state))
+            state = bench.on_device(states.arrays(step))
+            features = _features(bench, plan.chooser, f"{who}: step {step}", copies(state))
             distances[step] = fid(real, features)
-            session.context("choice").progress(len(distances), len(states.steps), f"step {step}")
+            bench.context("choice").progress(len(distances), len(states.steps), f"step {step}")
     last = states.steps[-1]
     chosen = min(distances, key=distances.__getitem__, default=last)
     choice = {
@@ -103,11 +100,11 @@ class _States:
 
 
 def _features(
-    session: Session, judge: PlannedBackbone, who: str, copies: Iterable[Generator]
+    bench: Bench, judge: PlannedBackbone, who: str, copies: Iterable[Generator]
 ) -> np.ndarray:
     """(N, F) features of images of the same latents, whatever the state."""
-    network, size = session.network(judge), session.suite.dataset.info().size
-    seeds = session.latent_seeds("choice", session.plan.choice_images)
+    network, size = bench.network(judge), bench.suite.dataset.info().size
+    seeds = bench.latent_seeds("choice", bench.plan.choice_images)
     parts = []
     for chunk, generator in zip(chunks(len(seeds)), copies, strict=True):
         images = generator.sample(generator.prior([seeds[i] for i in chunk]))
@@ -115,13 +112,13 @@ def _features(
     return np.concatenate(parts)
 
 
-def _real(session: Session, judge: PlannedBackbone) -> Mapping[str, np.ndarray]:
+def _real(bench: Bench, judge: PlannedBackbone) -> Mapping[str, np.ndarray]:
     """The Gaussian of the first training images; computed once."""
-    store = session.store
-    key, count = session.plan.training_features_key(judge), session.plan.choice_images
+    store = bench.store
+    key, count = bench.plan.training_features_key(judge), bench.plan.choice_images
     if not store.has(key):
-        stream = SplitStream(session.suite.dataset, "train", session.device, count=count)
-        network = session.network(judge)
+        stream = SplitStream(bench.suite.dataset, "train", bench.device, count=count)
+        network = bench.network(judge)
         features = [network(stream.read(chunk)).cpu().numpy() for chunk in chunks(count)]
         arrays = reference_arrays(np.concatenate(features))
         store.put(key, {k: v for k, v in arrays.items() if k != "features"}, {})

@@ -8,6 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+_ASK = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+
+
+class Stopped(KeyboardInterrupt):
+    """The user stops the run; unlike a KeyboardInterrupt of a plugin's own making."""
+
 
 class Interrupt:
     """Set by the first Ctrl-C."""
@@ -18,7 +24,7 @@ class Interrupt:
 
 @contextmanager
 def graceful(interrupt: Interrupt) -> Iterator[None]:
-    """Within the block, SIGINT sets `interrupt` first and raises KeyboardInterrupt after that."""
+    """Within the block, Ctrl-C and its like set `interrupt`, and raise `Stopped` after that."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers
         return
@@ -26,16 +32,13 @@ def graceful(interrupt: Interrupt) -> Iterator[None]:
     def handle(number: int, frame: FrameType | None) -> None:
         del number, frame
         if interrupt.requested:
-            raise KeyboardInterrupt
+            raise Stopped
         interrupt.requested = True
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        interrupt.requested = True
-
-    former = signal.signal(signal.SIGINT, handle)
-    signal.signal(signal.SIGUSR1, ask)  # how a parent asks its workers, any number of times
+    # A terminal that closes and a scheduler that takes the machine back ask for the same.
+    former = {number: signal.signal(number, handle) for number in _ASK}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, former)
+        for number, handler in former.items():
+            signal.signal(number, handler)

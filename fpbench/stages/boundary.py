@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from fpbench.api import ContractError, Generator, Host, State, TrainedHost
-from fpbench.execute.process import call, stepped
+from fpbench.stages.process import call, stepped
 
 T = TypeVar("T")
 

@@ -23,15 +23,18 @@ from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 import numpy as np
 
+from fpbench.api import ContractError
+from fpbench.stages.interrupt import Stopped
+
 if TYPE_CHECKING:
-    from fpbench.execute.torch_switches import Switch
+    from fpbench.stages.torch_switches import Switch
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 _WORDS = 624  # of the state of a Mersenne twister, with the place in it behind them
 _DRAWS: Any = np.random  # numpy's annotations leave its global generator out
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def call(function: Callable[[*Ts], T], *args: *Ts) -> T:
@@ -77,7 +80,7 @@ class _Snapshot:
         torch = sys.modules.get("torch")
         switches = _GENERAL
         if torch is not None:
-            from fpbench.execute.torch_switches import SWITCHES
+            from fpbench.stages.torch_switches import SWITCHES
 
             switches += SWITCHES
         return cls(switches, tuple(read() for read, _ in switches), *_autograd())
@@ -147,6 +150,12 @@ class Visit:
             sys.modules["torch"].set_grad_enabled(self._ours.grad)
         self._ours.put(self._theirs)
         _OURS.reset(self._token)
+        if kind is not None and not issubclass(kind, (Exception, GeneratorExit, Stopped)):
+            # `sys.exit` or a KeyboardInterrupt of a plugin's own would end more than its cells.
+            raise ContractError(
+                f"plugin: expected a result or an Exception, got {kind.__name__}"
+                f"{f' ({error})' if str(error) else ''}; raise an Exception that says what is wrong"
+            ) from error
 
     def again(self) -> Visit:
         """The next one of the same plugin, which finds the process as it has left it."""

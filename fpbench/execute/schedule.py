@@ -1,0 +1,137 @@
+"""Walks a graph of stages: what may start, what is somebody else's, what is blocked."""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import Any
+
+from fpbench.api import Executor
+from fpbench.plan import Graph, Kind, Plan, Stage
+from fpbench.plan.pending import is_done
+from fpbench.store import Leases, Store
+
+_POLL_S = 0.5
+"""Between two looks at the user's wishes, and at what another run computes."""
+
+
+def pending_stages(graph: Graph, plan: Plan, store: Store) -> dict[str, Stage]:
+    """The stages without which a cell has no numbers, and which are not done, in their order."""
+    found: set[str] = set()
+    ahead = [stage.key for stage in graph.of(Kind.MEASURING)]
+    seen = set(ahead)
+    while ahead:
+        stage = graph.stages[ahead.pop()]
+        if is_done(stage, plan, store):
+            continue
+        found.add(stage.key)
+        new = [key for key in stage.inputs if key not in seen]
+        seen.update(new)
+        ahead += new
+    return {key: stage for key, stage in graph.stages.items() if key in found}
+
+
+class Schedule:
+    """Runs stages as they become ready; what stands behind a failure is not started.
+
+    Measuring waits for its inputs however they end, since cells need only some of them.
+
+    Args:
+        stages: what to run.
+        run: runs one stage; returns whether what stands behind it may run.
+        done: whether a stage is done, in the meantime by somebody else.
+        leases: keep two runs from computing the same.
+        halted: whether nothing more may be started.
+    """
+
+    def __init__(
+        self,
+        stages: Mapping[str, Stage],
+        run: Callable[[str], bool],
+        done: Callable[[Stage], bool],
+        leases: Leases,
+        halted: Callable[[], bool],
+    ) -> None:
+        self._stages = stages
+        self._run = run
+        self._done = done
+        self._leases = leases
+        self._halted = halted
+        self._left: dict[str, int] = {}
+        self._behind: dict[str, list[str]] = {key: [] for key in stages}
+        self._bad: set[str] = set()
+        self._order = {key: number for number, key in enumerate(stages)}
+        self._ready: list[tuple[int, str]] = []
+        self._elsewhere: list[str] = []
+        for key, stage in stages.items():
+            before = [name for name in set(stage.inputs) if name in stages]
+            self._left[key] = len(before)
+            for name in before:
+                self._behind[name].append(key)
+            if not before:
+                heapq.heappush(self._ready, (self._order[key], key))
+
+    def walk(self, executor: Executor[Any], tick: Callable[[], None]) -> None:
+        """Run everything that can be run.
+
+        Args:
+            executor: runs it.
+            tick: called again and again while something runs.
+        """
+        running: dict[Future[bool], str] = {}
+        looked = 0.0
+        while True:
+            if self._elsewhere and time.monotonic() - looked > _POLL_S:
+                looked = time.monotonic()
+                for key in self._elsewhere:
+                    heapq.heappush(self._ready, (self._order[key], key))
+                self._elsewhere.clear()
+            while self._ready and len(running) < executor.capacity() and not self._halted():
+                key = heapq.heappop(self._ready)[1]
+                if self._starts(key):
+                    running[executor.submit(self._run, key)] = key
+            if not running and (self._halted() or not (self._ready or self._elsewhere)):
+                return
+            if not running:
+                time.sleep(_POLL_S / 5)
+                continue
+            tick()
+            for future in wait(running, timeout=_POLL_S, return_when=FIRST_COMPLETED)[0]:
+                key = running.pop(future)
+                self._leases.release(key)
+                self._ended(key, good=future.result())
+
+    def _starts(self, key: str) -> bool:
+        """Whether a ready stage is ours to run; else it is done, or on somebody else's hands."""
+        stage = self._stages[key]
+        if not self._leases.take(key, stage.label):
+            self._elsewhere.append(key)
+            return False
+        if self._done(stage):
+            self._leases.release(key)
+            self._ended(key, good=True)
+            return False
+        return True
+
+    def _ended(self, key: str, *, good: bool) -> None:
+        """Note how a stage has ended, and what that makes ready or lets fall."""
+        ended = [(key, good)]
+        while ended:
+            name, well = ended.pop()
+            if not well:
+                self._bad.add(name)
+            for behind in self._behind[name]:
+                self._left[behind] -= 1
+                if self._left[behind]:
+                    continue
+                stage = self._stages[behind]
+                blocked = self._bad.intersection(stage.inputs)
+                if blocked and (stage.kind is not Kind.MEASURING or blocked >= self._own(stage)):
+                    ended.append((behind, False))
+                else:
+                    heapq.heappush(self._ready, (self._order[behind], behind))
+
+    def _own(self, stage: Stage) -> set[str]:
+        return set(stage.inputs) & self._stages.keys()

@@ -1,0 +1,72 @@
+"""What of a stage is not stored yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from fpbench.plan.plan import Plan
+from fpbench.plan.points import AttackPoint, Fit, Want
+from fpbench.plan.stages import Kind, Stage
+from fpbench.store import Store
+
+Pending = dict[AttackPoint | None, list[Want]]
+"""Model point -> the columns that its reading lacks."""
+
+
+def is_done(stage: Stage, plan: Plan, store: Store) -> bool:
+    """Whether nothing of a stage is left to do."""
+    if stage.kind is Kind.COPY:
+        return not pending_of_copy(plan, store, stage.of_fit, stage.of_user)
+    if stage.kind is Kind.NEGATIVES:
+        fit = stage.of_fit
+        return not (pending_of_real(plan, store, fit) or pending_of_host(plan, store, fit))
+    if stage.kind is Kind.MEASURING:
+        return all(store.has(cell.key) for cell in stage.cells)
+    return store.has(stage.key)
+
+
+def pending_of_copy(plan: Plan, store: Store, fit: Fit, user: int) -> Pending:
+    """Of a copy, and of the coalitions that it is first in."""
+    keys = {
+        model: plan.reading_key(fit, index, model)
+        for model in plan.open_points(fit)
+        if (index := plan.subject(model, user)) is not None
+    }
+    return _pending(store, plan, keys, lambda model: plan.wants(fit, model))
+
+
+def pending_of_host(plan: Plan, store: Store, fit: Fit) -> Pending:
+    """Of the host's images as negatives, which are only read: no backbone is asked."""
+    keys = {
+        model: plan.null_key(fit, "host", model)
+        for model in plan.open_points(fit)
+        if plan.host_is_negative(model)
+    }
+    return _pending(store, plan, keys, lambda model: _read_only(plan, fit, model))
+
+
+def pending_of_real(plan: Plan, store: Store, fit: Fit) -> list[Want]:
+    """Of real images as negatives."""
+    if None not in plan.open_points(fit):
+        return []
+    keys: dict[AttackPoint | None, str] = {None: plan.null_key(fit, "real", None)}
+    return _pending(store, plan, keys, lambda model: _read_only(plan, fit, model)).get(None, [])
+
+
+def _read_only(plan: Plan, fit: Fit, model: AttackPoint | None) -> list[Want]:
+    return [want for want in plan.wants(fit, model) if want.backbone is None]
+
+
+def _pending(
+    store: Store,
+    plan: Plan,
+    keys: Mapping[AttackPoint | None, str],
+    wants: Callable[[AttackPoint | None], list[Want]],
+) -> Pending:
+    pending: Pending = {}
+    for model, key in keys.items():
+        there = store.columns(key)
+        lacking = [want for want in wants(model) if plan.column(want) not in there]
+        if lacking:
+            pending[model] = lacking
+    return pending

@@ -1,0 +1,64 @@
+"""Why a cell has no result by rule, found out before anything is trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fpbench.api import Access, Attack, PostHocMethod, Refusal, Setting
+from fpbench.plan.faults import asked
+from fpbench.plan.points import AttackPoint, Fit, Point
+from fpbench.spec import Suite
+
+
+def refusal_of(suite: Suite, fit: Fit, point: Point) -> tuple[Refusal | None, str]:
+    """A reason and who gives it; only what the attack gives may pass as surviving it.
+
+    Raises:
+        Fault: method or attack broke when it was asked.
+    """
+    method, label = fit.method.component, fit.method.label
+    asked(f"{label}: needs", method.needs)
+    if refusal := asked(f"{label}: refuse", method.refuse, suite.host, None):
+        return refusal, "method"
+    for part in filter(None, (point.model, point.image)):
+        attack, setting = part.attack.component, setting_of(suite, fit, part)
+        if refusal := asked(f"{label}: refuse", method.refuse, suite.host, attack):
+            return refusal, "method"
+        closed = _sealed(attack, setting) or _closed(attack.access, setting, part.size)
+        who = f"attack {part.attack.label}"
+        if refusal := closed or asked(f"{who}: refuse", attack.refuse, setting):
+            return refusal, "attack"
+        asked(f"{who}: steps", attack.steps, setting)
+    return None, ""
+
+
+def setting_of(suite: Suite, fit: Fit, part: AttackPoint) -> Setting:
+    """What an attack is told of what it is run against."""
+    options, everyone = part.attack.options, suite.population.copies
+    return Setting(
+        method=fit.method.component,
+        host=suite.host,
+        copies=min(options.copies or everyone, everyone),
+        clean_images=options.clean_images,
+        strength=part.strength,
+    )
+
+
+def _sealed(attack: Attack[Any], setting: Setting) -> Refusal | None:
+    """Why the weights cannot be changed that an attack would change."""
+    if not (attack.changes_weights and setting.method.opaque):
+        return None
+    return Refusal("the marking step is opaque: nobody can change its weights here")
+
+
+def _closed(access: frozenset[Access], setting: Setting, size: int) -> Refusal | None:
+    """Why an access that an attack declares cannot be opened to it."""
+    if Access.COPIES in access and setting.copies < size:
+        return Refusal(f"it takes {size} users' copies, and there are {setting.copies}")
+    if Access.TRAINER in access and not setting.method.builds_on_host:
+        return Refusal(
+            "the method trains a generator of its own, so its training cannot start from a copy"
+        )
+    if Access.EMBEDDER in access and not isinstance(setting.method, PostHocMethod):
+        return Refusal("the method has no embedder that could be published: the code is in weights")
+    return None

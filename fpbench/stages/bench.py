@@ -1,0 +1,219 @@
+"""What stages share: trained host, states, networks, codes, latents, contexts. It knows no stage.
+
+A `Bench` lives in one process and keeps what it has loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fpbench.api import TrainedHost, derive_seed
+from fpbench.api.context import Peers
+from fpbench.nn.features import ToyFeatures
+from fpbench.plan import Fit, Plan, PlannedBackbone, issued_codes
+from fpbench.plan.plan import CHUNK
+from fpbench.stages import boundary
+from fpbench.stages.context import StageContext
+from fpbench.stages.images import SplitStream
+from fpbench.stages.interrupt import Interrupt
+from fpbench.stages.place import Place
+from fpbench.stages.process import Visit, call
+from fpbench.store import Store
+
+
+class Bench:
+    """What the stages of one plan share in one process.
+
+    Args:
+        plan: what to run.
+        store: where artefacts go.
+        device: where tensors live.
+        on_progress: told (done, total, text) within long stages.
+        interrupt: set when the user wants to stop.
+        peers: processes that train together with this one.
+        threads: CPU threads of the run, for its records.
+        at: told where within a stage it is; None = in nobody's attack.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        device: torch.device,
+        on_progress: Callable[[int, int, str], None] | None = None,
+        interrupt: Interrupt | None = None,
+        peers: Peers | None = None,
+        threads: int = 1,
+        at: Callable[[Place | None], None] = lambda place: None,
+    ) -> None:
+        # As the keys say. Of matrix products torch's default is exact, of convolutions it is not.
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.deterministic = True
+        self.plan = plan
+        self.suite = plan.suite
+        self.store = store
+        self.device = device
+        self._on_progress = on_progress
+        self._interrupt = interrupt or Interrupt()
+        self.peers = peers or Peers()
+        self.threads = threads
+        self.at = at
+        self.skip: Collection[Place] = ()  # places that have ended a process before
+        self._states: dict[str, dict[str, Tensor]] = {}
+        self._loans: dict[str, boundary.Loan] = {}
+        self._codes: dict[int, np.ndarray] = {}
+        self._latents: dict[int | str, list[int]] = {}
+        self.read_alone: set[int] = set()  # fits whose reader was seen to read images one by one
+        self._networks: dict[str, Any] = {}
+
+    @cached_property
+    def host(self) -> TrainedHost:
+        """The trained host, for the harness alone."""
+        return self.trained_host(self.plan.host_key)
+
+    def trained_host(self, key: str) -> TrainedHost:
+        """A state of the host as a host: the one that is used, or the one that was trained."""
+        component, loan = self.suite.host, self.host_loan_of(key)
+        with self.visit(f"host {component.name}: assemble", loan):
+            generator = component.assemble(loan.lent(), self.context("assemble"))
+        return TrainedHost(component, self.state(key), generator)
+
+    def lent_host(self) -> TrainedHost:
+        """The trained host, for a plugin."""
+        return boundary.lent_host(self.host, self.host_loan)
+
+    @property
+    def host_loan(self) -> boundary.Loan:
+        """The host's state, as plugins are lent it."""
+        return self.host_loan_of(self.plan.host_key)
+
+    def host_loan_of(self, key: str) -> boundary.Loan:
+        """A state of the host, as plugins are lent it."""
+        return self._loan(key, "the host's state")
+
+    def fit_loan(self, fit: Fit) -> boundary.Loan:
+        """A method's state, as it is lent it."""
+        return self._loan(fit.key, f"the state of {fit.method.label}")
+
+    def _loan(self, key: str, what: str) -> boundary.Loan:
+        if key not in self._loans:
+            self._loans[key] = boundary.Loan(what, self.state(key))
+        return self._loans[key]
+
+    @contextmanager
+    def visit(self, who: str, *loans: boundary.Loan) -> Iterator[None]:
+        """A block in which a plugin runs: the process and what it is lent stay as they were."""
+        with Visit(), boundary.unharmed(who, *loans):
+            yield
+
+    @cached_property
+    def features(self) -> ToyFeatures:
+        """The network behind the proxy distance."""
+        return ToyFeatures().to(self.device)
+
+    def network(self, backbone: PlannedBackbone) -> Any:
+        """A published network: features of images, or distances of pairs."""
+        if backbone.name not in self._networks:
+            from fpbench.backbones import load
+
+            assert backbone.path is not None  # only what is there is asked for
+            spec = backbone.spec
+            self._networks[backbone.name] = load(
+                spec.use, backbone.path, self.device, spec.layer, spec.precision
+            )
+        return self._networks[backbone.name]
+
+    def codes(self, fit: Fit) -> np.ndarray:
+        """(U, K) bool issued codes; behind them those of copies that attacks are tuned on."""
+        if fit.index not in self._codes:
+            users = self.plan.tuning_users()
+            # Short codes may be too few for users that nobody needs.
+            count = users.stop if self.plan.tuned_attacks(fit) else users.start
+            seed = self.suite.header.seed
+            self._codes[fit.index] = call(issued_codes, fit.method.component, seed, count)
+        return self._codes[fit.index]
+
+    def code(self, fit: Fit, user: int) -> Tensor:
+        """(K,) bool code of one user, on the device."""
+        return torch.from_numpy(self.codes(fit)[user].copy()).to(self.device)
+
+    def state(self, key: str) -> dict[str, Tensor]:
+        """A stored state, on the device."""
+        if key not in self._states:
+            self._states[key] = self.on_device(self.store.get(key).arrays)
+        return self._states[key]
+
+    def on_device(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+        """A state as it is stored, on the device."""
+        return {name: torch.from_numpy(array).to(self.device) for name, array in arrays.items()}
+
+    @cached_property
+    def train_images(self) -> SplitStream:
+        """What is trained on."""
+        return SplitStream(self.suite.dataset, "train", self.device)
+
+    @cached_property
+    def real_negatives(self) -> SplitStream:
+        """Test images that bear no code."""
+        count = self.plan.negatives("real", None)
+        return SplitStream(self.suite.dataset, "test", self.device, count=count)
+
+    def progress(self, done: int, total: int, text: str) -> None:
+        """Say how far the stage is.
+
+        Raises:
+            Stopped: the user wants to stop.
+        """
+        self.context().progress(done, total, text)
+
+    def context(
+        self, *root: Any, key: str = "", bits: int = 0, accumulation: int = 1, snapshots: int = 0
+    ) -> StageContext:
+        """A context whose randomness derives from the suite's seed and `root`."""
+        return StageContext(
+            self.device,
+            (self.suite.header.seed, *root),
+            self.store,
+            key=key,
+            bits=bits,
+            on_progress=self._on_progress,
+            interrupt=self._interrupt,
+            precision=self.suite.training.precision,
+            accumulation=accumulation,
+            peers=self.peers,
+            snapshots=snapshots,
+            snapshots_key=self.plan.snapshots_key(key) if snapshots else "",
+        )
+
+    def latent_seeds(self, user: int | str, count: int) -> list[int]:
+        """Seeds of a user's first `count` latents; the same for every method."""
+        known = self._latents.setdefault(user, [])
+        seed = self.suite.header.seed
+        known += [derive_seed(seed, "latent", user, i) for i in range(len(known), count)]
+        return known[:count]
+
+    def host_seeds(self, count: int) -> list[int]:
+        """Seeds of the latents that the host draws as negatives."""
+        # The host's images are those of the copies' own latents, user by user, so that they pair.
+        images = self.suite.population.images
+        users = range(-(-count // images))
+        return [seed for user in users for seed in self.latent_seeds(user, images)][:count]
+
+    def carriers(self, user: int, count: int) -> Tensor:
+        """(count, 3, H, W) clean images that forgeries of a user's images start from."""
+        suite = self.suite
+        stream = SplitStream(suite.dataset, "test", self.device, first=suite.carriers_from)
+        # Each user has his own, as far as they go, so that users stay independent.
+        return stream.read(np.arange(user * count, (user + 1) * count) % len(stream))
+
+
+def chunks(count: int, size: int = CHUNK) -> list[np.ndarray]:
+    """The indices 0 … count-1 in runs of `size`."""
+    return [np.arange(first, min(first + size, count)) for first in range(0, count, size)]

@@ -1,0 +1,58 @@
+"""What real images and the host look like in the networks that distances are taken in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from torch import Tensor
+
+from fpbench.api import StageError
+from fpbench.plan import Stage
+from fpbench.stages.bench import Bench, chunks
+from fpbench.stages.images import SplitStream
+
+
+def read_reference(stage: Stage, bench: Bench) -> None:
+    """Features of the real images of the reference split."""
+    key = stage.key
+    if bench.store.has(key):
+        return
+    bench.store.put(key, {"features": _of_real(bench, bench.features)}, {})
+
+
+def try_backbone(stage: Stage, bench: Bench) -> None:
+    """Load a published network and try it on the real images, once for each data set."""
+    from fpbench.backbones.distances import reference_arrays
+
+    key, backbone = stage.key, stage.of_backbone
+    if bench.store.has(key):
+        return
+    network = bench.network(backbone)
+    if backbone.features:
+        bench.store.put(key, reference_arrays(_of_real(bench, network)), {})
+        return
+    stream = SplitStream(bench.suite.dataset, "reference", bench.device)
+    pair = stream.read(np.arange(2))
+    distance = network(pair[:1], pair[1:]).cpu().numpy()
+    if not np.isfinite(distance).all():
+        raise StageError(f"backbone {backbone.name}: expected a finite distance, got {distance}")
+    bench.store.put(key, {"distance": distance}, {})
+
+
+def read_host_features(stage: Stage, bench: Bench) -> None:
+    """Features of host images in a published network, once for each host."""
+    if bench.store.has(stage.key):
+        return
+    network, host, parts = bench.network(stage.of_backbone), bench.host.generator, []
+    seeds = bench.host_seeds(bench.suite.negatives.host)
+    for chunk in chunks(len(seeds)):
+        images = host.sample(host.prior([seeds[i] for i in chunk]))
+        parts.append(network(images).cpu().numpy())
+    bench.store.put(stage.key, {"features": np.concatenate(parts)}, {})
+
+
+def _of_real(bench: Bench, network: Callable[[Tensor], Tensor]) -> np.ndarray:
+    stream = SplitStream(bench.suite.dataset, "reference", bench.device)
+    parts = [network(stream.read(chunk)).cpu().numpy() for chunk in chunks(len(stream))]
+    return np.concatenate(parts)

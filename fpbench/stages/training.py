@@ -1,0 +1,137 @@
+"""Trains host and methods, and chooses among the states that a training kept."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+
+import torch
+
+from fpbench.api import OutOfMemory
+from fpbench.plan import Fit, Stage
+from fpbench.stages import boundary, resources
+from fpbench.stages.bench import Bench
+from fpbench.stages.checks import check_state
+from fpbench.stages.context import StageContext, to_arrays
+
+
+def train_host(stage: Stage, bench: Bench) -> None:
+    """Train the host, unless the store has it."""
+    host = bench.suite.host
+    if not bench.store.has(stage.key):
+        bench.suite.dataset.verify()
+    who = f"host {host.name}: fit"
+
+    def body(ctx: StageContext) -> object:
+        with bench.visit(who):
+            return host.fit(bench.train_images, ctx)
+
+    def context(pieces: int) -> StageContext:
+        snapshots = bench.suite.training.snapshots
+        return bench.context("host-fit", key=stage.key, accumulation=pieces, snapshots=snapshots)
+
+    _train(bench, stage.key, who, context, body)
+
+
+def train_method(stage: Stage, bench: Bench) -> None:
+    """Train a method, unless the store has it."""
+    fit = stage.of_fit
+    method, who = fit.method.component, f"{fit.method.label}: fit"
+    own = not method.builds_on_host
+
+    def body(ctx: StageContext) -> object:
+        if not method.uses_host:
+            with bench.visit(who):
+                return method.fit(boundary.no_host(bench.suite.host, who), bench.train_images, ctx)
+        # What trains a generator of its own does not wait for a choice among the host's states.
+        key = bench.plan.host_training if own else bench.plan.host_key
+        loan = bench.host_loan_of(key)
+        with bench.visit(who, loan):
+            lent = boundary.lent_host(bench.trained_host(key), loan)
+            return method.fit(lent, bench.train_images, ctx)
+
+    _train(bench, stage.key, who, lambda pieces: _method_context(bench, fit, pieces), body)
+
+
+def _method_context(bench: Bench, fit: Fit, pieces: int) -> StageContext:
+    method = fit.method.component
+    return bench.context(
+        "fit",
+        fit.drawn_from,
+        key=fit.training,
+        bits=method.bits,
+        accumulation=pieces,
+        snapshots=0 if method.builds_on_host else bench.suite.training.snapshots,
+    )
+
+
+def _train(
+    bench: Bench,
+    key: str,
+    who: str,
+    context: Callable[[int], StageContext],
+    body: Callable[[StageContext], object],
+) -> None:
+    """Run a training; once more with half the batch at a time if it does not fit."""
+    if bench.store.has(key):
+        return
+    cuda = bench.device.type == "cuda"
+    if cuda:
+        torch.cuda.reset_peak_memory_stats(bench.device)
+    with resources.Peak() as peak:
+        ctx, fitted = context(1), None
+        try:
+            fitted = body(ctx)
+        except (MemoryError, RuntimeError) as error:
+            # The other processes of a group are in the middle of a step.
+            if not _out_of_memory(error) or bench.peers.count > 1:
+                raise
+        # Behind the handler: an error in hand keeps alive all that filled the memory.
+        if fitted is None:
+            ctx = context(2)
+            fitted = _train_in_halves(bench, who, ctx, body)
+        state = check_state(who, fitted)
+    if bench.peers.rank:
+        return
+    cost: dict[str, float] = {"wall_s": ctx.elapsed_s, "peak_memory_bytes": peak.bytes}
+    if cuda:
+        cost["peak_gpu_bytes"] = torch.cuda.max_memory_allocated(bench.device)
+    meta = {
+        "cost": cost,
+        "phases": list(ctx.curves),  # in order; JSON sorts names
+        "curves": ctx.curves,
+        "rates": ctx.rates,
+        "precision": ctx.precision,
+        "pieces": ctx.accumulation,
+        "devices": bench.peers.count,
+        "device": str(bench.device),
+    }
+    bench.store.put(bench.plan.training_images_key(key), ctx.sheets, {})
+    bench.store.put(key, to_arrays(state), meta)
+    bench.store.drop_checkpoints(key)
+
+
+def _train_in_halves(
+    bench: Bench, who: str, ctx: StageContext, body: Callable[[StageContext], object]
+) -> object:
+    gc.collect()
+    if bench.device.type == "cuda":
+        torch.cuda.empty_cache()
+    try:
+        return body(ctx)
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        raise OutOfMemory(
+            f"{who}: expected to fit into the memory of {bench.device}, got out of memory with "
+            f"half the batch at a time too ({first}); use smaller images "
+            "or networks, or a larger device"
+        ) from None
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether memory is what is lacking; torch has no class of its own for that of a CPU."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        "can't allocate memory" in str(error)
+    )
