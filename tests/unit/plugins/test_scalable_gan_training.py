@@ -1,7 +1,7 @@
 import pytest
 import torch
 from fpbench_scalable_gan.immunising import perturbed
-from fpbench_scalable_gan.plugin import ScalableGANParams
+from fpbench_scalable_gan.params import ScalableGANParams
 from fpbench_scalable_gan.training import build, fit, path_penalty, restore
 from torch.nn import functional
 

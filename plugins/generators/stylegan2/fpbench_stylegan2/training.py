@@ -35,7 +35,7 @@ from fpbench.training.gan import PATH_EVERY, PENALTY_EVERY, penalise_paths, teac
 from fpbench_stylegan2.networks import CompactGenerator, StyleGAN2Generator
 
 if TYPE_CHECKING:
-    from fpbench_stylegan2.plugin import StyleGAN2Params
+    from fpbench_stylegan2.params import StyleGAN2Params
 
 __all__ = ["build", "build_discriminator", "encode", "finetune", "fit", "restore"]
 

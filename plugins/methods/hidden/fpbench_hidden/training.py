@@ -23,7 +23,7 @@ from fpbench_hidden.networks import Embedder
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fpbench_hidden.plugin import HiddenParams
+    from fpbench_hidden.params import HiddenParams
 
 __all__ = ["build", "build_reader", "distort", "extract", "fit", "restore"]
 

@@ -44,7 +44,7 @@ from fpbench_scalable_gan.networks import (
 )
 
 if TYPE_CHECKING:
-    from fpbench_scalable_gan.plugin import ScalableGANParams
+    from fpbench_scalable_gan.params import ScalableGANParams
 
 __all__ = ["build", "build_reader", "consistency_loss", "extract", "fit", "path_penalty", "restore"]
 

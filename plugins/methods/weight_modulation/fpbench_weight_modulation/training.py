@@ -22,7 +22,7 @@ from fpbench.training import TrainingRun
 from fpbench_weight_modulation.networks import CodeModulation, fold
 
 if TYPE_CHECKING:
-    from fpbench_weight_modulation.plugin import WeightModulationParams
+    from fpbench_weight_modulation.params import WeightModulationParams
 
 __all__ = ["build", "build_reader", "extract", "fit", "issue"]
 
