@@ -224,7 +224,7 @@ class PostHocMethod(Method[P]):
 
     def assemble(self, state: State, host: TrainedHost, issued: State, ctx: Context) -> Generator:
         """The host's generator with the embedder and the user's code behind it."""
-        from fpbench.nn.generator import PostStep
+        from fpbench.api.post import PostStep
 
         if "code" not in issued:
             raise ContractError(

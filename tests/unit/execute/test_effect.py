@@ -7,8 +7,9 @@ from fpbench_model_change.plugin import WeightNoise
 from fpbench_pipeline.plugin import Bypass
 from torch import nn
 
+from fpbench.api.post import PostStep
 from fpbench.execute.effect import effect_of
-from fpbench.nn.generator import ChainGenerator, PostStep
+from fpbench.nn.generator import ChainGenerator
 from fpbench.nn.weights import exchanged, parameters
 from fpbench.testing.networks import BlockEmbedder, LinearImages
 

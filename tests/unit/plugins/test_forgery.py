@@ -6,9 +6,9 @@ from pydantic import ValidationError
 from scipy.ndimage import gaussian_filter
 
 from fpbench.api import Access, ContractError, Surface
+from fpbench.api.images import to_uint8
+from fpbench.api.post import PostStep
 from fpbench.execute.context import StageContext
-from fpbench.nn.generator import PostStep
-from fpbench.nn.images import to_uint8
 from fpbench.store import Store
 from fpbench.testing.networks import BlockEmbedder, block_contrast
 

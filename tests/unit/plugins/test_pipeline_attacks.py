@@ -6,8 +6,9 @@ from pydantic import ValidationError
 from torch import nn
 
 from fpbench.api import Setting, Surface, TrainedHost
+from fpbench.api.post import PostStep
 from fpbench.execute.context import StageContext
-from fpbench.nn.generator import ChainGenerator, PostStep
+from fpbench.nn.generator import ChainGenerator
 from fpbench.nn.weights import parameters
 from fpbench.store import Store
 from fpbench.testing.fakes import Blind, Perfect, TinyHost

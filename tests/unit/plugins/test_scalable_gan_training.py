@@ -5,11 +5,12 @@ from fpbench_scalable_gan.params import ScalableGANParams
 from fpbench_scalable_gan.training import build, fit, path_penalty, restore
 from torch.nn import functional
 
+from fpbench.api.images import to_float, to_uint8
 from fpbench.builtin.toy_faces.dataset import ToyFaces
 from fpbench.execute.context import StageContext
 from fpbench.execute.images import SplitStream
 from fpbench.nn.draws import Draws
-from fpbench.nn.images import HeldImages, to_float, to_uint8
+from fpbench.nn.images import HeldImages
 from fpbench.store import Store
 from fpbench.training import TrainingRun
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional
 
+from fpbench.api.images import to_float
 from fpbench.execute.context import StageContext
-from fpbench.nn.images import to_float
 from fpbench.store import Store
 from fpbench.training import TrainingRun
 from fpbench.training.gan import teach_discriminator

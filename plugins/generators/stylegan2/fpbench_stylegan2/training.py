@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from fpbench.api import Context, ContractError, ImageStream, State
+from fpbench.api.images import to_float, to_uint8
 from fpbench.nn.discriminator import Discriminator
 from fpbench.nn.ema import Average, warmed_decay
-from fpbench.nn.images import to_float, to_uint8
 from fpbench.nn.losses import (
     discriminator_loss,
     diversity,

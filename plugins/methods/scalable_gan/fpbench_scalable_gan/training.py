@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fpbench.api import Context, ImageStream, State
+from fpbench.api.images import quantise, to_float, to_uint8
 from fpbench.nn.discriminator import Discriminator
 from fpbench.nn.ema import Average, warmed_decay
-from fpbench.nn.images import quantise, to_float, to_uint8
 from fpbench.nn.losses import (
     code_loss,
     diversity,
