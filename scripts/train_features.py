@@ -26,11 +26,11 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from fpbench import stats
+from fpbench.api.images import to_float, to_uint8
 from fpbench.builtin.toy_faces import faces
 from fpbench.nn import distortions
 from fpbench.nn.draws import Draws
 from fpbench.nn.features import TOY_FEATURES_FILE, FeatureNetwork
-from fpbench.nn.images import to_float, to_uint8
 
 # Side in pixels: faces to train on. Three quarters of the batches have 32 pixels.
 _POOLS = {32: 20_000, 48: 4_000, 64: 6_000}

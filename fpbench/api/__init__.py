@@ -1,26 +1,25 @@
 """Everything a plugin may import to take part: types, parameters, hooks, errors."""
 
 from fpbench.api.attacks import (
-    Attack,
     CoalitionAttack,
     ForgeryAttack,
     ImageAttack,
     ModelAttack,
     PipelineAttack,
-    Setting,
     Surface,
     tier_of,
 )
 from fpbench.api.canonical import canonical_json, derive_seed, digest
 from fpbench.api.components import (
+    Attack,
     Component,
     Dataset,
     Executor,
-    Generator,
     Host,
     Method,
     Metric,
     PostHocMethod,
+    Setting,
     TrainedHost,
 )
 from fpbench.api.context import Context
@@ -36,6 +35,7 @@ from fpbench.api.errors import (
     StoreError,
     TrainingFailed,
 )
+from fpbench.api.generator import Generator
 from fpbench.api.hooks import hookimpl
 from fpbench.api.measurement import BackboneEvidence, CellEvidence, Column, Outcome, Row
 from fpbench.api.params import NoParams, Params

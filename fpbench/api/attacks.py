@@ -1,4 +1,4 @@
-"""What an attack implements, and the surface that its declared access opens to it.
+"""The kinds of attacks, and the surface that an attack's declared access opens to it.
 
 Image attacks change images; model attacks change one copy; coalition attacks merge several;
 pipeline attacks change how a copy is run; forgery attacks make images that an innocent user is
@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from fpbench.api.components import Component, Generator, Host, Method, TrainedHost
+from fpbench.api.components import Attack, Method, TrainedHost
 from fpbench.api.errors import ContractError
+from fpbench.api.generator import Generator
 from fpbench.api.params import Params
-from fpbench.api.types import Access, Refusal, Strength
+from fpbench.api.types import Access, Strength
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -97,54 +98,6 @@ class Surface:
                 f"add {access} to its `access`"
             )
         return value
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What a suite runs an attack against; all of it is known before anything is trained.
-
-    Attributes:
-        method: the method.
-        host: the host.
-        copies: number of issued copies the attack may run on.
-        clean_images: number of clean images the adversary owns.
-        strength: the attack's strength; None for an attack without a knob.
-    """
-
-    method: Method[Any]
-    host: Host[Any]
-    copies: int
-    clean_images: int
-    strength: float | None
-
-
-class Attack(Component[P]):
-    """Any change after issue, hostile or not.
-
-    Class attributes beside the component's:
-        family: attacks of one family share one vote in the score.
-        access: what the adversary must hold.
-        changes_weights: it changes the weights of a copy; refused where the marking step is opaque.
-        strength: its knob; None for an attack that is done or not done.
-        geometric: it moves pixels, so that comparing images place by place says nothing of its
-            damage.
-    """
-
-    family: ClassVar[str]
-    access: ClassVar[frozenset[Access]]
-    changes_weights: ClassVar[bool] = False
-    strength: ClassVar[Strength | None] = None
-    geometric: bool = False
-
-    def refuse(self, setting: Setting) -> Refusal | None:
-        """A reason why the attack has no meaning in this setting; called at plan time."""
-        del setting
-        return None
-
-    def steps(self, setting: Setting) -> int:
-        """Training steps that the adversary spends in this setting; 0 where nothing is trained."""
-        del setting
-        return 0
 
 
 class ImageAttack(Attack[P]):

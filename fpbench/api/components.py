@@ -1,22 +1,24 @@
-"""What a plugin implements: hosts, methods, data sets, metrics, executors (attacks: `attacks.py`).
+"""What a plugin implements: hosts, methods, attacks, data sets, metrics, executors.
 
 A component is registered and stateless: it holds its parameters and nothing else. What it learns
 is a `State`; what it builds from a state is a `Generator`. Images cross every boundary as uint8
-(N, 3, H, W) sRGB in channels-last memory. Nothing here imports torch at run time.
+(N, 3, H, W) sRGB in channels-last memory. Nothing here imports torch before a copy is built.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from fpbench.api.errors import ContractError
+from fpbench.api.generator import POST, Generator
 from fpbench.api.measurement import CellEvidence, Row
 from fpbench.api.params import Params
 from fpbench.api.types import (
+    Access,
     Card,
     Evidence,
     ImageInfo,
@@ -25,6 +27,7 @@ from fpbench.api.types import (
     Placement,
     Refusal,
     State,
+    Strength,
 )
 
 if TYPE_CHECKING:
@@ -32,12 +35,9 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-    from fpbench.api.attacks import Attack
     from fpbench.api.context import Context
 
 P = TypeVar("P", bound=Params)
-
-_POST = "post"
 
 
 class Component(ABC, Generic[P]):
@@ -61,68 +61,6 @@ class Component(ABC, Generic[P]):
     def needs(self) -> Needs:
         """Resources its heaviest stage asks for."""
         return Needs()
-
-
-class Generator(ABC):
-    """A host or one user's copy, ready to draw images. A runtime object, never registered."""
-
-    @property
-    @abstractmethod
-    def steps(self) -> Mapping[str, Module]:
-        """What a leaked copy reveals, in the order it runs; equal parts are shared objects.
-
-        A mark behind the images is the step "post".
-        """
-
-    @property
-    def output(self) -> str:
-        """The step that fine-tuning starts from: the last one that is not called "post"."""
-        return [name for name in self.steps if name != _POST][-1]
-
-    @property
-    def opaque(self) -> frozenset[str]:
-        """Steps whose weights nobody can change here: modules with `opaque = True`."""
-        return frozenset(n for n, step in self.steps.items() if getattr(step, "opaque", False))
-
-    def run(self, x: Any, *, first: str | None = None, until: str | None = None) -> Any:
-        """`x` through the steps from `first` on, up to before `until`.
-
-        Differentiable: a step that rounds to 8 bits gives floats on the 256 levels and passes
-        gradients straight through; an opaque step may end them.
-
-        Args:
-            x: what goes into the first step: latents, or features or images behind a step.
-            first: name of the first step that is run; None = of all.
-            until: name of the step before which it ends; None = behind the last.
-
-        Raises:
-            KeyError: there is no step of such a name.
-        """
-        steps = self.steps
-        names = list(steps)
-        for name in (first, until):
-            if name is not None and name not in names:
-                raise KeyError(f"no step called {name!r}; this generator has {names}")
-        start = 0 if first is None else names.index(first)
-        for name in names[start : None if until is None else names.index(until)]:
-            x = steps[name](x)
-        return x
-
-    @abstractmethod
-    def prior(self, seeds: Sequence[int]) -> Tensor:
-        """(N, ...) latents, one per image seed; row i depends on seed i alone."""
-
-    @abstractmethod
-    def sample(self, latents: Tensor) -> Tensor:
-        """(N, 3, H, W) uint8 images; image i does not depend on the batch it is in."""
-
-    @abstractmethod
-    def replace(self, name: str, step: Module | None, *, after: str | None = None) -> Generator:
-        """A generator with one step exchanged, dropped (None) or put in behind `after`.
-
-        Raises:
-            KeyError: there is no step of that name (or none called `after`).
-        """
 
 
 @dataclass(frozen=True)
@@ -286,7 +224,7 @@ class PostHocMethod(Method[P]):
 
     def assemble(self, state: State, host: TrainedHost, issued: State, ctx: Context) -> Generator:
         """The host's generator with the embedder and the user's code behind it."""
-        from fpbench.nn.generator import PostStep
+        from fpbench.api.post import PostStep
 
         if "code" not in issued:
             raise ContractError(
@@ -295,7 +233,55 @@ class PostHocMethod(Method[P]):
             )
         step = PostStep(self.embedder(state, ctx), issued["code"]).to(ctx.device)
         last = list(host.generator.steps)[-1]
-        return host.generator.replace(_POST, step, after=last)
+        return host.generator.replace(POST, step, after=last)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a suite runs an attack against; all of it is known before anything is trained.
+
+    Attributes:
+        method: the method.
+        host: the host.
+        copies: number of issued copies the attack may run on.
+        clean_images: number of clean images the adversary owns.
+        strength: the attack's strength; None for an attack without a knob.
+    """
+
+    method: Method[Any]
+    host: Host[Any]
+    copies: int
+    clean_images: int
+    strength: float | None
+
+
+class Attack(Component[P]):
+    """Any change after issue, hostile or not.
+
+    Class attributes beside the component's:
+        family: attacks of one family share one vote in the score.
+        access: what the adversary must hold.
+        changes_weights: it changes the weights of a copy; refused where the marking step is opaque.
+        strength: its knob; None for an attack that is done or not done.
+        geometric: it moves pixels, so that comparing images place by place says nothing of its
+            damage.
+    """
+
+    family: ClassVar[str]
+    access: ClassVar[frozenset[Access]]
+    changes_weights: ClassVar[bool] = False
+    strength: ClassVar[Strength | None] = None
+    geometric: bool = False
+
+    def refuse(self, setting: Setting) -> Refusal | None:
+        """A reason why the attack has no meaning in this setting; called at plan time."""
+        del setting
+        return None
+
+    def steps(self, setting: Setting) -> int:
+        """Training steps that the adversary spends in this setting; 0 where nothing is trained."""
+        del setting
+        return 0
 
 
 class Dataset(Component[P]):

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from fpbench.api.attacks import Attack
-    from fpbench.api.components import Dataset, Executor, Host, Method, Metric
+    from fpbench.api.components import Attack, Dataset, Executor, Host, Method, Metric
 
 PROJECT = "fpbench"
 ENTRY_POINT_GROUP = "fpbench"

@@ -13,8 +13,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from fpbench.api.images import to_float
 from fpbench.backbones.weights import WrongWeights, library, read
-from fpbench.nn.images import to_float
 
 __all__ = ["Net", "Perceptual"]
 

@@ -9,22 +9,18 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 
 import torch
 from torch import Tensor, distributed
 
 from fpbench.api.context import Peers
 from fpbench.execute.request import Request
-from fpbench.store import Store
 
 
 class Group(Peers):
@@ -71,7 +67,7 @@ def group_of(
         helpers: list[subprocess.Popen[str]] = []
         try:
             helpers += (_start(request, task | {"rank": rank}) for rank in range(1, count))
-            with _joined(0, count, f"{folder}/meeting", device) as peers:
+            with joined(0, count, f"{folder}/meeting", device) as peers:
                 yield peers
         finally:
             for helper in helpers:
@@ -83,7 +79,7 @@ def _start(request: Request, task: dict[str, object]) -> subprocess.Popen[str]:
     # Ctrl-C reaches the whole group; only the first process may stop a training, between steps.
     start = (
         "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN);"
-        "from fpbench.execute.together import main; main()"
+        "from fpbench.execute.helper import main; main()"
     )
     helper = subprocess.Popen(  # noqa: S603 - a text of ours
         [sys.executable, "-c", start], stdin=subprocess.PIPE, stdout=sys.stderr, text=True
@@ -95,7 +91,8 @@ def _start(request: Request, task: dict[str, object]) -> subprocess.Popen[str]:
 
 
 @contextmanager
-def _joined(rank: int, count: int, meeting: str, device: torch.device) -> Iterator[Group]:
+def joined(rank: int, count: int, meeting: str, device: torch.device) -> Iterator[Group]:
+    """Be one of the processes that train together, who meet in a file."""
     backend = "nccl" if device.type == "cuda" else "gloo"
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -113,24 +110,3 @@ def _joined(rank: int, count: int, meeting: str, device: torch.device) -> Iterat
         yield Group(rank, count)
     finally:
         distributed.destroy_process_group()
-
-
-def _end_with_the_leader() -> None:
-    sys.stdin.read()
-    os._exit(1)
-
-
-def main() -> None:
-    """A helper: run one training of a request, and store nothing."""
-    from fpbench.execute.runner import Runner
-
-    task = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_the_leader, daemon=True).start()
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    request = Request.from_json(task["request"])
-    plan, _ = request.plan()
-    rank, count = task["rank"], task["count"]
-    runner = Runner(plan, request, Store(Path(request.store)), slot=task["slot"])
-    device = runner.device(rank)
-    with _joined(rank, count, task["meeting"], device) as peers:
-        runner.train(task["stage"], device, peers)

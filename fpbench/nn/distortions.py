@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fpbench.api.images import to_uint8
 from fpbench.nn.draws import Draws, dealt
-from fpbench.nn.images import to_uint8
 
 __all__ = [
     "blur",

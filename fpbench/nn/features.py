@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from fpbench.nn.images import to_float
+from fpbench.api.images import to_float
 
 TOY_FEATURES_FILE = Path(__file__).with_name("toy_features.safetensors")
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from fpbench.api import ContractError, Generator
-from fpbench.nn.images import quantise, to_float, to_uint8
+from fpbench.api.images import to_uint8
 
-__all__ = ["ChainGenerator", "PostStep", "Tail"]
+__all__ = ["ChainGenerator", "Tail"]
 
 
 class ChainGenerator(Generator):
@@ -72,34 +72,6 @@ class ChainGenerator(Generator):
         return ChainGenerator(steps, self._latent_dim, self._device)
 
 
-class PostStep(nn.Module):
-    """A post-hoc embedder with one user's code: 8-bit images in, 8-bit images out, both as floats.
-
-    Args:
-        embedder: (images float in [-1, 1], codes bool (N, K)) -> images float.
-        code: (K,) bool.
-    """
-
-    def __init__(self, embedder: nn.Module, code: Tensor) -> None:
-        super().__init__()
-        self.embedder = embedder.eval()
-        self.register_buffer("code", code.bool())
-
-    @property
-    def opaque(self) -> bool:
-        """Whether nobody can change the embedder's weights here; see `fpbench.api.Generator`."""
-        return bool(getattr(self.embedder, "opaque", False))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) float or uint8 -> (N, 3, H, W) float in [-1, 1] on the 256 levels.
-
-        Gradients pass both roundings straight through.
-        """
-        images = to_float(images) if images.dtype == torch.uint8 else quantise(images)
-        codes = self.get_buffer("code").expand(len(images), -1)
-        return quantise(self.embedder(images, codes))
-
-
 class Tail(nn.Module):
     """What fine-tuning trains of a copy: its steps from `output` on, up to before an opaque one.
 
@@ -134,8 +106,9 @@ class Tail(nn.Module):
             x = step(x)
         if torch.is_grad_enabled() and not x.requires_grad:
             raise ContractError(
-                f"fine-tuning: expected gradients through the steps {self._names}, got none; round "
-                "with fpbench.nn.images.quantise, or set `opaque = True` on the step that ends them"
+                f"fine-tuning: expected gradients through the steps {self._names}, got none; "
+                "round with fpbench.api.images.quantise, or set `opaque = True` on the step that "
+                "ends them"
             )
         return x
 

@@ -30,9 +30,9 @@ from fpbench.api import (
     Surface,
     digest,
 )
-from fpbench.nn.generator import PostStep
+from fpbench.api.images import to_uint8
+from fpbench.api.post import PostStep
 from fpbench.nn.image_quality import psnr, ssim
-from fpbench.nn.images import to_uint8
 from fpbench.plan import AttackPoint, Fit, PlannedBackbone, Stage, Want
 from fpbench.plan.plan import CHUNK
 from fpbench.stages import boundary

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fpbench.nn.images import to_float
+from fpbench.api.images import to_float
 from fpbench.nn.reader import Reader
 from fpbench.nn.schedule import adam, descend, set_rates, warm_cosine
 from fpbench.nn.state import placed

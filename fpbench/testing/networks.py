@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from fpbench.api import Context, Generator, ImageStream, State
+from fpbench.api.images import to_float
 from fpbench.nn.generator import ChainGenerator, Tail
-from fpbench.nn.images import to_float
 from fpbench.training import TrainingRun
 
 LATENT = 8

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from fpbench.nn.images import to_float
+from fpbench.api.images import to_float
 from fpbench.nn.losses import discriminator_loss, gradient_penalty
 from fpbench.nn.stylegan2 import path_lengths
 from fpbench.training.run import TrainingRun

@@ -15,7 +15,8 @@ import click
 import numpy as np
 import pytest
 import torch
-from fpbench_scalable_gan.plugin import ScalableGAN, ScalableGANParams
+from fpbench_scalable_gan.params import ScalableGANParams
+from fpbench_scalable_gan.plugin import ScalableGAN
 from fpbench_scalable_gan.training import build, build_discriminator, build_reader
 from torch.utils.flop_counter import FlopCounterMode
 

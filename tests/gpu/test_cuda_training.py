@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from fpbench_scalable_gan.plugin import ScalableGANParams
+from fpbench_scalable_gan.params import ScalableGANParams
 from fpbench_scalable_gan.training import build, build_reader
 
 from fpbench.builtin.toy_faces.dataset import ToyFaces

@@ -22,8 +22,8 @@ OTHERS_SHARE = 0.002
 # JPEG's quantiser makes several levels of one, so of these only the mean is held small.
 COMPOSITES = {"combination", "social-media"}
 COMPOSITES_MEAN = 0.25
-# Written in torch once, for every device.
-FORMLESS = {"flip", "posterise"}
+# Written once, for every device: in torch, or as a codec that works on the CPU alone.
+FORMLESS = {"flip", "jpeg", "posterise", "webp"}
 
 
 def points():

@@ -34,7 +34,7 @@ class SpreadSpectrum(PostHocMethod[SpreadParams]):
         return add
 
     def extract(self, state, host, evidence, ctx):
-        from fpbench.nn.images import to_float
+        from fpbench.api.images import to_float
 
         return to_float(evidence.images).flatten(1) @ state["patterns"].flatten(1).T
 

@@ -7,7 +7,8 @@ from fpbench_model_change.plugin import WeightNoise
 from fpbench_pipeline.plugin import Bypass
 from torch import nn
 
-from fpbench.nn.generator import ChainGenerator, PostStep
+from fpbench.api.post import PostStep
+from fpbench.nn.generator import ChainGenerator
 from fpbench.nn.weights import exchanged, parameters
 from fpbench.stages.effect import effect_of
 from fpbench.testing.networks import BlockEmbedder, LinearImages

@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from fpbench.api import ContractError
-from fpbench.nn.generator import ChainGenerator, PostStep, Tail
+from fpbench.api.post import PostStep
+from fpbench.nn.generator import ChainGenerator, Tail
 from fpbench.testing.networks import BlockEmbedder, LinearImages
 
 CODE = torch.tensor([True, False, True, True])

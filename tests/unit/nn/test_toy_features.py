@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from fpbench import stats
+from fpbench.api.images import to_float, to_uint8
 from fpbench.builtin.toy_faces.faces import draw
 from fpbench.nn import distortions
 from fpbench.nn.draws import Draws
 from fpbench.nn.features import TOY_FEATURES_FILE, ToyFeatures
-from fpbench.nn.images import to_float, to_uint8
 
 COUNT = 400
 

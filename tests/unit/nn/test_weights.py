@@ -3,7 +3,8 @@ import pytest
 import torch
 from torch import nn
 
-from fpbench.nn.generator import ChainGenerator, PostStep
+from fpbench.api.post import PostStep
+from fpbench.nn.generator import ChainGenerator
 from fpbench.nn.images import HeldImages
 from fpbench.nn.stylegan2 import StyleSynthesis
 from fpbench.nn.synthesis import SkipSynthesis

@@ -6,8 +6,8 @@ from pydantic import ValidationError
 from scipy.ndimage import gaussian_filter
 
 from fpbench.api import Access, ContractError, Surface
-from fpbench.nn.generator import PostStep
-from fpbench.nn.images import to_uint8
+from fpbench.api.images import to_uint8
+from fpbench.api.post import PostStep
 from fpbench.stages.context import StageContext
 from fpbench.store import Store
 from fpbench.testing.networks import BlockEmbedder, block_contrast

@@ -19,8 +19,9 @@ from pydantic import ValidationError
 from torch import nn
 
 from fpbench.api import Access, ContractError, Setting, Surface, TrainedHost
+from fpbench.api.post import PostStep
 from fpbench.builtin.toy_faces.dataset import ToyFaces
-from fpbench.nn.generator import ChainGenerator, PostStep
+from fpbench.nn.generator import ChainGenerator
 from fpbench.nn.weights import buffers, parameters, weights
 from fpbench.plan import is_reserved
 from fpbench.stages.context import StageContext

@@ -6,7 +6,8 @@ from pydantic import ValidationError
 from torch import nn
 
 from fpbench.api import Setting, Surface, TrainedHost
-from fpbench.nn.generator import ChainGenerator, PostStep
+from fpbench.api.post import PostStep
+from fpbench.nn.generator import ChainGenerator
 from fpbench.nn.weights import parameters
 from fpbench.stages.context import StageContext
 from fpbench.store import Store

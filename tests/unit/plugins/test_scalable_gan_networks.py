@@ -1,9 +1,9 @@
 import pytest
 import torch
-from fpbench_scalable_gan.plugin import ScalableGANParams
+from fpbench_scalable_gan.params import ScalableGANParams
 from fpbench_scalable_gan.training import build, build_reader, consistency_loss
 
-from fpbench.nn.images import to_uint8
+from fpbench.api.images import to_uint8
 from fpbench.nn.modulation import modulated_convs
 
 BOTH = ["compact", "stylegan2"]

@@ -1,13 +1,14 @@
 import pytest
 import torch
 from fpbench_scalable_gan.immunising import perturbed
-from fpbench_scalable_gan.plugin import ScalableGANParams
+from fpbench_scalable_gan.params import ScalableGANParams
 from fpbench_scalable_gan.training import build, fit, path_penalty, restore
 from torch.nn import functional
 
+from fpbench.api.images import to_float, to_uint8
 from fpbench.builtin.toy_faces.dataset import ToyFaces
 from fpbench.nn.draws import Draws
-from fpbench.nn.images import HeldImages, to_float, to_uint8
+from fpbench.nn.images import HeldImages
 from fpbench.stages.context import StageContext
 from fpbench.stages.images import SplitStream
 from fpbench.store import Store

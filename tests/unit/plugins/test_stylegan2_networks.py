@@ -1,6 +1,6 @@
 import pytest
 import torch
-from fpbench_stylegan2.plugin import StyleGAN2Params
+from fpbench_stylegan2.params import StyleGAN2Params
 from fpbench_stylegan2.training import build, build_discriminator
 
 from fpbench.nn.modulation import modulated_convs

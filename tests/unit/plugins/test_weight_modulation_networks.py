@@ -3,7 +3,7 @@ import torch
 from fpbench_weight_modulation.networks import CodeModulation, fold
 from torch import nn
 
-from fpbench.nn.images import to_uint8
+from fpbench.api.images import to_uint8
 from fpbench.nn.modulation import modulated_convs, scaled_styles
 from fpbench.nn.synthesis import SkipSynthesis
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from fpbench.nn.images import to_float
+from fpbench.api.images import to_float
 from fpbench.stages.context import StageContext
 from fpbench.store import Store
 from fpbench.training import TrainingRun

@@ -2,7 +2,7 @@
 
 Each pixel is read and written as 8 bits once; results go straight into the array that is returned.
 What a chunk of images can share is done in one call for all its rows, since at 64 × 64 a call costs
-as much as its pixels.
+as much as its pixels. Codecs work here for images of any device.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from fpbench_distortion.operators import Draw
+    from fpbench_distortion.base import Draw
 
     Pixels = NDArray[np.uint8]
 
@@ -34,7 +34,17 @@ LUMA = np.array([[19595, 38470, 7471, 32768]]) / 65536
 
 
 def recode(images: Tensor, attack: str, suffix: str, options: Sequence[int]) -> Tensor:
-    """See `Operators.recode`."""
+    """Encode and decode each image with OpenCV's codec, on the CPU.
+
+    Args:
+        images: (N, 3, H, W) uint8, on any device; so is what comes back.
+        attack: name for messages.
+        suffix: of the file format, ".jpg".
+        options: as `cv2.imencode` takes them.
+
+    Raises:
+        RuntimeError: this OpenCV has no such codec, or the codec failed.
+    """
     missing = (
         f"{attack}: expected an OpenCV that writes and reads {suffix}, got {cv2.__version__} "
         "without; install the wheel opencv-python-headless, which brings the codec"
@@ -55,7 +65,7 @@ def recode(images: Tensor, attack: str, suffix: str, options: Sequence[int]) -> 
             turned[number] = decoded
         cv2.cvtColor(_lines(turned), cv2.COLOR_BGR2RGB, dst=_lines(out))
 
-    return _by_chunk(images, work)
+    return _by_chunk(images.cpu(), work).to(images.device)
 
 
 def add_noise(images: Tensor, draw: Draw, scale: float) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from fpbench.api import Context, ImageAttack, Params
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
+
+    Draw = Callable[[int], NDArray[np.float32]]  # the numbers of the n-th image of a batch
 
 P = TypeVar("P", bound=Params)
 

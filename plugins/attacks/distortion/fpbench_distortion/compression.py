@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal
 
 from fpbench.api import Card, Context, NoParams, Params, Strength
 from fpbench_distortion.base import Distortion
-from fpbench_distortion.operators import operators
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,6 +45,8 @@ class Jpeg(Distortion[JpegParams]):
         del indices, ctx
         import cv2
 
+        from fpbench_distortion import arrays
+
         sampling = {
             "420": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
             "422": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422,
@@ -53,7 +54,7 @@ class Jpeg(Distortion[JpegParams]):
         }[self.params.subsampling]
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(strength)]
         options = [*quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
-        return operators(images).recode(images, self.name, ".jpg", options)
+        return arrays.recode(images, self.name, ".jpg", options)
 
 
 class Webp(Distortion[NoParams]):
@@ -78,5 +79,7 @@ class Webp(Distortion[NoParams]):
         del indices, ctx
         import cv2
 
+        from fpbench_distortion import arrays
+
         options = [cv2.IMWRITE_WEBP_QUALITY, int(strength)]
-        return operators(images).recode(images, self.name, ".webp", options)
+        return arrays.recode(images, self.name, ".webp", options)

@@ -1,4 +1,4 @@
-"""The few operations that all attacks are made of, and the choice between their two forms.
+"""The few operations that attacks are made of, and the choice between their two forms.
 
 `arrays` works on the CPU with OpenCV, `tensors` with torch on any device. Both offer the functions
 of `Operators`, under the same names; their results differ by at most one level in almost all
@@ -7,7 +7,7 @@ pixels. Images are uint8 (N, 3, H, W) in channels-last memory, in and out; input
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -15,24 +15,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    Draw = Callable[[int], NDArray[np.float32]]
+    from fpbench_distortion.base import Draw
 
 
 class Operators(Protocol):
     """What `arrays` and `tensors` offer."""
-
-    def recode(self, images: Tensor, attack: str, suffix: str, options: Sequence[int]) -> Tensor:
-        """Encode and decode each image with OpenCV's codec, always on the CPU.
-
-        Args:
-            images: (N, 3, H, W) uint8.
-            attack: name for messages.
-            suffix: of the file format, ".jpg".
-            options: as `cv2.imencode` takes them.
-
-        Raises:
-            RuntimeError: this OpenCV has no such codec, or the codec failed.
-        """
 
     def add_noise(self, images: Tensor, draw: Draw, scale: float) -> Tensor:
         """Add scale × noise, round, clip.

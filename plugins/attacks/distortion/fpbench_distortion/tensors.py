@@ -1,7 +1,6 @@
 """The operators in torch: whole batches, on the device where the images are.
 
-Only codecs and the drawing of noise happen on the CPU, the latter so that every device sees the
-same numbers.
+Noise alone is drawn on the CPU, so that every device sees the same numbers.
 """
 
 from __future__ import annotations
@@ -20,16 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from fpbench_distortion.operators import Draw
+    from fpbench_distortion.base import Draw
 
 PART_BYTES = 2**28  # of what an operator holds at a time where it needs many times the image
-
-
-def recode(images: Tensor, attack: str, suffix: str, options: Sequence[int]) -> Tensor:
-    """See `Operators.recode`."""
-    from fpbench_distortion import arrays  # which falls back on this module in turn
-
-    return arrays.recode(images.cpu(), attack, suffix, options).to(images.device)
 
 
 def add_noise(images: Tensor, draw: Draw, scale: float) -> Tensor:

@@ -58,7 +58,7 @@ class CopyResidual(ForgeryAttack[CopyResidualParams]):
     ) -> Tensor:
         """The strength is how many of the victim's images are averaged, the first ones."""
         del ctx
-        from fpbench.nn.images import to_float, to_uint8
+        from fpbench.api.images import to_float, to_uint8
         from fpbench_forgery.residual import mean_residual
 
         residual = mean_residual(surface.target_images(int(strength or 1)))

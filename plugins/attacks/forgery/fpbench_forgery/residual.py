@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fpbench.api.images import to_float
 from fpbench.nn.distortions import blur
-from fpbench.nn.images import to_float
 
 __all__ = ["mean_residual"]
 

@@ -122,7 +122,7 @@ class Distil(ModelAttack[DistilParams]):
         """Strengths are step counts on one trajectory."""
         import torch
 
-        from fpbench.nn.images import to_float
+        from fpbench.api.images import to_float
         from fpbench.nn.losses import l1g
         from fpbench.nn.schedule import adam, descend
         from fpbench.nn.weights import fused

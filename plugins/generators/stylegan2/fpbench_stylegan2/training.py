@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from fpbench.api import Context, ContractError, ImageStream, State
+from fpbench.api.images import to_float, to_uint8
 from fpbench.nn.discriminator import Discriminator
 from fpbench.nn.ema import Average, warmed_decay
-from fpbench.nn.images import to_float, to_uint8
 from fpbench.nn.losses import (
     discriminator_loss,
     diversity,
@@ -35,7 +35,7 @@ from fpbench.training.gan import PATH_EVERY, PENALTY_EVERY, penalise_paths, teac
 from fpbench_stylegan2.networks import CompactGenerator, StyleGAN2Generator
 
 if TYPE_CHECKING:
-    from fpbench_stylegan2.plugin import StyleGAN2Params
+    from fpbench_stylegan2.params import StyleGAN2Params
 
 __all__ = ["build", "build_discriminator", "encode", "finetune", "fit", "restore"]
 

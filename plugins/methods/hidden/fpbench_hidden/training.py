@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from fpbench.api import Context, ImageStream, State
+from fpbench.api.images import quantise, to_float
 from fpbench.nn.distortions import blur, crop_resize, jpeg, paste
 from fpbench.nn.draws import Draws, dealt
 from fpbench.nn.ema import Average, warmed_decay
 from fpbench.nn.equalised import lifted
-from fpbench.nn.images import quantise, to_float
 from fpbench.nn.losses import code_loss
 from fpbench.nn.reader import Reader
 from fpbench.nn.schedule import adam, set_rates, warm_cosine
@@ -23,7 +23,7 @@ from fpbench_hidden.networks import Embedder
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fpbench_hidden.plugin import HiddenParams
+    from fpbench_hidden.params import HiddenParams
 
 __all__ = ["build", "build_reader", "distort", "extract", "fit", "restore"]
 

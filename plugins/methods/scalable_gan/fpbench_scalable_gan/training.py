@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fpbench.api import Context, ImageStream, State
+from fpbench.api.images import quantise, to_float, to_uint8
 from fpbench.nn.discriminator import Discriminator
 from fpbench.nn.ema import Average, warmed_decay
-from fpbench.nn.images import quantise, to_float, to_uint8
 from fpbench.nn.losses import (
     code_loss,
     diversity,
@@ -44,7 +44,7 @@ from fpbench_scalable_gan.networks import (
 )
 
 if TYPE_CHECKING:
-    from fpbench_scalable_gan.plugin import ScalableGANParams
+    from fpbench_scalable_gan.params import ScalableGANParams
 
 __all__ = ["build", "build_reader", "consistency_loss", "extract", "fit", "path_penalty", "restore"]
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from fpbench.api import Context, ContractError, State
+from fpbench.api.images import quantise, to_float
 from fpbench.nn.distortions import soften
 from fpbench.nn.ema import Average, warmed_decay
-from fpbench.nn.images import quantise, to_float
 from fpbench.nn.losses import code_loss
 from fpbench.nn.modulation import modulated_convs, scaled_styles
 from fpbench.nn.reader import Reader
@@ -22,7 +22,7 @@ from fpbench.training import TrainingRun
 from fpbench_weight_modulation.networks import CodeModulation, fold
 
 if TYPE_CHECKING:
-    from fpbench_weight_modulation.plugin import WeightModulationParams
+    from fpbench_weight_modulation.params import WeightModulationParams
 
 __all__ = ["build", "build_reader", "extract", "fit", "issue"]
 

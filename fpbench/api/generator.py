@@ -1,0 +1,76 @@
+"""A host or one user's copy as it runs: steps in a row, from latents to images."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+
+POST = "post"
+"""Name of the step that a post-hoc method adds behind the images."""
+
+
+class Generator(ABC):
+    """A host or one user's copy, ready to draw images. A runtime object, never registered."""
+
+    @property
+    @abstractmethod
+    def steps(self) -> Mapping[str, Module]:
+        """What a leaked copy reveals, in the order it runs; equal parts are shared objects.
+
+        A mark behind the images is the step "post".
+        """
+
+    @property
+    def output(self) -> str:
+        """The step that fine-tuning starts from: the last one that is not called "post"."""
+        return [name for name in self.steps if name != POST][-1]
+
+    @property
+    def opaque(self) -> frozenset[str]:
+        """Steps whose weights nobody can change here: modules with `opaque = True`."""
+        return frozenset(n for n, step in self.steps.items() if getattr(step, "opaque", False))
+
+    def run(self, x: Any, *, first: str | None = None, until: str | None = None) -> Any:
+        """`x` through the steps from `first` on, up to before `until`.
+
+        Differentiable: a step that rounds to 8 bits gives floats on the 256 levels and passes
+        gradients straight through; an opaque step may end them.
+
+        Args:
+            x: what goes into the first step: latents, or features or images behind a step.
+            first: name of the first step that is run; None = of all.
+            until: name of the step before which it ends; None = behind the last.
+
+        Raises:
+            KeyError: there is no step of such a name.
+        """
+        steps = self.steps
+        names = list(steps)
+        for name in (first, until):
+            if name is not None and name not in names:
+                raise KeyError(f"no step called {name!r}; this generator has {names}")
+        start = 0 if first is None else names.index(first)
+        for name in names[start : None if until is None else names.index(until)]:
+            x = steps[name](x)
+        return x
+
+    @abstractmethod
+    def prior(self, seeds: Sequence[int]) -> Tensor:
+        """(N, ...) latents, one per image seed; row i depends on seed i alone."""
+
+    @abstractmethod
+    def sample(self, latents: Tensor) -> Tensor:
+        """(N, 3, H, W) uint8 images; image i does not depend on the batch it is in."""
+
+    @abstractmethod
+    def replace(self, name: str, step: Module | None, *, after: str | None = None) -> Generator:
+        """A generator with one step exchanged, dropped (None) or put in behind `after`.
+
+        Raises:
+            KeyError: there is no step of that name (or none called `after`).
+        """
