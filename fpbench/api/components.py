@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from fpbench.api.errors import ContractError
 from fpbench.api.generator import POST, Generator
 from fpbench.api.measurement import CellEvidence, Row
-from fpbench.api.params import Params
+from fpbench.api.params import Params, local_digest
 from fpbench.api.types import (
     Access,
     Card,
@@ -61,6 +61,13 @@ class Component(ABC, Generic[P]):
     def needs(self) -> Needs:
         """Resources its heaviest stage asks for."""
         return Needs()
+
+    def digest(self) -> str:
+        """Identity of the files outside that its numbers depend on; empty where there are none.
+
+        As it comes, SHA-256 over the contents of what its `Local` parameters name.
+        """
+        return local_digest(self.params)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -30,3 +33,22 @@ def local_names(params: type[Params]) -> set[str]:
         for name, field in params.model_fields.items()
         if any(isinstance(mark, Local) for mark in field.metadata)
     }
+
+
+def local_digest(params: Params) -> str:
+    """SHA-256 over the contents of the files and folders that `Local` parameters name.
+
+    Empty where no parameter does, or what it names is not there.
+    """
+    total, found = hashlib.sha256(), False
+    for name in sorted(local_names(type(params))):
+        place = Path(str(getattr(params, name) or "."))
+        named = sorted(place.rglob("*")) if place.is_dir() and getattr(params, name) else [place]
+        for path in named:
+            if path.is_file():
+                inside = path.relative_to(place).as_posix() if path != place else ""
+                with path.open("rb") as file:
+                    content = hashlib.file_digest(file, "sha256").hexdigest()
+                total.update(f"{name}\0{inside}\0{content}\n".encode())
+                found = True
+    return total.hexdigest() if found else ""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fpbench.api import Host, ImageInfo, Method, SpecError
+from fpbench.plan.faults import Fault, asked
 from fpbench.plan.identity import identity
 from fpbench.spec import Suite
 
@@ -55,10 +56,19 @@ def check_data(suite: Suite, facts: DataFacts) -> None:
     problems = problems or [
         f"{who}: {objection}"
         for who, component in trained.items()
-        if (objection := component.objection(info))
+        if (objection := _objection(who, component, info))
     ]
     if problems:
         raise SpecError(problems)
+
+
+def _objection(who: str, component: Host[Any] | Method[Any], info: ImageInfo) -> str:
+    try:
+        return asked(f"{who}: objection", component.objection, info)
+    except Fault:
+        if isinstance(component, Host):
+            raise
+        return ""  # its cells say so
 
 
 def data_identity(suite: Suite, facts: DataFacts) -> dict[str, Any]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from fpbench.api import PluginError
+
 T = TypeVar("T")
 
 
-class Fault(Exception):
+class Fault(PluginError):
     """A plugin broke.
 
     Args:

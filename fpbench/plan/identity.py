@@ -6,11 +6,13 @@ import ast
 import hashlib
 import importlib.util
 import sys
+from collections.abc import Iterator
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from fpbench.api import Dataset
 from fpbench.api.params import local_names
 from fpbench.builtin.chain.attack import Chain
 from fpbench.spec.model import component_json
@@ -21,29 +23,12 @@ def identity(component: Any) -> dict[str, Any]:
     own = {**component_json(component), "source": source_digest(type(component).__module__)}
     for name in local_names(type(component.params)):
         del own["params"][name]
+    # A data set's is among the facts of a plan, so that plans can be made where it is not.
+    if not isinstance(component, Dataset) and (files := component.digest()):
+        own["files"] = files
     if isinstance(component, Chain):
         own["parts"] = [identity(attack) for attack, _ in component.parts]
     return own
-
-
-@cache
-def source_digest(module: str) -> str:
-    """SHA-256 of the syntax trees of the package a module belongs to, docstrings left out.
-
-    For a plugin that is its whole top-level package; for a part of fpbench the innermost one.
-    """
-    package = (
-        module.rpartition(".")[0] if module.startswith("fpbench.") else module.partition(".")[0]
-    )
-    spec = importlib.util.find_spec(package or module)
-    locations = list(spec.submodule_search_locations or []) if spec is not None else []
-    if locations:
-        files = [p for folder in locations for p in sorted(Path(folder).rglob("*.py"))]
-        base = Path(locations[0])
-    else:
-        file = getattr(sys.modules.get(module), "__file__", None) or (spec.origin if spec else None)
-        files, base = ([Path(file)], Path(file).parent) if file else ([], Path())
-    return tree_digest(files, base)
 
 
 @cache
@@ -53,29 +38,126 @@ def proxy_digest() -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def tree_digest(files: list[Path], base: Path) -> str:
-    """SHA-256 over (relative path, syntax tree without docstrings) of Python files."""
+# -- source ------------------------------------------------------------------------------------
+
+
+@cache
+def source_digest(module: str) -> str:
+    """SHA-256 of the syntax trees of a module and of all that it imports of its own package.
+
+    The package of a plugin is its top-level one, of a part of fpbench the innermost one. Another
+    file of the package, which the module never imports, does not count; of a package that imports
+    by computed names every file does.
+    """
+    package = (
+        module.rpartition(".")[0] if module.startswith("fpbench.") else module.partition(".")[0]
+    )
+    files = _files(package)
+    if not files:
+        file = getattr(sys.modules.get(module), "__file__", None)
+        return tree_digest({module: Path(file)} if file else {})
+    needed = _closure(module, package, files)
+    return tree_digest({name: files[name] for name in needed})
+
+
+def tree_digest(files: dict[str, Path]) -> str:
+    """SHA-256 over (module, syntax tree without docstrings and comments) of Python files."""
     total = hashlib.sha256()
-    for file in files:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-        _drop_docstrings(tree)
-        total.update(file.relative_to(base).as_posix().encode())
-        total.update(ast.dump(tree).encode())
+    for name in sorted(files):
+        total.update(f"{name}\0{_file_digest(files[name])}\n".encode())
     return total.hexdigest()
 
 
-def _drop_docstrings(node: ast.AST) -> None:
-    """Drop the docstrings of a tree; only statements are visited, since no other node has any."""
-    for name in ("body", "orelse", "finalbody", "handlers", "cases"):
-        children = getattr(node, name, None)
-        if isinstance(children, list):
-            for child in children:
-                _drop_docstrings(child)
-    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-        first = node.body[0] if node.body else None
-        if (
-            isinstance(first, ast.Expr)
-            and isinstance(first.value, ast.Constant)
-            and isinstance(first.value.value, str)
-        ):
-            node.body = node.body[1:]
+def _files(package: str) -> dict[str, Path]:
+    """Module -> file, of a package on disk; empty for a single module."""
+    spec = importlib.util.find_spec(package)
+    found: dict[str, Path] = {}
+    for place in (spec.submodule_search_locations or []) if spec is not None else []:
+        folder = Path(place)
+        for path in sorted(folder.rglob("*.py")):
+            parts = path.relative_to(folder).with_suffix("").parts
+            parts = parts[:-1] if parts[-1] == "__init__" else parts
+            found[".".join((package, *parts))] = path
+    return found
+
+
+def _closure(module: str, package: str, files: dict[str, Path]) -> set[str]:
+    found: set[str] = set()
+    ahead = [module, package]
+    while ahead:
+        name = ahead.pop()
+        if name in found or name not in files:
+            continue
+        found.add(name)
+        tree = _tree(files[name])
+        if _computes_imports(tree):
+            return set(files)
+        is_package = files[name].name == "__init__.py"
+        for imported in _imports(tree, name, is_package=is_package):
+            # What a name stands for, a module or something in it, is not known without running it.
+            ahead += [imported, imported.rpartition(".")[0]]
+    return found
+
+
+def _imports(tree: ast.Module, module: str, *, is_package: bool) -> Iterator[str]:
+    """Dotted names that a module imports, wherever it does."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                parts = alias.name.split(".")
+                yield from (".".join(parts[: i + 1]) for i in range(len(parts)))
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = module.split(".")
+                above = above[: len(above) - node.level + is_package]
+                base = ".".join([*above, *([base] if base else [])])
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _computes_imports(tree: ast.Module) -> bool:
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    names |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    return bool(names & {"__import__", "import_module"})
+
+
+@cache
+def _tree(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+@cache
+def _file_digest(file: Path) -> str:
+    text = "\n".join(_said(_tree(file)))
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
+
+
+def _said(node: ast.AST) -> Iterator[str]:
+    """A syntax tree as lines that every version of Python gives alike.
+
+    `ast.dump` is not such a form: versions add fields. What is empty is left out, so that a field
+    that a version does not know yet and one that nobody uses are the same.
+    """
+    docstring = _docstring(node)
+    yield type(node).__name__
+    for name, value in ast.iter_fields(node):
+        if value is None or value == [] or name in ("type_comment", "kind", "ctx"):
+            continue
+        yield f".{name}"
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, ast.AST):
+                if item is not docstring:
+                    yield from _said(item)
+            else:
+                yield f"={type(item).__name__} {item!r}"
+    yield "/"
+
+
+def _docstring(node: ast.AST) -> ast.AST | None:
+    if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        return None
+    first = node.body[0] if node.body else None
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+        return first if isinstance(first.value.value, str) else None
+    return None

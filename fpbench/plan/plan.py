@@ -18,17 +18,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fpbench.api import Access, Metric, digest
+from fpbench.api import Access, ImageInfo, Metric
 from fpbench.api.numerics import NUMERICS_EPOCH
 from fpbench.plan.backbones import PlannedBackbone
 from fpbench.plan.data import DataFacts, check_data, data_identity, look_at
 from fpbench.plan.faults import Fault
 from fpbench.plan.identity import identity, proxy_digest
+from fpbench.plan.keys import key_of, sub_key, trimmed
 from fpbench.plan.points import AttackPoint, Cell, Fit, Point, Want, drawn_from, star
 from fpbench.plan.refusals import refusal_of, setting_of
 from fpbench.spec import Suite
 
-KEY_VERSION = 1
 CHUNK = 64  # images generated and read at a time; part of the keys, since it may move a last digit
 TUNING_COPIES = 2
 CHOICE_IMAGES = 5000  # drawn from each snapshot, and as many training images, if there are
@@ -67,19 +67,17 @@ class Plan:
 
     def backbone_key(self, backbone: PlannedBackbone) -> str:
         """Key of a network's features of real images, with what is derived from them."""
-        return digest({**_reference_part(self.data), "backbone": backbone.key_part})
+        return _reference_key(self.data, backbone=backbone.key_part)
 
     def host_features_key(self, backbone: PlannedBackbone) -> str:
         """Key of a network's features of host images."""
-        return digest(
-            {
-                "kind": "host-features",
-                "real": self.backbone_key(backbone),
-                "host": self.host_key,
-                "images": self.suite.negatives.host,
-                "per_copy": self.suite.population.images,
-                "seed": self.suite.header.seed,
-            }
+        return key_of(
+            "host-features",
+            real=self.backbone_key(backbone),
+            host=self.host_key,
+            images=self.suite.negatives.host,
+            per_copy=self.suite.population.images,
+            seed=self.suite.header.seed,
         )
 
     @property
@@ -94,28 +92,27 @@ class Plan:
 
     def training_features_key(self, backbone: PlannedBackbone) -> str:
         """Key of a network's features of training images."""
-        part = {"of": self.backbone_key(backbone), "images": self.choice_images}
-        return digest({**part, "kind": "training-features"})
+        of = self.backbone_key(backbone)
+        return key_of("training-features", of=of, images=self.choice_images)
 
     def snapshots_key(self, training: str) -> str:
         """Key of the states that the training of this key keeps beside its last."""
-        return digest({"version": KEY_VERSION, "kind": "snapshots", "of": training})
+        return key_of("snapshots", of=training)
 
     def training_images_key(self, trained: str) -> str:
         """Key of the samples that were kept while the stage of this key was trained."""
-        return digest({"version": KEY_VERSION, "kind": "training-images", "of": trained})
+        return key_of("training-images", of=trained)
 
     def secrecy_key(self, fit: Fit) -> str:
         """Key of the secrecy detector's scores."""
-        part = {
-            "version": KEY_VERSION,
-            "kind": "secrecy",
-            "numerics": NUMERICS,
+        return key_of(
+            "secrecy",
             **fit.key_part,
-            "copies": self.suite.population.copies,
-            "seed": self.suite.header.seed,
-        }
-        return digest(part | self.suite.secrecy.model_dump(mode="json"))
+            numerics=NUMERICS,
+            copies=self.suite.population.copies,
+            seed=self.suite.header.seed,
+            detector=trimmed(self.suite.secrecy.model_dump(mode="json")),
+        )
 
     def wants(self, fit: Fit, model: AttackPoint | None) -> list[Want]:
         """What is asked of the images of a copy, a coalition or a forger at a model point."""
@@ -167,15 +164,15 @@ class Plan:
 
     def issue_key(self, fit: Fit, user: int) -> str:
         """Key of what was issued to a user, whose code follows from the suite's seed."""
-        return digest({"version": KEY_VERSION, "kind": "issue", **fit.key_part, "user": user})
+        return key_of("issue", **fit.key_part, user=user)
 
     def reading_key(self, fit: Fit, subject: int, model: AttackPoint | None) -> str:
         """Key of the reading of a copy, a coalition or a victim at a model point."""
-        return _sub_key(self._base(fit, "reading", model, self.images(model)), subject)
+        return sub_key(self._base(fit, "reading", model, self.images(model)), subject)
 
     def null_key(self, fit: Fit, source: str, model: AttackPoint | None) -> str:
         """Key of the readings of negatives from `source` ("real" or "host")."""
-        return _sub_key(self._base(fit, f"null-{source}", model, self.negatives(source, model)), 0)
+        return sub_key(self._base(fit, f"null-{source}", model, self.negatives(source, model)), 0)
 
     def sheet_key(self, fit: Fit, user: int | None, model: AttackPoint | None) -> str:
         """Key of the images that pages show of a copy or, of None, of the host; "" for none.
@@ -191,7 +188,7 @@ class Plan:
         if not shown or fit.seed != first:
             return ""
         base = self._base(fit, "sheet", model, self.suite.population.shared)
-        return _sub_key(base, -1 if user is None else user)
+        return sub_key(base, -1 if user is None else user)
 
     def drawing_key(self, fit: Fit, user: int | None, model: AttackPoint | None) -> str:
         """Key of the images that a copy or, of None, the host draws; "" where none are kept.
@@ -208,19 +205,14 @@ class Plan:
             count, kept = self.images(model), model is None
         if not kept or count * 3 * self.suite.dataset.info().size ** 2 > _KEPT_BYTES:
             return ""
-        return digest(
-            {
-                "version": KEY_VERSION,
-                "kind": "drawing",
-                **source,
-                "point": model.key_part if model is not None else None,
-                "images": count,
-                "clean_images": model.attack.options.clean_images if model is not None else 0,
-                **self._held_out(model),
-                "chunk": CHUNK,
-                "numerics": NUMERICS,
-                "seed": self.suite.header.seed,
-            }
+        return key_of(
+            "drawing",
+            **source,
+            **self._point_parts(model),
+            images=count,
+            chunk=CHUNK,
+            numerics=NUMERICS,
+            seed=self.suite.header.seed,
         )
 
     def host_is_negative(self, model: AttackPoint | None) -> bool:
@@ -250,13 +242,13 @@ class Plan:
     def tuning_key(self, fit: Fit, models: Sequence[AttackPoint]) -> str:
         """Key of the choice among an attack's candidates."""
         readings = [self._base(fit, "tuning", model, self.images(model)) for model in models]
-        part = {
-            "readings": readings,
-            "score": self.suite.score.model_dump(mode="json"),
-            "users": list(self.tuning_users()),
-            "real": self.reference_key if self.judge is None else self.backbone_key(self.judge),
-        }
-        return digest(part)
+        return key_of(
+            "tuning",
+            readings=readings,
+            damage_budget=self.suite.score.damage_budget,
+            users=list(self.tuning_users()),
+            real=self.reference_key if self.judge is None else self.backbone_key(self.judge),
+        )
 
     @property
     def judge(self) -> PlannedBackbone | None:
@@ -280,16 +272,17 @@ class Plan:
 
     def column(self, want: Want) -> str:
         """Key of a column in readings and nulls."""
-        part: dict[str, Any] = {"column": want.image.key_part if want.image is not None else None}
-        if want.backbone is not None:
-            part["backbone"] = want.backbone.key_part
-        return digest(part)[:32]
+        image = want.image.key_part if want.image is not None else None
+        backbone = want.backbone.key_part if want.backbone is not None else None
+        return key_of("column", image=image, backbone=backbone)[:32]
 
-    def _held_out(self, model: AttackPoint | None) -> dict[str, int]:
-        """Where the test images lie that an attack takes; nothing for one that takes none."""
+    def _point_parts(self, model: AttackPoint | None) -> dict[str, Any]:
+        """What a model point contributes: the attack, and the test images that it takes."""
         if model is None:
             return {}
-        found = {}
+        found: dict[str, Any] = {"point": model.key_part}
+        if model.attack.options.clean_images:
+            found["clean_images"] = model.attack.options.clean_images
         if Access.CLEAN_IMAGES in model.attack.component.access:
             found["clean_from"] = self.suite.clean_from
         if model.kind == "forgery":
@@ -301,28 +294,22 @@ class Plan:
         known = cache.get((fit.index, kind, id(model)))
         if known is None:
             tuned = model is not None and bool(model.attack.candidates) and kind != "tuning"
-            known = digest(
-                {
-                    "version": KEY_VERSION,
-                    "kind": kind,
-                    **fit.key_part,
-                    "point": model.key_part if model is not None else None,
-                    "images": images,
-                    # Host negatives take the copies' latents, user by user.
-                    "per_copy": self.suite.population.images if kind == "null-host" else 0,
-                    # Each copy is compared with the next on so many latents.
-                    "between_codes": self.suite.population.shared
-                    if kind == "reading" and model is None
-                    else 0,
-                    "clean_images": model.attack.options.clean_images if model is not None else 0,
-                    **self._held_out(model),
-                    # What is read of a copy depends on what the adversary has chosen.
-                    **({"tuning": self._choice(fit, model)} if tuned and model else {}),
-                    "chunk": CHUNK,
-                    "proxy": proxy_digest(),
-                    "numerics": NUMERICS,
-                    "seed": self.suite.header.seed,
-                }
+            population = self.suite.population
+            known = key_of(
+                kind,
+                **fit.key_part,
+                **self._point_parts(model),
+                images=images,
+                # Host negatives take the copies' latents, user by user.
+                per_copy=population.images if kind == "null-host" else None,
+                # Each copy is compared with the next on so many latents.
+                between_codes=population.shared if kind == "reading" and model is None else None,
+                # What is read of a copy depends on what the adversary has chosen.
+                tuning=self._choice(fit, model) if tuned and model is not None else None,
+                chunk=CHUNK,
+                proxy=proxy_digest(),
+                numerics=NUMERICS,
+                seed=self.suite.header.seed,
             )
             cache[fit.index, kind, id(model)] = known
         return known
@@ -348,59 +335,69 @@ def make_plan(
     facts = data or look_at(suite)
     check_data(suite, facts)
     images = data_identity(suite, facts)
-    common = {"version": KEY_VERSION, "numerics": NUMERICS, "seed": suite.header.seed}
-    training = common | {"numerics": {**NUMERICS, "precision": suite.training.precision}}
-    snapshots = {"snapshots": suite.training.snapshots} if suite.training.snapshots else {}
-    host = {**training, **snapshots, "kind": "host", "host": identity(suite.host), "data": images}
-    host_training = digest(host)
+    seed = suite.header.seed
+    training = {"numerics": {**NUMERICS, "precision": suite.training.precision}, "seed": seed}
+    snapshots = suite.training.snapshots or None
+    host_training = key_of(
+        "host", **training, host=identity(suite.host), data=images, snapshots=snapshots
+    )
+    judge = next((backbone.key_part for backbone in backbones if backbone.features), None)
 
     def chosen(key: str) -> str:
-        return digest({**common, **_choice_part(suite, backbones), "of": key}) if snapshots else key
+        """Of a choice among snapshots; weights that judge them may be missing."""
+        if snapshots is None:
+            return key
+        return key_of(
+            "choice",
+            of=key,
+            snapshots=snapshots,
+            judge=judge,
+            images=CHOICE_IMAGES,
+            numerics=NUMERICS,
+            seed=seed,
+        )
 
     host_key = chosen(host_training)
-    reference_key = digest({**_reference_part(images), "proxy": proxy_digest()})
+    reference_key = _reference_key(images, proxy=proxy_digest())
     fits: list[Fit] = []
     trainings = (
-        (method, seed)
+        (method, number)
         for method in suite.methods
-        for seed in suite.training.seeds[: None if method.component.trains else 1]
+        for number in suite.training.seeds[: None if method.component.trains else 1]
     )
-    for method, seed in trainings:
+    for method, number in trainings:
         # What trains a generator of its own does not wait for a choice, nor is lost with it.
         own = not method.component.builds_on_host
-        host = {"host": host_training if own else host_key} if method.component.uses_host else {}
-        key = digest(
-            {
-                **training,
-                **(snapshots if own else {}),
-                **host,
-                "kind": "fit",
-                "method": identity(method.component),
-                "data": images,
-                "training_seed": drawn_from(method, seed),
-            }
+        host = (host_training if own else host_key) if method.component.uses_host else None
+        key = key_of(
+            "fit",
+            **training,
+            method=identity(method.component),
+            host=host,
+            data=images,
+            training_seed=drawn_from(method, number),
+            snapshots=snapshots if own else None,
         )
         beside = "" if method.component.uses_host else host_key
-        fits.append(Fit(len(fits), method, seed, chosen(key) if own else key, key, beside))
+        fits.append(Fit(len(fits), method, number, chosen(key) if own else key, key, beside))
     points = star(suite)
-    measured = digest(
-        {
-            **common,
-            "kind": "measure",
-            "metrics": [identity(metric) for metric in metrics],
-            "population": suite.population.model_dump(mode="json"),
-            "negatives": suite.negatives.model_dump(mode="json"),
-            "secrecy": suite.secrecy.model_dump(mode="json"),
-            "score": suite.score.model_dump(mode="json"),
-            "reference": reference_key,
-            "distance_count": _distance_count(suite),
-            # Weights that were brought since give numbers that the stored cells lack.
-            "backbones": [backbone.key_part for backbone in backbones],
-        }
+    measured = key_of(
+        "measure",
+        metrics=[identity(metric) for metric in metrics],
+        population=trimmed(suite.population.model_dump(mode="json")),
+        negatives=trimmed(suite.negatives.model_dump(mode="json")),
+        secrecy=trimmed(suite.secrecy.model_dump(mode="json")),
+        score=trimmed(suite.score.model_dump(mode="json")),
+        reference=reference_key,
+        distance_count=_distance_count(suite),
+        # Weights that were brought since give numbers that the stored cells lack.
+        backbones=[backbone.key_part for backbone in backbones],
+        numerics=NUMERICS,
+        seed=seed,
     )
     point_keys = [(_point_key(point), point) for point in points]
     cells = [
-        _cell(suite, fit, point, f"{measured}/{fit.key}{fit.host}/{key}")
+        _cell(suite, fit, point, facts, f"{measured}/{fit.key}{fit.host}/{key}")
         for fit in fits
         for key, point in point_keys
     ]
@@ -419,23 +416,18 @@ def make_plan(
     )
 
 
-def _cell(suite: Suite, fit: Fit, point: Point, identity: str) -> Cell:
+def _cell(suite: Suite, fit: Fit, point: Point, facts: DataFacts, identity: str) -> Cell:
     key = hashlib.sha256(identity.encode()).hexdigest()
     try:
-        return Cell(fit, point, key, *refusal_of(suite, fit, point))
+        return Cell(
+            fit, point, key, *refusal_of(suite, fit, point, ImageInfo(facts.size, facts.counts))
+        )
     except Fault as fault:
         return Cell(fit, point, key, fault=str(fault))
 
 
-def _reference_part(data: dict[str, Any]) -> dict[str, Any]:
-    return {"version": KEY_VERSION, "numerics": NUMERICS, "kind": "reference", "data": data}
-
-
-def _choice_part(suite: Suite, backbones: Sequence[PlannedBackbone]) -> dict[str, Any]:
-    """What a choice among snapshots depends on, beside the training; weights may be missing."""
-    judge = next((backbone.key_part for backbone in backbones if backbone.features), None)
-    snapshots = suite.training.snapshots
-    return {"kind": "choice", "snapshots": snapshots, "judge": judge, "images": CHOICE_IMAGES}
+def _reference_key(data: dict[str, Any], **network: Any) -> str:
+    return key_of("reference", data=data, numerics=NUMERICS, **network)
 
 
 def _distance_count(suite: Suite) -> int:
@@ -461,16 +453,11 @@ def _knows_no_method(model: AttackPoint) -> bool:
 def _point_key(point: Point) -> str:
     model = point.model
     options = model.attack.options if model is not None else None
-    return digest(
-        {
-            "model": model.key_part if model is not None else None,
-            "image": point.image.key_part if point.image is not None else None,
-            "copies": options.copies if options is not None else None,
-            "images": options.images if options is not None else None,
-            "clean_images": options.clean_images if options is not None else 0,
-        }
+    return key_of(
+        "point",
+        model=model.key_part if model is not None else None,
+        image=point.image.key_part if point.image is not None else None,
+        copies=options.copies if options is not None else None,
+        images=options.images if options is not None else None,
+        clean_images=options.clean_images or None if options is not None else None,
     )
-
-
-def _sub_key(base: str, index: int) -> str:
-    return hashlib.sha256(f"{base}/{index}".encode()).hexdigest()

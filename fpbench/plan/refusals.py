@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from fpbench.api import Access, Attack, PostHocMethod, Refusal, Setting
+from fpbench.api import Access, Attack, ImageInfo, PostHocMethod, Refusal, Setting
 from fpbench.plan.faults import asked
 from fpbench.plan.points import AttackPoint, Fit, Point
 from fpbench.spec import Suite
 
 
-def refusal_of(suite: Suite, fit: Fit, point: Point) -> tuple[Refusal | None, str]:
+def refusal_of(suite: Suite, fit: Fit, point: Point, info: ImageInfo) -> tuple[Refusal | None, str]:
     """A reason and who gives it; only what the attack gives may pass as surviving it.
 
     Raises:
@@ -18,6 +18,7 @@ def refusal_of(suite: Suite, fit: Fit, point: Point) -> tuple[Refusal | None, st
     """
     method, label = fit.method.component, fit.method.label
     asked(f"{label}: needs", method.needs)
+    asked(f"{label}: objection", method.objection, info)
     if refusal := asked(f"{label}: refuse", method.refuse, suite.host, None):
         return refusal, "method"
     for part in filter(None, (point.model, point.image)):

@@ -15,8 +15,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from fpbench.api import Needs, digest
+from fpbench.api import Needs
 from fpbench.plan.backbones import PlannedBackbone
+from fpbench.plan.keys import key_of
 from fpbench.plan.plan import Plan
 from fpbench.plan.points import Cell, Fit
 
@@ -212,7 +213,7 @@ def _readings(plan: Plan, fit: Fit) -> Iterator[Stage]:
         behind.append(key)
     behind += [plan.reference_key]
     behind += [plan.host_features_key(b) for b in plan.ready if b.features]
-    key = digest({"kind": "measuring", "cells": [cell.key for cell in cells]})
+    key = key_of("measuring", cells=[cell.key for cell in cells])
     yield Stage(Kind.MEASURING, key, f"measure {name}", tuple(behind), cells=cells, fit=fit)
 
 

@@ -129,10 +129,11 @@ def twice(runs: Path) -> list[str]:
 
 @click.command()
 @click.option("--kills", default=50, show_default=True, help="Kills before it is left alone.")
+@click.option("--kills-in-one", default=10, show_default=True, help="Kills of one store.")
 @click.option("--together", default=0, help="Runs at once on one store, instead of kills.")
 @click.option("--repeats", default=1, show_default=True, help="Of --together, in new stores.")
 @click.option("--seed", default=0, show_default=True)
-def main(kills: int, together: int, repeats: int, seed: int) -> None:
+def main(kills: int, kills_in_one: int, together: int, repeats: int, seed: int) -> None:
     """Run in peace, run in chaos, compare."""
     rng, mark = random.Random(seed), f"{os.getpid()}"  # noqa: S311 - moments, no secrets
     with tempfile.TemporaryDirectory() as place:
@@ -153,27 +154,28 @@ def main(kills: int, together: int, repeats: int, seed: int) -> None:
                 click.echo(f"{together} at once, {number + 1} of {repeats}: exit codes {codes}")
                 assert set(codes) == {0}
             return
-        runs, hits = Path(place) / "chaos", collections.Counter[str]()
-        for number in range(kills):
-            process = start(suite, runs, mark)
-            time.sleep(rng.uniform(0.2, whole_s))
-            if process.poll() is None:
+        hits, round_ = collections.Counter[str](), 0
+        while hits.total() < kills:
+            runs, round_ = Path(place) / f"chaos-{round_}", round_ + 1
+            rounds = 0
+            while rounds < kills_in_one and hits.total() < kills:
+                process = start(suite, runs, mark)
+                time.sleep(rng.uniform(0.2, whole_s / 3))
+                if process.poll() is not None:
+                    break  # it was through
                 hits[strike(rng, process.pid, mark)] += 1
-            # A parent that has lost a worker goes on; its next one starts in the same store.
-            if rng.random() < 0.5 and process.poll() is None:
+                rounds += 1
+                # A parent that has lost a worker goes on; else the next one finds what it left.
+                if rng.random() < 0.5:
+                    process.kill()
                 process.wait()
-            elif process.poll() is None:
-                process.kill()
-                process.wait()
-            deadline = time.monotonic() + 10
-            while processes(mark) and time.monotonic() < deadline:
-                time.sleep(0.05)
-            assert not processes(mark), f"kill {number}: processes are left"
-            if (number + 1) % 10 == 0:
-                click.echo(f"{number + 1} runs, killed: {dict(hits)}")
-        assert start(suite, runs, mark).wait() == 0
-        check(runs, expected, mark)
-    click.echo("as in peace")
+                deadline = time.monotonic() + 10
+                while processes(mark) and time.monotonic() < deadline:
+                    time.sleep(0.05)
+                assert not processes(mark), "processes are left"
+            assert start(suite, runs, mark).wait() == 0
+            check(runs, expected, mark)
+            click.echo(f"round {round_}: as in peace; killed so far: {dict(hits)}")
 
 
 def check(runs: Path, expected: dict[str, object], mark: str) -> None:

@@ -185,7 +185,7 @@ class Run:
         users = self.suite["population"]["copies"]
         found = codes.issued_codes(record["suite"]["seed"], record["method"]["bits"], users)
         for user, code in enumerate(found):
-            part = {"version": 1, "kind": "issue", "fit": fit, "user": user}
+            part = {"version": 2, "kind": "issue", "fit": fit, "user": user}
             # Of a method that was trained without the host, the host stands beside its key.
             keys = [files.sha256(each) for each in (part, {**part, "host": host})]
             told = [self.store.manifest(k, "main")["meta"] for k in keys if self.store.has(k)]
