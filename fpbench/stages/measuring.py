@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -38,10 +39,12 @@ from fpbench.stages.origins import cell_origins
 from fpbench.stages.process import Visit
 from fpbench.stages.resources import environment
 from fpbench.store import Store
+from fpbench.store.objects import Shard
 
 if TYPE_CHECKING:
     from fpbench.stages.bench import Bench
 
+MOST_KEPT = 2**29  # bytes of readings at hand
 MOST_DRAWN = 10_000  # registered users whose codes are drawn one by one
 
 
@@ -92,11 +95,26 @@ class Measurer:
         self._plan = plan
         self._store = store
         # One copy's shard serves every image point, so the shards of a fit are kept at hand.
-        self._shard = lru_cache(maxsize=512)(store.shard)
-        self._columns = lru_cache(maxsize=4096)(store.columns)
+        self._shards: OrderedDict[tuple[str, str], Shard] = OrderedDict()
+        self._shard_bytes = 0
+        self._columns = lru_cache(maxsize=100_000)(store.columns)
+        self._fact_of = lru_cache(maxsize=100_000)(store.meta)
         self._codes = lru_cache(maxsize=64)(self._drawn)
         self._issued = lru_cache(maxsize=64)(self._issue_keys)
         self._real: dict[str, BackboneEvidence] = {}
+
+    def _shard(self, key: str, shard: str) -> Shard:
+        """A part of a reading; as many as fit into the memory set aside for them are kept."""
+        known = self._shards.get((key, shard))
+        if known is not None:
+            self._shards.move_to_end((key, shard))
+            return known
+        found = self._store.shard(key, shard)
+        self._shards[key, shard] = found
+        self._shard_bytes += _size(found)
+        while self._shard_bytes > MOST_KEPT and len(self._shards) > 1:
+            self._shard_bytes -= _size(self._shards.popitem(last=False)[1])
+        return found
 
     def needed(self, cell: Cell) -> Needed:
         """What `rows` and `about` read of the store for a cell that is not refused."""
@@ -372,7 +390,7 @@ class Measurer:
     def _costs(self, fit: Fit) -> dict[str, float]:
         plan, store = self._plan, self._store
         host, own = store.meta(plan.host_key)["cost"], store.meta(fit.key)["cost"]
-        issued = [store.meta(key)["cost"]["wall_s"] for key in self._issued(fit)]
+        issued = [self._fact_of(key)["cost"]["wall_s"] for key in self._issued(fit)]
         real = plan.null_key(fit, "real", None)
         return {
             "host_fit_s": host["wall_s"],
@@ -381,6 +399,10 @@ class Measurer:
             "extract_s_per_image": self._cost(real, None)["extract_s_per_image"],
             **{k: v for k, v in own.items() if k.startswith("peak_")},
         }
+
+
+def _size(shard: Shard) -> int:
+    return 1000 + sum(array.nbytes for array in shard.arrays.values())
 
 
 def _phases(meta: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
