@@ -146,6 +146,10 @@ def run(
         devices=devices,
         threads=threads,
     )
+    if name is not None and (Path(name).name != name or name.startswith(".")):
+        raise click.UsageError(
+            f"--name: expected the name of a folder in {runs}, got {name!r}; say where with --runs"
+        )
     plan, catalogue = request.plan()
     request = replace(request, jobs=jobs or default_jobs(device, len(plan.fits), devices))
     folder = runs / (name or plan.suite.header.name)
@@ -443,6 +447,13 @@ def main() -> None:
         if isinstance(error, FpbenchError):
             click.echo(f"fpbench: {error}", err=True)
             sys.exit(exits.exit_code(error))
+        if isinstance(error, OSError):
+            click.echo(
+                f"fpbench: expected to read and write where it was told to, got {error}; mend that "
+                "place or name another, and run the same command again",
+                err=True,
+            )
+            sys.exit(exits.ENVIRONMENT)
         click.echo(
             f"fpbench: internal error: {type(error).__name__}: {error}\n"
             "This is a fault of fpbench; please report it with the lines below.",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import queue
+import tempfile
 import threading
 import time
 from collections import defaultdict
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from fpbench.api import Executor, Outcome, StoreError, digest
+from fpbench.api import Executor, MissingResource, Outcome, StoreError, digest
 from fpbench.execute.problems import Problem, write_log
 from fpbench.execute.records import all_records
 from fpbench.execute.request import Request
@@ -161,6 +162,9 @@ class Run:
         Raises:
             NoSpace: the disk is full; what was committed stays.
         """
+        for place in (self._folder, self._store.root):
+            _check_writable(place)
+        self._store.sweep()
         if self._settings.repair:
             self._repair()
         with graceful(self._interrupt):
@@ -186,7 +190,9 @@ class Run:
             self._walk(stages)
 
     def _pending(self) -> dict[str, Stage]:
-        return pending_stages(self._graph, self._plan, self._store)
+        # What was dropped as damaged is made again, whether or not a number needs it.
+        whole = self._settings.repair
+        return pending_stages(self._graph, self._plan, self._store, whole=whole)
 
     def _try_backbones(self) -> None:
         """Load every published network once; what fails is as unavailable as what is missing."""
@@ -382,6 +388,19 @@ class Run:
         write_samples(self._plan, measurer, self._folder / "samples")
         log = RecordLog(self._folder / "records.jsonl")
         log.update(all_records(self._plan, self._store, outcomes, self._settings.command))
+
+
+def _check_writable(place: Path) -> None:
+    """Find out before the work that its results can be kept."""
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise MissingResource(
+            f"run: expected a folder that can be written at {place}, got {error}; free it or "
+            "choose another with --runs, --store or --name"
+        ) from None
 
 
 @contextmanager

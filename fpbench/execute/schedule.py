@@ -17,10 +17,19 @@ _POLL_S = 0.5
 """Between two looks at the user's wishes, and at what another run computes."""
 
 
-def pending_stages(graph: Graph, plan: Plan, store: Store) -> dict[str, Stage]:
-    """The stages without which a cell has no numbers, and which are not done, in their order."""
+def pending_stages(
+    graph: Graph, plan: Plan, store: Store, *, whole: bool = False
+) -> dict[str, Stage]:
+    """The stages without which a cell has no numbers, and which are not done, in their order.
+
+    Args:
+        graph: of the plan.
+        plan: what is run.
+        store: what is there.
+        whole: those too that no missing number needs.
+    """
     found: set[str] = set()
-    ahead = [stage.key for stage in graph.of(Kind.MEASURING)]
+    ahead = [stage.key for stage in graph.of(*(Kind if whole else (Kind.MEASURING,)))]
     seen = set(ahead)
     while ahead:
         stage = graph.stages[ahead.pop()]

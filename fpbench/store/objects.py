@@ -127,6 +127,25 @@ class Store:
         """Remove an artefact, so that the next run makes it again."""
         shutil.rmtree(self._key_path(key), ignore_errors=True)
 
+    def sweep(self, older_s: float = 3600.0) -> int:
+        """Remove what killed processes left half-written; returns the number of pieces.
+
+        Args:
+            older_s: least age of a piece, seconds by the file system's clock.
+        """
+        places = [*self._tmp.glob("*"), *(self.root / "leases").glob(".*")]
+        if not places:
+            return 0
+        with tempfile.NamedTemporaryFile(dir=self.root) as file:
+            now = os.fstat(file.fileno()).st_mtime
+        swept = 0
+        for place in places:
+            with suppress(FileNotFoundError):
+                if now - place.stat().st_mtime > older_s:
+                    shutil.rmtree(place) if place.is_dir() else place.unlink()
+                    swept += 1
+        return swept
+
     # -- checkpoints -------------------------------------------------------------------------
 
     def save_checkpoint(self, key: str, name: str, arrays: Arrays, meta: Mapping[str, Any]) -> None:

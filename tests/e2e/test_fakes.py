@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 from rows import value
@@ -407,6 +408,43 @@ def test_damaged_artefacts_are_reported_and_made_again_on_request(
     summary, records, _ = run_suite(suite, repair=True)
     assert summary.cells == {Outcome.DONE: 18}
     assert victim.read_bytes() == good
+
+
+def test_repair_mends_what_no_missing_number_needs(done, run_suite, suite_file, tmp_path):
+    from fpbench.execute.request import Request
+    from fpbench.store.records import content
+
+    _, records, _ = done
+    plan, _ = Request(suite=str(suite_file()), plugins=("fpbench.testing.fakes",)).plan()
+    fit, store = plan.fits[0], Store(tmp_path / "store")
+    # A training, an issued code, a reading that is measured already.
+    noisy = next(m for m in plan.open_points(fit) if m is not None)
+    keys = [plan.host_key, plan.issue_key(fit, 1), plan.reading_key(fit, 0, noisy)]
+    for key in keys:
+        for payload in (tmp_path / "store" / "objects").glob(f"??/{key}/*/arrays.safetensors"):
+            payload.write_bytes(payload.read_bytes()[:-1] + b"?")
+    assert {damage.key for damage in store.verify()} == set(keys)
+    summary, again, _ = run_suite(suite_file(), repair=True)
+    assert summary.cells == {Outcome.DONE: 16}
+    assert store.verify() == []
+    assert all(store.started(key) for key in keys)
+    assert {k: content(r) for k, r in again.items()} == {k: content(r) for k, r in records.items()}
+
+
+def test_what_a_kill_left_half_written_is_swept(done, run_suite, suite_file, tmp_path):
+    store = tmp_path / "store"
+    old, fresh = store / "tmp" / "old", store / "tmp" / "fresh"
+    for place in (old, fresh):
+        place.mkdir()
+        (place / "arrays.safetensors").write_bytes(b"half")
+    torn = store / "leases" / ".new.1"
+    torn.write_text("")
+    for path in (old, torn):
+        os.utime(path, (path.stat().st_mtime - 7200,) * 2)
+    run_suite(suite_file())
+    assert not old.exists()
+    assert not torn.exists()
+    assert fresh.exists()  # somebody may be writing it
 
 
 def test_an_edited_measure_is_never_used(done, run_suite, suite_file, tmp_path):

@@ -73,14 +73,15 @@ def _reached(store, moment):
 
 
 @pytest.mark.timeout(120)
-def test_control_c_saves_says_how_to_go_on_and_exits_130(fpbench, suite_file, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_control_c_and_its_like_save_and_exit_130(fpbench, suite_file, tmp_path, number):
     old, new = SLOW
     suite = suite_file((old, new.replace("steps = 40", "steps = 200")))
     process = run(fpbench, suite, wait=False, start_new_session=True)
     store = tmp_path / "runs" / "store"
     while process.poll() is None and not _reached(store, "checkpoints"):
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "To go on: fpbench" in err
@@ -105,6 +106,33 @@ def test_workers_give_the_same_records_as_one_process(fpbench, suite_file, tmp_p
     code, _, err = run(fpbench, suite, "--runs", "two", "-j", 2)
     assert code == 0, err
     assert contents(tmp_path / "one" / "fakes") == contents(tmp_path / "two" / "fakes")
+
+
+@pytest.mark.timeout(180)
+def test_two_runs_share_a_store_and_compute_each_stage_once(fpbench, suite_file, tmp_path):
+    suite = suite_file(SLOW)
+    both = [run(fpbench, suite, "--runs", "both", "-j", 1, wait=False) for _ in range(2)]
+    for process in both:
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+    events = (tmp_path / "both" / "fakes" / "events.jsonl").read_text().splitlines()
+    done = [json.loads(line)["stage"] for line in events]
+    assert len(done) == len(set(done)) == 28
+    assert run(fpbench, suite, "--runs", "one")[0] == 0
+    assert contents(tmp_path / "both" / "fakes") == contents(tmp_path / "one" / "fakes")
+    assert list((tmp_path / "both" / "store" / "leases").iterdir()) == []
+
+
+def test_places_that_cannot_be_written_are_named_before_any_work(fpbench, suite_file, tmp_path):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "fakes").write_text("a file")
+    code, _, err = run(fpbench, suite_file())
+    assert code == 7
+    assert "can be written" in err
+    assert "train" not in err
+    for name in ("a/../../b", ".hidden", "../x"):
+        assert run(fpbench, suite_file(), "--name", name)[0] == 2
+    assert run(fpbench, suite_file(), "--name", "a" * 300)[0] == 7
 
 
 def test_exit_codes_tell_what_happened(fpbench, suite_file):
