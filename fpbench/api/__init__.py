@@ -12,6 +12,7 @@ from fpbench.api.attacks import (
 from fpbench.api.canonical import canonical_json, derive_seed, digest
 from fpbench.api.components import (
     Attack,
+    Cluster,
     Component,
     Dataset,
     Executor,
@@ -58,6 +59,7 @@ __all__ = [
     "BackboneEvidence",
     "Card",
     "CellEvidence",
+    "Cluster",
     "CoalitionAttack",
     "Column",
     "Component",

@@ -31,6 +31,8 @@ from fpbench.api.types import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from torch import Tensor
     from torch.nn import Module
@@ -350,6 +352,34 @@ class Metric(Component[P]):
     @abstractmethod
     def measure(self, evidence: CellEvidence) -> Sequence[Row]:
         """The rows of one cell, from what is stored; numpy only, no torch. Empty: not its cell."""
+
+
+class Cluster(Component[P]):
+    """Machines that share the store. It starts pilots there, processes that take stages by lease.
+
+    It sees a command and what a pilot needs, never a plan, a plugin or a stage.
+    """
+
+    @abstractmethod
+    def keep(self, command: Sequence[str], folder: Path, needs: Needs, wanted: int) -> int:
+        """Have as many pilots at work or queued as are wanted, up to its own limit.
+
+        Args:
+            command: starts a pilot; it ends by itself when there is nothing for it to do.
+            folder: where what pilots print goes; on the shared file system.
+            needs: of the heaviest stage that is ready.
+            wanted: stages that nobody is at.
+
+        Returns:
+            How many are at work or queued now.
+
+        Raises:
+            MissingResource: the cluster cannot be reached, or refuses what is asked.
+        """
+
+    @abstractmethod
+    def close(self, *, cancel: bool) -> None:
+        """Let go; with `cancel`, end the pilots, which save first."""
 
 
 class Executor(Component[P]):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from fpbench.api.components import Attack, Dataset, Executor, Host, Method, Metric
+    from fpbench.api.components import Attack, Cluster, Dataset, Executor, Host, Method, Metric
 
 PROJECT = "fpbench"
 ENTRY_POINT_GROUP = "fpbench"
@@ -50,6 +50,12 @@ def fpbench_metrics() -> Sequence[type[Metric[Any]]]:
 @hookspec
 def fpbench_executors() -> Sequence[type[Executor[Any]]]:
     """Executors this plugin offers."""
+    return ()
+
+
+@hookspec
+def fpbench_clusters() -> Sequence[type[Cluster[Any]]]:
+    """Clusters this plugin can send stages to."""
     return ()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fpbench.api import Attack, Dataset, Executor, Metric, hookimpl
+from fpbench.api import Attack, Cluster, Dataset, Executor, Metric, hookimpl
 from fpbench.builtin.chain.attack import Chain
 from fpbench.builtin.image_folder.dataset import ImageFolder
 from fpbench.builtin.local.executor import LocalExecutor
@@ -23,6 +23,7 @@ from fpbench.builtin.metrics.secrecy import Secrecy
 from fpbench.builtin.metrics.spending import AttackCost, Cost, Training
 from fpbench.builtin.metrics.tracing import Attribution, Capacity, Deepfake
 from fpbench.builtin.published_sets.datasets import PUBLISHED
+from fpbench.builtin.slurm.cluster import SlurmCluster
 from fpbench.builtin.toy_faces.dataset import ToyFaces
 
 
@@ -65,6 +66,12 @@ def fpbench_metrics() -> list[type[Metric[Any]]]:
         AttackCost,
         Training,
     ]
+
+
+@hookimpl
+def fpbench_clusters() -> list[type[Cluster[Any]]]:
+    """Where stages run elsewhere."""
+    return [SlurmCluster]
 
 
 @hookimpl

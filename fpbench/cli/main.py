@@ -68,6 +68,13 @@ def cli(context: click.Context, plugins: tuple[str, ...]) -> None:
     type=click.IntRange(1),
     help="Jobs at the same time; default: one for each GPU, else for each core, at most 4.",
 )
+@click.option(
+    "--executor",
+    default="local",
+    show_default=True,
+    metavar="NAME[k=v]",
+    help="Where stages run: local, or a cluster, e.g. 'slurm[partition=gpu,cap=8,gpus=1]'.",
+)
 @click.option("--repair", is_flag=True, help="Drop damaged artefacts and make them again.")
 @click.option(
     "--keep-going/--fail-fast",
@@ -106,6 +113,7 @@ def run(
     devices: int,
     threads: int | None,
     jobs: int | None,
+    executor: str,
     repair: bool,
     keep_going: bool,
     stage_hours: float | None,
@@ -122,6 +130,7 @@ def run(
     from dataclasses import replace
 
     from fpbench.cli.progress import Progress
+    from fpbench.execute.clusters import cluster_named
     from fpbench.execute.machine import default_jobs
     from fpbench.execute.request import Request
     from fpbench.execute.run import Run, Settings, alone_in
@@ -154,6 +163,7 @@ def run(
     request = replace(request, jobs=jobs or default_jobs(device, len(plan.fits), devices))
     folder = runs / (name or plan.suite.header.name)
     settings = Settings(
+        cluster=cluster_named(executor, catalogue),
         command=_command(),
         repair=repair,
         fail_fast=not keep_going,
@@ -291,7 +301,7 @@ def plan(
     "kind",
     required=False,
     type=click.Choice(
-        ["suites", "hosts", "methods", "attacks", "datasets", "metrics", "executors"]
+        ["suites", "hosts", "methods", "attacks", "datasets", "metrics", "executors", "clusters"]
     ),
 )
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import queue
+import secrets
+import sys
 import tempfile
 import threading
 import time
@@ -17,14 +19,25 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from fpbench.api import Executor, MissingResource, Outcome, StoreError, digest
+from fpbench.api import (
+    Cluster,
+    Executor,
+    MissingResource,
+    Needs,
+    Outcome,
+    StageError,
+    StoreError,
+    digest,
+)
+from fpbench.execute.attempt import Attempt
+from fpbench.execute.careful import Careful, Deadly
 from fpbench.execute.problems import Problem, write_log
 from fpbench.execute.records import all_records
 from fpbench.execute.request import Request
 from fpbench.execute.runner import Runner
 from fpbench.execute.samples import write_samples
 from fpbench.execute.schedule import Schedule, pending_stages
-from fpbench.execute.worker import Died, Worker
+from fpbench.execute.worker import Worker
 from fpbench.plan import Cell, Kind, Plan, Stage, graph_of
 from fpbench.plan.pending import is_done
 from fpbench.plan.stages import cell_label
@@ -32,7 +45,6 @@ from fpbench.registry import Catalogue
 from fpbench.spec import suite_text
 from fpbench.stages.interrupt import Interrupt, Stopped, graceful
 from fpbench.stages.measuring import Measurer
-from fpbench.stages.place import Place, within
 from fpbench.store import Leases, RecordLog, Store
 from fpbench.store.objects import write_text
 
@@ -64,6 +76,7 @@ class Settings:
         fail_fast: start nothing more once something has failed.
         stage_hours: that a stage may take; 0 = no limit.
         most_hours: that the run may take before it stops as for Ctrl-C; 0 = no limit.
+        cluster: whose pilots run the stages; None = this machine.
     """
 
     command: str = ""
@@ -72,6 +85,7 @@ class Settings:
     fail_fast: bool = False
     stage_hours: float = 0.0
     most_hours: float = 0.0
+    cluster: Cluster[Any] | None = None
 
 
 @dataclass
@@ -113,6 +127,8 @@ class Summary:
         }
 
 
+_MOST_VAIN = 20
+"""Looks at a cluster without a pilot, while stages wait for one, before the run gives up."""
 _OF_ITS_OWN = (Outcome.UNAVAILABLE, Outcome.OUT_OF_MEMORY, Outcome.TIMED_OUT)
 """Outcomes of a stage that its cells have too, instead of being blocked by it."""
 
@@ -152,7 +168,7 @@ class Run:
         self._graph = graph_of(plan)
         self._failed: dict[str, Problem] = {}
         # By number of the training: what has ended its process is not tried on the next copy.
-        self._deadly: dict[int, list[Place]] = defaultdict(list)
+        self._deadly: Deadly = defaultdict(list)
         self._summary = Summary()
         self._started = time.monotonic()
 
@@ -187,6 +203,12 @@ class Run:
             return
         self._try_backbones()
         if stages := self._pending():
+            self._do(stages)
+
+    def _do(self, stages: Mapping[str, Stage]) -> None:
+        if self._settings.cluster is not None:
+            self._send(stages, self._settings.cluster)
+        else:
             self._walk(stages)
 
     def _pending(self) -> dict[str, Stage]:
@@ -203,7 +225,7 @@ class Run:
         }
         if not stages:
             return
-        self._walk(stages)
+        self._do(stages)
         reasons = {
             stages[key].of_backbone.name: self._failed.pop(key).reason
             for key in stages.keys() & self._failed
@@ -219,7 +241,7 @@ class Run:
             self._graph = graph_of(self._plan)
 
     def _walk(self, stages: Mapping[str, Stage]) -> None:
-        """Run stages as they become ready."""
+        """Run stages on this machine as they become ready."""
         executor = self._executor(1 if self._settings.here else self._request.jobs)
         workers: queue.Queue[Worker | Runner] = queue.Queue()
         for slot in range(executor.capacity()):
@@ -237,7 +259,7 @@ class Run:
         schedule = Schedule(
             stages,
             run,
-            lambda stage: is_done(stage, self._plan, self._store),
+            self._verdict,
             self._leases,
             self._halted,
         )
@@ -260,6 +282,54 @@ class Run:
         if self._interrupt.requested:
             raise Stopped
 
+    def _verdict(self, stage: Stage) -> bool | None:
+        return True if is_done(stage, self._plan, self._store) else None
+
+    def _send(self, stages: Mapping[str, Stage], cluster: Cluster[Any]) -> None:
+        """Have pilots run stages on a cluster, and follow what they do."""
+        hours = self._settings.stage_hours
+        attempt = Attempt(self._folder.resolve() / "attempts" / secrets.token_hex(4))
+        request = replace(self._request, jobs=1, store=str(self._store.root.resolve()))
+        attempt.begin(request, stage_s=3600 * hours if hours else None)
+        command = [sys.executable, "-m", "fpbench.execute.pilot", str(attempt.folder)]
+        groups, told, vain = Groups(stages.values(), self._reporter), set[str](), 0
+
+        def verdict(stage: Stage) -> bool | None:
+            ended = attempt.ended(stage.key)
+            if ended is None:
+                return self._verdict(stage)
+            seconds, problems = ended
+            own = next((p for p in problems if p.key == stage.key), None)
+            if stage.key not in told:
+                told.add(stage.key)
+                for problem in problems:
+                    self._fail(problem)
+                groups.started(stage)
+                self._end(stage, groups, seconds, own)
+            return own is None
+
+        def tick(at_work: int, free: list[Stage]) -> None:
+            nonlocal vain
+            pilots = cluster.keep(command, attempt.said, _heaviest(free), at_work + len(free))
+            # Pilots may come and go; that all go and nothing has ended is no accident for long.
+            vain = 0 if pilots or at_work else vain + 1
+            if vain > _MOST_VAIN:
+                raise StageError(
+                    f"executor {cluster.name}: expected pilots to run {len(free)} stages, got "
+                    f"{_MOST_VAIN} times none that stayed; what they said is in {attempt.said}"
+                )
+
+        schedule = Schedule(stages, lambda key: False, verdict, self._leases, self._halted)
+        done = False
+        try:
+            schedule.watch(tick)
+            done = True
+        finally:
+            # What was sent goes on without us, unless the user wants it to stop.
+            cluster.close(cancel=done or self._interrupt.requested)
+        if self._interrupt.requested:
+            raise Stopped
+
     def _halted(self) -> bool:
         """Whether nothing more is to be started."""
         hours = self._settings.most_hours
@@ -276,28 +346,12 @@ class Run:
             groups.progress(stage, done, total, text)
 
         worker.on_progress = progress
-        problems = self._ran(worker, stage)
+        problems = Careful(worker, self._deadly).run(stage)
         for problem in problems:
             self._fail(problem)
         own = next((p for p in problems if p.key == stage.key), None)
         self._end(stage, groups, time.monotonic() - started, own)
         return own is None
-
-    def _ran(self, worker: Worker | Runner, stage: Stage) -> list[Problem]:
-        """Run a stage; where its process died within a point, that point fails, not the stage."""
-        while True:
-            try:
-                return worker.run(stage.key, self._deadly[stage.fit.index] if stage.fit else ())
-            except Died as died:
-                if died.at is None or stage.fit is None:
-                    return [died.problem]
-                deadly = self._deadly[stage.fit.index]
-                if died.at in deadly:
-                    return [died.problem]
-                deadly.append(died.at)
-                for cell in stage.cells:
-                    if within(cell.point, died.at):
-                        self._fail(replace(died.problem, key=cell.key, label=cell_label(cell)))
 
     def _worker(self, slot: int) -> Worker | Runner:
         if self._settings.here:
@@ -388,6 +442,14 @@ class Run:
         write_samples(self._plan, measurer, self._folder / "samples")
         log = RecordLog(self._folder / "records.jsonl")
         log.update(all_records(self._plan, self._store, outcomes, self._settings.command))
+
+
+def _heaviest(stages: Iterable[Stage]) -> Needs:
+    """What the most demanding of some stages asks for."""
+    needs = [stage.needs for stage in stages]
+    return Needs(
+        max((n.gpus for n in needs), default=0), max((n.memory_gib for n in needs), default=0.0)
+    )
 
 
 def _check_writable(place: Path) -> None:

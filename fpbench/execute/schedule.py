@@ -15,6 +15,8 @@ from fpbench.store import Leases, Store
 
 _POLL_S = 0.5
 """Between two looks at the user's wishes, and at what another run computes."""
+_WATCH_S = 1.0
+"""Between two looks at what pilots do."""
 
 
 def pending_stages(
@@ -50,7 +52,7 @@ class Schedule:
     Args:
         stages: what to run.
         run: runs one stage; returns whether what stands behind it may run.
-        done: whether a stage is done, in the meantime by somebody else.
+        verdict: how a stage has ended, in the meantime and at somebody else's; None = it has not.
         leases: keep two runs from computing the same.
         halted: whether nothing more may be started.
     """
@@ -59,13 +61,13 @@ class Schedule:
         self,
         stages: Mapping[str, Stage],
         run: Callable[[str], bool],
-        done: Callable[[Stage], bool],
+        verdict: Callable[[Stage], bool | None],
         leases: Leases,
         halted: Callable[[], bool],
     ) -> None:
         self._stages = stages
         self._run = run
-        self._done = done
+        self._verdict = verdict
         self._leases = leases
         self._halted = halted
         self._left: dict[str, int] = {}
@@ -82,15 +84,19 @@ class Schedule:
             if not before:
                 heapq.heappush(self._ready, (self._order[key], key))
 
-    def walk(self, executor: Executor[Any], tick: Callable[[], None]) -> None:
+    def walk(
+        self, executor: Executor[Any], tick: Callable[[], None], idle_s: float | None = None
+    ) -> None:
         """Run everything that can be run.
 
         Args:
             executor: runs it.
             tick: called again and again while something runs.
+            idle_s: seconds to wait for what others are at before the rest is left to them;
+                None = to the end.
         """
         running: dict[Future[bool], str] = {}
-        looked = 0.0
+        looked, busy = 0.0, time.monotonic()
         while True:
             if self._elsewhere and time.monotonic() - looked > _POLL_S:
                 looked = time.monotonic()
@@ -104,8 +110,11 @@ class Schedule:
             if not running and (self._halted() or not (self._ready or self._elsewhere)):
                 return
             if not running:
+                if idle_s is not None and time.monotonic() - busy > idle_s:
+                    return
                 time.sleep(_POLL_S / 5)
                 continue
+            busy = time.monotonic()
             tick()
             for future in wait(running, timeout=_POLL_S, return_when=FIRST_COMPLETED)[0]:
                 key = running.pop(future)
@@ -118,11 +127,41 @@ class Schedule:
         if not self._leases.take(key, stage.label):
             self._elsewhere.append(key)
             return False
-        if self._done(stage):
+        good = self._verdict(stage)
+        if good is not None:
             self._leases.release(key)
-            self._ended(key, good=True)
+            self._ended(key, good=good)
             return False
         return True
+
+    def watch(self, tick: Callable[[int, list[Stage]], None]) -> None:
+        """Follow what pilots do, without running anything here.
+
+        Args:
+            tick: called again and again with the number of stages that are at work, and those that
+                are ready and nobody is at.
+        """
+        open_ = [key for _, key in sorted(self._ready)]
+        self._ready.clear()
+        while open_ and not self._halted():
+            at_work, free = 0, []
+            for key in list(open_):
+                stage = self._stages[key]
+                good = self._verdict(stage)
+                if good is not None:
+                    open_.remove(key)
+                    self._ended(key, good=good)
+                    open_ += [new for _, new in sorted(self._ready)]
+                    self._ready.clear()
+                    continue
+                holder = self._leases.holder(key)
+                if holder is not None and not holder.gone:
+                    at_work += 1
+                else:
+                    free.append(stage)
+            if open_:
+                tick(at_work, [stage for stage in free if stage.key in open_])
+                time.sleep(_WATCH_S)
 
     def _ended(self, key: str, *, good: bool) -> None:
         """Note how a stage has ended, and what that makes ready or lets fall."""

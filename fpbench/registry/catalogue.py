@@ -20,6 +20,7 @@ import pluggy
 
 from fpbench.api import (
     Attack,
+    Cluster,
     Component,
     Dataset,
     Executor,
@@ -39,6 +40,7 @@ KINDS: Mapping[str, type[Component[Any]]] = {
     "datasets": Dataset,
     "metrics": Metric,
     "executors": Executor,
+    "clusters": Cluster,
 }
 
 

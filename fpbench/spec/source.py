@@ -95,6 +95,18 @@ def select(
     return chosen
 
 
+def selected(selector: str) -> tuple[str, dict[str, Any]]:
+    """Name and parameters of a selector like `slurm[partition=gpu]`.
+
+    Raises:
+        ValueError: it is none.
+    """
+    match = _SELECTOR.match(selector)
+    if match is None:
+        raise ValueError(f"expected NAME or NAME[key=value,…], got {selector!r}")
+    return match.group("name"), _selector_params(match.group("params") or "")
+
+
 def moved(lines: dict[Path, int], key: str, numbers: list[int | None]) -> dict[Path, int]:
     """Where everything stands once the tables `key` are those of `numbers`, in that order."""
     others = {path: line for path, line in lines.items() if path[0] != key}

@@ -1,0 +1,43 @@
+"""Finds the cluster that a command line names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from fpbench.api import Cluster, SpecError
+from fpbench.registry import Catalogue
+from fpbench.spec.source import selected
+
+
+def cluster_named(selector: str, catalogue: Catalogue) -> Cluster[Any] | None:
+    """The cluster of `--executor`; None for this machine.
+
+    Raises:
+        SpecError: there is none of this name, or it does not take what it is given.
+    """
+    try:
+        name, params = selected(selector)
+    except ValueError as error:
+        raise SpecError([f"--executor: {error}"]) from None
+    if name == "local":
+        if params:
+            raise SpecError(["--executor local: expected no parameters; use --jobs and --threads"])
+        return None
+    try:
+        cls = catalogue.component("clusters", name)
+    except KeyError:
+        raise SpecError([f"--executor: {catalogue.unknown('clusters', name)}"]) from None
+    try:
+        # Names of partitions may look like numbers.
+        texts = {k for k, f in cls.Params.model_fields.items() if f.annotation is str}
+        told = {k: str(v) if k in texts else v for k, v in params.items()}
+        cluster = cls(cls.Params.model_validate(told))
+    except ValidationError as error:
+        problems = [
+            f"--executor {name}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()
+        ]
+        raise SpecError(problems) from None
+    assert isinstance(cluster, Cluster)
+    return cluster
