@@ -9,6 +9,8 @@ from fpbench.api import MissingResource
 from fpbench.execute.request import Request
 from fpbench.plan.stages import TRAINS, Kind
 
+_CGROUP = Path("/sys/fs/cgroup")
+
 
 def processors() -> int:
     """CPUs that this process may use: by affinity, and by a container's quota."""
@@ -19,7 +21,7 @@ def processors() -> int:
     return max(1, min(count, _quota() or count))
 
 
-def _quota(root: Path = Path("/sys/fs/cgroup")) -> int | None:
+def _quota(root: Path = _CGROUP) -> int | None:
     """CPUs that control groups leave to this process, rounded up; None without a limit."""
     try:
         quota, period = (root / "cpu.max").read_text(encoding="ascii").split()
@@ -32,6 +34,22 @@ def _quota(root: Path = Path("/sys/fs/cgroup")) -> int | None:
     if not quota.isdigit() or not period.isdigit() or int(period) == 0:
         return None  # "max", or -1
     return max(1, -(-int(quota) // int(period)))
+
+
+def memory_gib() -> float:
+    """Memory that this process may use, GiB: of the machine, or what control groups leave of it."""
+    try:
+        whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return float("inf")
+    for limit in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            text = (_CGROUP / limit).read_text(encoding="ascii").strip()
+        except OSError:
+            continue
+        whole = min(whole, int(text)) if text.isdigit() else whole
+        break
+    return whole / 2**30
 
 
 def gpus() -> int:

@@ -31,6 +31,7 @@ from fpbench.api import (
 )
 from fpbench.execute.attempt import Attempt
 from fpbench.execute.careful import Careful, Deadly
+from fpbench.execute.machine import memory_gib
 from fpbench.execute.problems import Problem, write_log
 from fpbench.execute.records import all_records
 from fpbench.execute.request import Request
@@ -262,6 +263,7 @@ class Run:
             self._verdict,
             self._leases,
             self._halted,
+            memory_gib(),
         )
 
         def tick() -> None:

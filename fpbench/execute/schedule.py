@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import heapq
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
@@ -55,6 +56,8 @@ class Schedule:
         verdict: how a stage has ended, in the meantime and at somebody else's; None = it has not.
         leases: keep two runs from computing the same.
         halted: whether nothing more may be started.
+        memory_gib: what stages that run at the same time may ask for together; one that asks for
+            more runs alone.
     """
 
     def __init__(
@@ -64,18 +67,21 @@ class Schedule:
         verdict: Callable[[Stage], bool | None],
         leases: Leases,
         halted: Callable[[], bool],
+        memory_gib: float = math.inf,
     ) -> None:
         self._stages = stages
         self._run = run
         self._verdict = verdict
         self._leases = leases
         self._halted = halted
+        self._memory_gib = memory_gib
         self._left: dict[str, int] = {}
         self._behind: dict[str, list[str]] = {key: [] for key in stages}
         self._bad: set[str] = set()
         self._order = {key: number for number, key in enumerate(stages)}
         self._ready: list[tuple[int, str]] = []
         self._elsewhere: list[str] = []
+        self._looked = 0.0
         for key, stage in stages.items():
             before = [name for name in set(stage.inputs) if name in stages]
             self._left[key] = len(before)
@@ -96,17 +102,15 @@ class Schedule:
                 None = to the end.
         """
         running: dict[Future[bool], str] = {}
-        looked, busy = 0.0, time.monotonic()
+        busy = time.monotonic()
         while True:
-            if self._elsewhere and time.monotonic() - looked > _POLL_S:
-                looked = time.monotonic()
-                for key in self._elsewhere:
-                    heapq.heappush(self._ready, (self._order[key], key))
-                self._elsewhere.clear()
-            while self._ready and len(running) < executor.capacity() and not self._halted():
-                key = heapq.heappop(self._ready)[1]
-                if self._starts(key):
-                    running[executor.submit(self._run, key)] = key
+            self._look_again()
+            while len(running) < executor.capacity() and not self._halted():
+                ready = self._next(running.values())
+                if ready is None:
+                    break
+                if self._starts(ready):
+                    running[executor.submit(self._run, ready)] = ready
             if not running and (self._halted() or not (self._ready or self._elsewhere)):
                 return
             if not running:
@@ -120,6 +124,28 @@ class Schedule:
                 key = running.pop(future)
                 self._leases.release(key)
                 self._ended(key, good=future.result())
+
+    def _look_again(self) -> None:
+        """Once in a while, take what others are at for ready: they may be through with it."""
+        if self._elsewhere and time.monotonic() - self._looked > _POLL_S:
+            self._looked = time.monotonic()
+            for key in self._elsewhere:
+                heapq.heappush(self._ready, (self._order[key], key))
+            self._elsewhere.clear()
+
+    def _next(self, running: Iterable[str]) -> str | None:
+        """The first ready stage for which there is memory beside those that run."""
+        used = [self._stages[key].needs.memory_gib for key in running]
+        found, aside = None, []
+        while self._ready and found is None:
+            item = heapq.heappop(self._ready)
+            if not used or sum(used) + self._stages[item[1]].needs.memory_gib <= self._memory_gib:
+                found = item[1]
+            else:
+                aside.append(item)
+        for item in aside:
+            heapq.heappush(self._ready, item)
+        return found
 
     def _starts(self, key: str) -> bool:
         """Whether a ready stage is ours to run; else it is done, or on somebody else's hands."""

@@ -56,8 +56,8 @@ class StyleGAN2(Host[StyleGAN2Params]):
         return limits.objection(images, self.params.batch)
 
     def needs(self) -> Needs:
-        """Room for one training."""
-        return Needs(memory_gib=2.0)
+        """Room for one training, as it was measured."""
+        return Needs(memory_gib=2.0 if self.params.architecture == "compact" else 12.0)
 
     def fit(self, images: ImageStream, ctx: Context) -> State:
         """Regression on paired codes if asked, then the adversarial training."""
