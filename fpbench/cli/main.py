@@ -147,6 +147,7 @@ def run(
         threads=threads,
     )
     plan, catalogue = request.plan()
+    _say_remarks(plan)
     request = replace(request, jobs=jobs or default_jobs(device, len(plan.fits), devices))
     folder = runs / (name or plan.suite.header.name)
     settings = Settings(
@@ -274,6 +275,7 @@ def plan(
         weights=str(weights or ""),
     )
     made, _ = request.plan()
+    _say_remarks(made)
     status = status_of(made, Store(Path(request.store)))
     if as_json:
         click.echo(json.dumps(status.as_json(), indent=2))
@@ -458,6 +460,13 @@ def _catalogue(plugins: tuple[str, ...]) -> Catalogue:
     from fpbench.registry import load
 
     return load(plugins)
+
+
+def _say_remarks(plan: Plan) -> None:
+    """What a user should know of the images before anything is computed with them."""
+    dataset = plan.suite.dataset
+    for remark in dataset.remarks():
+        click.echo(f"warning: dataset {dataset.name}: {remark}", err=True)
 
 
 def _command() -> str:

@@ -104,6 +104,9 @@ def read_suite(
     for assignment in assignments:
         if problem := source.set_value(data, assignment):
             reader.problems.append(problem)
+    # Only now is it known what each table uses, and so what is text: a folder 20240115 is one.
+    for assignment in assignments:
+        _keep_text(data, assignment, catalogue)
     for key, chosen in (("methods", methods), ("attacks", attacks)):
         if isinstance(data.get(key, []), list):
             selected = source.select(data.get(key, []), chosen)
@@ -119,6 +122,18 @@ def read_suite(
                 reader.problems.append(f"--seeds {seeds}: {problem}")
             data.setdefault("training", {})["seeds"] = list(dict.fromkeys(numbers))
     return reader.read(data)
+
+
+def _keep_text(data: dict[str, Any], assignment: str, catalogue: Catalogue) -> None:
+    """Put back as text what was read as another TOML value where a component wants text."""
+    table, _, key = assignment.partition("=")[0].strip().partition(".")
+    own = data.get(table)
+    if table not in _COMPONENTS or not isinstance(own, dict) or isinstance(own.get(key), str):
+        return
+    cls = catalogue.get(_COMPONENTS[table], str(own.get("use")))
+    wanted = cls.Params.model_fields.get(key) if cls is not None else None
+    if key in own and wanted is not None and wanted.annotation is str:
+        own[key] = assignment.partition("=")[2].strip()
 
 
 @dataclass
