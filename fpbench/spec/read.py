@@ -101,12 +101,7 @@ def read_suite(
     except tomllib.TOMLDecodeError as error:
         raise SpecError([f"{place}: not valid TOML: {error}"]) from None
     reader = _Reader(place, source.locate(text), catalogue)
-    for assignment in assignments:
-        if problem := source.set_value(data, assignment):
-            reader.problems.append(problem)
-    # Only now is it known what each table uses, and so what is text: a folder 20240115 is one.
-    for assignment in assignments:
-        _keep_text(data, assignment, catalogue)
+    reader.assign(data, assignments)
     for key, chosen in (("methods", methods), ("attacks", attacks)):
         if isinstance(data.get(key, []), list):
             selected = source.select(data.get(key, []), chosen)
@@ -143,6 +138,15 @@ class _Reader:
     catalogue: Catalogue
     problems: list[str] = field(default_factory=list)
     unavailable: list[UnavailableComponent] = field(default_factory=list)
+
+    def assign(self, data: dict[str, Any], assignments: tuple[str, ...]) -> None:
+        """Apply the changes of the command line."""
+        for assignment in assignments:
+            if problem := source.set_value(data, assignment):
+                self.problems.append(problem)
+        # Only now is it known what each table uses, and so what is text: a folder 20240115 is.
+        for assignment in assignments:
+            _keep_text(data, assignment, self.catalogue)
 
     def read(self, data: dict[str, Any]) -> Suite:
         for key in data:

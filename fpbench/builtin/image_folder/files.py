@@ -178,12 +178,8 @@ class Archive(Files):
             if info.flag_bits & 1:
                 self._refuse(name, "files without a password", "an encrypted one")
             if info.compress_type not in _METHODS:
-                number = info.compress_type
-                self._refuse(
-                    name,
-                    "files stored or deflated",
-                    f"one packed by {_OTHER.get(number, f'method {number}')}",
-                )
+                method = _OTHER.get(info.compress_type, f"method {info.compress_type}")
+                self._refuse(name, "files stored or deflated", f"one packed by {method}")
             if info.file_size > _MAX_BYTES:
                 self._refuse(name, "files of at most 1 GiB", f"{info.file_size:,} bytes")
             yield name, (self._stamp.st_size, self._stamp.st_mtime_ns)

@@ -110,7 +110,7 @@ def test_a_16_bit_grey_ramp_keeps_its_levels(format):
 
 @pytest.mark.parametrize("values", [np.float32(0.5), np.int32(70_000), np.int32(-1)])
 def test_pixels_without_a_range_are_refused(values):
-    with pytest.raises(pixels.DamagedImage, match="floats|more than 16 bits"):
+    with pytest.raises(pixels.DamagedImage, match=r"floats|more than 16 bits"):
         decode_square(encoded(np.full((16, 16), values), "TIFF"), 16)
 
 
@@ -270,7 +270,7 @@ def test_hidden_files_and_folders_are_left_out(folder):
         "deep/Thumbs.db",
     ):
         path = folder / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"no image")
     found = dataset(folder)
     assert found.digest() == clean.digest()
