@@ -69,10 +69,13 @@ def contents_of(files: Files, listing: Listing, size: int) -> dict[str, Content]
                 found[name] = content
 
     if new:
-        with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+        pool = ThreadPoolExecutor(min(16, os.cpu_count() or 1))
+        try:
             for _ in pool.map(look, new):
                 pass
-        _keep(place, listing, found)
+        finally:  # whoever is interrupted goes on from there
+            pool.shutdown(cancel_futures=True)
+            _keep(place, listing, found)
     if damaged:
         raise MissingResource(_of_damaged(files.path, damaged))
     return found

@@ -168,7 +168,7 @@ class ImageFolder(Dataset[ImageFolderParams]):
         data = self._files.read(name)
         if sha256(data) != self._contents[name].bytes:
             self._refuse(name)
-        return decode_square(data, self.params.size)
+        return decode_square(data, self.params.size)  # which these bytes have passed before
 
     def _refuse(self, name: str) -> NoReturn:
         forget(self._files.path, self.params.size)

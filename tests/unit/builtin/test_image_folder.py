@@ -4,9 +4,12 @@ import shutil
 import struct
 import zipfile
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from click.testing import CliRunner
 from PIL import Image
 
 import fpbench.builtin.image_folder.contents as contents
@@ -14,8 +17,12 @@ import fpbench.builtin.image_folder.pixels as pixels
 from fpbench.api import MissingResource
 from fpbench.builtin.image_folder.dataset import ImageFolder
 from fpbench.builtin.image_folder.pixels import decode_square
+from fpbench.cli.main import cli
+from fpbench.execute.request import Request
 from fpbench.plan.identity import identity
 from fpbench.spec.model import component_json
+from fpbench.stages.bench import Bench
+from fpbench.store import Store
 
 
 def encoded(array, format="PNG", **options):
@@ -531,6 +538,51 @@ def test_what_was_looked_at_is_not_decoded_again(folder, monkeypatch):
     os.utime(folder / "deep" / "05.png", ns=(5, 5))
     assert dataset(folder).digest() == before
     assert len(decoded) == 1
+
+
+def test_an_interrupted_look_goes_on_where_it_was(folder, monkeypatch):
+    decoded = []
+
+    def interrupted(data, size):
+        decoded.append(data)
+        if len(decoded) == 20:
+            raise KeyboardInterrupt
+        return decode_square(data, size)
+
+    monkeypatch.setattr(contents, "decode_square", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        dataset(folder).info()
+    dataset(folder).info()
+    assert len(decoded) < 35
+
+
+def of(folder):
+    """What makes the suite of fakes one of a folder of 30 images."""
+    yield 'use = "toy-faces"\n', f'use = "image-folder"\npath = "{folder}"\nsize = 16\n'
+    numbers = {"train": (64, 10), "test": (64, 18), "reference": (64, 2), "real": (20, 5)}
+    for name, (old, new) in (numbers | {"clean_images": (8, 2)}).items():
+        yield f"{name} = {old}\n", f"{name} = {new}\n"
+
+
+def test_a_plan_warns_of_what_was_left_out(folder, suite_file):
+    (folder / "again.png").write_bytes(encoded(picture(3)))
+    suite = suite_file(*of(folder))
+    done = CliRunner().invoke(cli, ["-p", "fpbench.testing.fakes", "plan", str(suite)])
+    assert done.exit_code == 0, done.output
+    said = "warning: dataset image-folder: 1 images equal others"
+    assert said in done.stderr
+    assert said not in done.stdout
+
+
+def test_stages_read_no_other_images_than_were_planned_with(folder, suite_file, tmp_path):
+    request = Request(str(suite_file(*of(folder))), plugins=("fpbench.testing.fakes",))
+    facts = request.plan()[0].facts
+    (folder / "new.png").write_bytes(encoded(picture(99)))
+    # As in a worker, which is told what was found out before.
+    plan, _ = replace(request, data=facts).plan()
+    bench = Bench(plan, Store(tmp_path / "store"), torch.device("cpu"))
+    with pytest.raises(MissingResource, match=r"expected the images of the plan.*run again"):
+        bench.train_images  # noqa: B018
 
 
 @pytest.mark.parametrize("damage", [b"", b"[]", b'{"by": 1}', b"\xff", b'{"images": 3}'])
