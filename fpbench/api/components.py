@@ -305,7 +305,7 @@ class Dataset(Component[P]):
 
     @abstractmethod
     def info(self) -> ImageInfo:
-        """Size and counts, without decoding images.
+        """Size and counts; quick, save for the first look at images that must be read for it.
 
         Raises:
             MissingResource: the data is not there; the message says how to get it.
@@ -325,6 +325,10 @@ class Dataset(Component[P]):
         Raises:
             MissingResource: it is not what it was.
         """
+
+    def remarks(self) -> tuple[str, ...]:
+        """What a user should know of the images, a sentence each, such as what was left out."""
+        return ()
 
     def prepare(self) -> str:
         """Fetch what is not there yet; what `fpbench prepare` calls. A note for the user.

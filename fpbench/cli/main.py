@@ -160,6 +160,7 @@ def run(
             f"--name: expected the name of a folder in {runs}, got {name!r}; say where with --runs"
         )
     plan, catalogue = request.plan()
+    _say_remarks(plan)
     request = replace(request, jobs=jobs or default_jobs(device, len(plan.fits), devices))
     folder = runs / (name or plan.suite.header.name)
     settings = Settings(
@@ -288,6 +289,7 @@ def plan(
         weights=str(weights or ""),
     )
     made, _ = request.plan()
+    _say_remarks(made)
     status = status_of(made, Store(Path(request.store)))
     if as_json:
         click.echo(json.dumps(status.as_json(), indent=2))
@@ -479,6 +481,13 @@ def _catalogue(plugins: tuple[str, ...]) -> Catalogue:
     from fpbench.registry import load
 
     return load(plugins)
+
+
+def _say_remarks(plan: Plan) -> None:
+    """What a user should know of the images before anything is computed with them."""
+    dataset = plan.suite.dataset
+    for remark in dataset.remarks():
+        click.echo(f"warning: dataset {dataset.name}: {remark}", err=True)
 
 
 def _command() -> str:

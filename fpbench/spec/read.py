@@ -101,9 +101,7 @@ def read_suite(
     except tomllib.TOMLDecodeError as error:
         raise SpecError([f"{place}: not valid TOML: {error}"]) from None
     reader = _Reader(place, source.locate(text), catalogue)
-    for assignment in assignments:
-        if problem := source.set_value(data, assignment):
-            reader.problems.append(problem)
+    reader.assign(data, assignments)
     for key, chosen in (("methods", methods), ("attacks", attacks)):
         if isinstance(data.get(key, []), list):
             selected = source.select(data.get(key, []), chosen)
@@ -121,6 +119,18 @@ def read_suite(
     return reader.read(data)
 
 
+def _keep_text(data: dict[str, Any], assignment: str, catalogue: Catalogue) -> None:
+    """Put back as text what was read as another TOML value where a component wants text."""
+    table, _, key = assignment.partition("=")[0].strip().partition(".")
+    own = data.get(table)
+    if table not in _COMPONENTS or not isinstance(own, dict) or isinstance(own.get(key), str):
+        return
+    cls = catalogue.get(_COMPONENTS[table], str(own.get("use")))
+    wanted = cls.Params.model_fields.get(key) if cls is not None else None
+    if key in own and wanted is not None and wanted.annotation is str:
+        own[key] = assignment.partition("=")[2].strip()
+
+
 @dataclass
 class _Reader:
     place: str
@@ -128,6 +138,15 @@ class _Reader:
     catalogue: Catalogue
     problems: list[str] = field(default_factory=list)
     unavailable: list[UnavailableComponent] = field(default_factory=list)
+
+    def assign(self, data: dict[str, Any], assignments: tuple[str, ...]) -> None:
+        """Apply the changes of the command line."""
+        for assignment in assignments:
+            if problem := source.set_value(data, assignment):
+                self.problems.append(problem)
+        # Only now is it known what each table uses, and so what is text: a folder 20240115 is.
+        for assignment in assignments:
+            _keep_text(data, assignment, self.catalogue)
 
     def read(self, data: dict[str, Any]) -> Suite:
         for key in data:

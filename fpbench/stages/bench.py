@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fpbench.api import TrainedHost, derive_seed
+from fpbench.api import Dataset, MissingResource, TrainedHost, derive_seed
 from fpbench.api.context import Peers
 from fpbench.nn.features import ToyFeatures
 from fpbench.plan import Fit, Plan, PlannedBackbone, issued_codes
@@ -155,15 +155,30 @@ class Bench:
         return {name: torch.from_numpy(array).to(self.device) for name, array in arrays.items()}
 
     @cached_property
+    def dataset(self) -> Dataset[Any]:
+        """Where images come from.
+
+        Raises:
+            MissingResource: they are not those of the plan.
+        """
+        dataset, planned = self.suite.dataset, self.plan.facts.digest
+        if (found := dataset.digest()) != planned:
+            raise MissingResource(
+                f"dataset {dataset.name}: expected the images of the plan, with the digest "
+                f"{planned}, got {found}; run again, which plans with what is there now"
+            )
+        return dataset
+
+    @cached_property
     def train_images(self) -> SplitStream:
         """What is trained on."""
-        return SplitStream(self.suite.dataset, "train", self.device)
+        return SplitStream(self.dataset, "train", self.device)
 
     @cached_property
     def real_negatives(self) -> SplitStream:
         """Test images that bear no code."""
         count = self.plan.negatives("real", None)
-        return SplitStream(self.suite.dataset, "test", self.device, count=count)
+        return SplitStream(self.dataset, "test", self.device, count=count)
 
     def progress(self, done: int, total: int, text: str) -> None:
         """Say how far the stage is.
@@ -209,7 +224,7 @@ class Bench:
     def carriers(self, user: int, count: int) -> Tensor:
         """(count, 3, H, W) clean images that forgeries of a user's images start from."""
         suite = self.suite
-        stream = SplitStream(suite.dataset, "test", self.device, first=suite.carriers_from)
+        stream = SplitStream(self.dataset, "test", self.device, first=suite.carriers_from)
         # Each user has his own, as far as they go, so that users stay independent.
         return stream.read(np.arange(user * count, (user + 1) * count) % len(stream))
 

@@ -117,7 +117,7 @@ def _real(bench: Bench, judge: PlannedBackbone) -> Mapping[str, np.ndarray]:
     store = bench.store
     key, count = bench.plan.training_features_key(judge), bench.plan.choice_images
     if not store.has(key):
-        stream = SplitStream(bench.suite.dataset, "train", bench.device, count=count)
+        stream = SplitStream(bench.dataset, "train", bench.device, count=count)
         network = bench.network(judge)
         features = [network(stream.read(chunk)).cpu().numpy() for chunk in chunks(count)]
         arrays = reference_arrays(np.concatenate(features))

@@ -384,7 +384,7 @@ class GeneratorReader:
         if Access.CLEAN_IMAGES in access:
             count = model.attack.options.clean_images
             stream = SplitStream(
-                bench.suite.dataset,
+                bench.dataset,
                 "test",
                 bench.device,
                 first=bench.suite.clean_from,

@@ -32,7 +32,7 @@ def try_backbone(stage: Stage, bench: Bench) -> None:
     if backbone.features:
         bench.store.put(key, reference_arrays(_of_real(bench, network)), {})
         return
-    stream = SplitStream(bench.suite.dataset, "reference", bench.device)
+    stream = SplitStream(bench.dataset, "reference", bench.device)
     pair = stream.read(np.arange(2))
     distance = network(pair[:1], pair[1:]).cpu().numpy()
     if not np.isfinite(distance).all():
@@ -53,6 +53,6 @@ def read_host_features(stage: Stage, bench: Bench) -> None:
 
 
 def _of_real(bench: Bench, network: Callable[[Tensor], Tensor]) -> np.ndarray:
-    stream = SplitStream(bench.suite.dataset, "reference", bench.device)
+    stream = SplitStream(bench.dataset, "reference", bench.device)
     parts = [network(stream.read(chunk)).cpu().numpy() for chunk in chunks(len(stream))]
     return np.concatenate(parts)

@@ -19,7 +19,7 @@ def train_host(stage: Stage, bench: Bench) -> None:
     """Train the host, unless the store has it."""
     host = bench.suite.host
     if not bench.store.has(stage.key):
-        bench.suite.dataset.verify()
+        bench.dataset.verify()
     who = f"host {host.name}: fit"
 
     def body(ctx: StageContext) -> object:

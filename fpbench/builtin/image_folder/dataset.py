@@ -1,31 +1,25 @@
-"""`image-folder`: real images from a folder or a zip archive, at one square size.
-
-Every image is centre-cropped to a square and resized by area averaging (shrinking) or cubic
-interpolation (growing). Greyscale, palette and transparent images are turned into RGB (transparency
-on black). A file that is no readable image is an error that names it.
-"""
+"""`image-folder`: real images from a folder or a zip archive, at one square size."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import threading
-import zipfile
 from functools import cached_property
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 from pydantic import Field
 
 from fpbench.api import Card, Dataset, ImageInfo, MissingResource, Params, digest
 from fpbench.api.params import Local
+from fpbench.builtin.image_folder.contents import Content, contents_of, forget, sha256
+from fpbench.builtin.image_folder.files import Files, Listing, open_files, shown
+from fpbench.builtin.image_folder.layout import Pool, UnclearLayout, assign
+from fpbench.builtin.image_folder.pixels import decode_square
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-_MAX_PIXELS = 64 * 2**20  # larger ones are refused before they are decoded
+_HELD_FIRST: tuple[Pool, ...] = ("test", "val", "train", "pool")
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -48,135 +42,137 @@ class ImageFolderParams(Params):
 
 
 class ImageFolder(Dataset[ImageFolderParams]):
-    """Splits are fixed by the file names alone.
+    """Images are identified by what is in their files, never by names, times or order.
 
-    With top-level folders `train` and `test`, test images come from `test` and all others from
-    `train`; else all images are one pool. A pool is ordered by a hash of the names; the reference
-    split is cut from its front, so that the splits never share an image.
+    Pixels: the first frame of a file, upright as its EXIF orientation says, 16-bit grey by its high
+    byte, alpha composited on black (what is fully transparent is black), then RGB, the largest
+    square in the middle, resized by area averaging (shrinking) or cubic interpolation (growing).
+    Colour profiles are not applied. An image that cannot be used is an error that names it.
+
+    Splits: folders that wrap everything are skipped. Below them folders `train` and `test` are
+    respected, in any case; `val` (`valid`, `validation`) serves as `test` where there is no `test`,
+    else as `reference`. Without such folders all images are one pool, from whose front `test` is
+    cut. `reference` is cut from the front of what is left for training, unless `val` serves as it.
+    Pools are ordered by the digests of the files. What looks like splits but is not wholly so is an
+    error.
+
+    Hidden files and folders are left out. Images whose used pixels are equal count once: in `test`
+    before `val` before `train`, so that no picture is on two sides.
     """
 
     name = "image-folder"
-    version = "1"
+    version = "2"
     Params = ImageFolderParams
     card = Card(
         title="Image folder",
         source="given by the user",
         licence="that of the images",
-        summary="Images of a folder or zip archive, centre-cropped to a square and resized.",
+        summary="Images of a folder or zip archive: upright, alpha on black, 16-bit grey by its "
+        "high byte, centre-cropped to a square and resized; equal ones count once.",
     )
 
     def info(self) -> ImageInfo:
-        """Size and counts, from the list of names."""
+        """Size and counts; images that were not looked at before are decoded once."""
         return ImageInfo(self.params.size, {k: len(v) for k, v in self._splits.items()})
 
     def digest(self) -> str:
-        """SHA-256 over names, sizes and time stamps (folder) or checksums (zip)."""
-        return digest({"entries": self._entries})
+        """Of the contents of each pool: that of a folder, of its copy and of its zip is the same.
+
+        Files that were looked at before are known by their size and time.
+        """
+        pools, contents = self._pools, self._contents
+        return digest({pool: [contents[n].bytes for n in names] for pool, names in pools.items()})
 
     def read(self, split: str, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """(N, H, W, 3) uint8."""
+        """(N, H, W, 3) uint8, of the files that the digest is of.
+
+        Raises:
+            MissingResource: a file is gone, or another one.
+        """
         import numpy as np
 
         names = self._splits[split]
         return np.stack([self._image(names[int(i)]) for i in indices])
 
-    # -- the list ----------------------------------------------------------------------------
+    def verify(self) -> None:
+        """List the files again and compare the bytes of each with its digest.
+
+        Raises:
+            MissingResource: images came, went or changed, or one is damaged.
+        """
+        known = self._contents
+        now = open_files(self._files.path)
+        if changed := known.keys() ^ now.listing().images.keys():
+            self._refuse(min(changed))
+        for name, content in known.items():
+            if sha256(now.read(name)) != content.bytes:
+                self._refuse(name)
+
+    def remarks(self) -> tuple[str, ...]:
+        """What was left out, and how many images were there twice."""
+        twice = len(self._contents) - sum(map(len, self._pools.values()))
+        said = (f"{twice:,} images equal others in the pixels that are used, and count once",)
+        return (*self._listing.remarks, *(said if twice else ()))
+
+    # -- which images ------------------------------------------------------------------------
 
     @cached_property
-    def _path(self) -> Path:
-        path = Path(self.params.path).expanduser()
-        if not path.exists():
-            raise MissingResource(
-                f"dataset image-folder: expected a folder or zip at {path}, got nothing; "
-                "set [dataset] path"
-            )
-        return path
+    def _files(self) -> Files:
+        return open_files(Path(self.params.path).expanduser())
 
     @cached_property
-    def _archive(self) -> zipfile.ZipFile | None:
-        if self._path.is_dir():
-            return None
+    def _listing(self) -> Listing:
+        return self._files.listing()
+
+    @cached_property
+    def _contents(self) -> dict[str, Content]:
+        return contents_of(self._files, self._listing, self.params.size)
+
+    @cached_property
+    def _pools(self) -> dict[Pool, list[str]]:
+        """Names in the order of their digests; of equal images the first."""
         try:
-            return zipfile.ZipFile(self._path)
-        except (zipfile.BadZipFile, OSError) as error:
+            pools = assign(self._listing.images)
+        except UnclearLayout as error:
             raise MissingResource(
-                f"dataset image-folder: expected a folder or a zip file, got {self._path} ({error})"
+                f"dataset image-folder: {shown(self._files.path)}: expected {shown(error)}; move "
+                "or rename folders, or set [dataset] path to the folder that is meant"
             ) from None
-
-    @cached_property
-    def _entries(self) -> list[tuple[str, int, int]]:
-        if self._archive is not None:
-            found = [(i.filename, i.file_size, i.CRC) for i in self._archive.infolist()]
-        else:
-            files = [(p, p.stat()) for p in self._path.rglob("*") if p.is_file()]
-            base = self._path
-            found = [(p.relative_to(base).as_posix(), s.st_size, s.st_mtime_ns) for p, s in files]
-        images = sorted(e for e in found if PurePosixPath(e[0]).suffix.lower() in _SUFFIXES)
-        if not images:
-            raise MissingResource(
-                f"dataset image-folder: expected images ({', '.join(sorted(_SUFFIXES))}) in "
-                f"{self._path}, got none among {len(found)} files"
-            )
-        return images
+        contents, taken = self._contents, set[str]()
+        found: dict[Pool, list[str]] = {}
+        for pool in (pool for pool in _HELD_FIRST if pool in pools):
+            found[pool] = []
+            for name in sorted(pools[pool], key=lambda n: contents[n].bytes):
+                if contents[name].pixels not in taken:
+                    taken.add(contents[name].pixels)
+                    found[pool].append(name)
+        return found
 
     @cached_property
     def _splits(self) -> dict[str, list[str]]:
-        names = [name for name, _, _ in self._entries]
-        tops = {name.split("/", 1)[0] for name in names}
-        p = self.params
-        if {"train", "test"} <= tops:
-            held = _shuffled(n for n in names if n.startswith("test/"))
-            pool = _shuffled(n for n in names if not n.startswith("test/"))
-            test = held[: p.test]
+        pools, p = self._pools, self.params
+        rest = pools.get("pool") or pools["train"]
+        if "pool" in pools:
+            test, rest = rest[: p.test], rest[p.test :]
         else:
-            pool = _shuffled(names)
-            test, pool = pool[: p.test], pool[p.test :]
-        reference, train = pool[: p.reference], pool[p.reference : p.reference + p.train]
-        return {"train": train, "test": test, "reference": reference}
+            test = pools["test" if "test" in pools else "val"][: p.test]
+        if "test" in pools and "val" in pools:
+            reference = pools["val"][: p.reference]
+        else:
+            reference, rest = rest[: p.reference], rest[p.reference :]
+        return {"train": rest[: p.train], "test": test, "reference": reference}
 
     # -- the pixels --------------------------------------------------------------------------
 
-    @cached_property
-    def _lock(self) -> threading.Lock:
-        return threading.Lock()
-
     def _image(self, name: str) -> NDArray[np.uint8]:
-        return decode_square(self._bytes(name), self.params.size, f"{self._path}: {name}")
+        data = self._files.read(name)
+        if sha256(data) != self._contents[name].bytes:
+            self._refuse(name)
+        return decode_square(data, self.params.size)  # which these bytes have passed before
 
-    def _bytes(self, name: str) -> bytes:
-        if self._archive is None:
-            return (self._path / name).read_bytes()
-        with self._lock:  # one file handle, several readers
-            return self._archive.read(name)
-
-
-def decode_square(data: bytes, size: int, name: str) -> NDArray[np.uint8]:
-    """(size, size, 3) uint8 of an encoded image.
-
-    Raises:
-        MissingResource: it is truncated, no image, or too large; names the file.
-    """
-    import numpy as np
-    from PIL import Image, UnidentifiedImageError  # noqa: PLC0415, RUF100 - not needed to plan
-
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.width * image.height > _MAX_PIXELS:
-                raise OSError(f"{image.width} by {image.height} pixels")
-            image.load()
-            side = min(image.size)
-            left, top = (image.width - side) // 2, (image.height - side) // 2
-            square = image.convert("RGB").crop((left, top, left + side, top + side))
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+    def _refuse(self, name: str) -> NoReturn:
+        forget(self._files.path, self.params.size)
         raise MissingResource(
-            f"dataset image-folder: expected a whole image, got a damaged one: {name} ({error}); "
-            "mend or remove the file"
-        ) from None
-    if side == size:
-        return np.asarray(square)
-    way = Image.Resampling.BOX if side > size else Image.Resampling.BICUBIC
-    return np.asarray(square.resize((size, size), way))
-
-
-def _shuffled(names: object) -> list[str]:
-    return sorted(names, key=lambda n: hashlib.sha256(n.encode()).digest())  # type: ignore[call-overload,no-any-return]
+            f"dataset image-folder: expected {shown(self._files.path)} as it was when it was "
+            f"planned with, got a change: {shown(name)}; run again, which takes it as it is now"
+        )

@@ -92,6 +92,14 @@ def test_assignments_change_values_and_components(suite_file, catalogue):
     )
 
 
+@pytest.mark.parametrize("name", ["20240115", "2024_01_15", "2024-01-15", "1e5", "true", "[a]"])
+def test_a_folder_whose_name_is_a_number_stays_text(suite_file, catalogue, name):
+    assignments = ("dataset.use=image-folder", f"dataset.path={name}", "dataset.size=64")
+    suite = read_suite(str(suite_file()), catalogue, assignments=assignments)
+    assert suite.dataset.params.path == name
+    assert suite.dataset.params.size == 64
+
+
 def test_selectors_choose_and_set_parameters(suite_file, catalogue):
     suite = read_suite(
         str(suite_file()),
