@@ -64,5 +64,7 @@ def logs(run: str, label: str | None, runs: Path) -> None:
     shown = [log for log in found if label.lower() in log.label.lower()]
     if not shown:
         names = ", ".join(log.label for log in found)
-        raise SpecError([f"logs {label}: expected part of a label, got no match; there are {names}"])
+        raise SpecError(
+            [f"logs {label}: expected part of a label, got no match; there are {names}"]
+        )
     click.echo("\n\n".join(f"{log.path}\n{log.label}\n{log.rest}" for log in shown))
