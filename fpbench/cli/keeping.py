@@ -76,9 +76,8 @@ def gc(
     beside = list(runs_in(store.parent))
     if not keep:
         names = ", ".join(path.name for path in beside) or "none"
-        raise SpecError(
-            [f"cache gc: expected --keep RUN for each run that is to stay, got none; of {names}"]
-        )
+        text = f"expected --keep RUN for each run that is to stay, got none; there are {names}"
+        raise SpecError([f"cache gc: {text}"])
     folders = [run_folder(run, store.parent) for run in keep]
     kept, unreadable = open_runs(folders, plugins, store)
     if unreadable:
