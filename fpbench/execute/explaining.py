@@ -19,6 +19,7 @@ from fpbench.spec.model import component_json
 from fpbench.stages.measuring import Measurer
 from fpbench.store import RecordLog
 
+DATA = "data set"
 LEAST_DIGITS = 8
 _SHOWN_DIGITS = 12
 _ALIKE = 3  # more links that differ by a number alone are one line
@@ -56,7 +57,7 @@ class Link:
 
 
 def chain_of(run: OpenRun, key: str) -> list[Link]:
-    """Everything behind a key, the asked first, each before what it is made of is told.
+    """Everything behind a key: the asked first, the data set last.
 
     Args:
         run: the run.
@@ -72,7 +73,7 @@ def chain_of(run: OpenRun, key: str) -> list[Link]:
         if name not in found:
             found[name] = why.link(name)
             ahead.extend(found[name].inputs)
-    return list(found.values())
+    return sorted(found.values(), key=lambda link: link.kind == DATA)
 
 
 def lines_of(chain: Iterable[Link]) -> Iterator[str]:
@@ -145,7 +146,7 @@ class _Why:
         """What has a key."""
         if key == self._data_key:
             about = self._about("datasets", "data set", self._plan.suite.dataset)
-            return Link("data set", self._plan.suite.dataset.name, key, None, (about,))
+            return Link(DATA, self._plan.suite.dataset.name, key, None, (about,))
         if key in self._cells:
             return self._cell(key)
         if key in self._artefacts:
