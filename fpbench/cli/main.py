@@ -14,11 +14,16 @@ import click
 
 from fpbench.cli import exits
 from fpbench.cli.comparing import compare, say_detectable
+from fpbench.cli.diagnosing import doctor
+from fpbench.cli.explaining import why
+from fpbench.cli.keeping import gc, ls
 from fpbench.cli.options import store_options, suite_options
 from fpbench.cli.preparing import prepare
 from fpbench.cli.publishing import board, export, verify
 from fpbench.cli.reporting import report
+from fpbench.cli.retrying import retry
 from fpbench.cli.scoring import score
+from fpbench.cli.watching import logs, status
 
 if TYPE_CHECKING:
     from fpbench.plan import Plan
@@ -405,11 +410,16 @@ def show_plugins(plugins: tuple[str, ...]) -> None:
 
 cli.add_command(board)
 cli.add_command(compare)
+cli.add_command(doctor)
 cli.add_command(export)
+cli.add_command(logs)
 cli.add_command(prepare)
 cli.add_command(report)
+cli.add_command(retry)
 cli.add_command(score)
+cli.add_command(status)
 cli.add_command(verify)
+cli.add_command(why)
 
 
 @cli.group()
@@ -436,6 +446,10 @@ def verify_cache(store: Path) -> None:
     click.echo(f"{len(list(opened.keys()))} artefacts, {len(damaged)} damaged")
     if damaged:
         sys.exit(exits.VERIFICATION_FAILED)
+
+
+cache.add_command(ls)
+cache.add_command(gc)
 
 
 def main() -> None:

@@ -68,6 +68,26 @@ def store_options(function: F) -> F:
     )
 
 
+def run_options(function: F) -> F:
+    """What every command takes that looks at a run which is there."""
+    return _with(
+        function,
+        click.argument("run"),
+        click.option(
+            "--runs",
+            type=click.Path(path_type=Path, file_okay=False),
+            default=Path("runs"),
+            show_default=True,
+            help="Folder in which a RUN that is no path is looked for.",
+        ),
+        click.option(
+            "--store",
+            type=click.Path(path_type=Path, file_okay=False),
+            help="Folder of artefacts; default: the store beside RUN.",
+        ),
+    )
+
+
 def _with(function: F, *options: Callable[[F], F]) -> F:
     for option in reversed(options):
         function = option(function)

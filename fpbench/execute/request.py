@@ -111,9 +111,22 @@ def read_request(folder: Path, plugins: tuple[str, ...], store: Path) -> Request
     Raises:
         SpecError: the folder has no request that can be read.
     """
+    request = kept_request(folder)
+    # The suite as it was run, where the run has kept it; its file may have changed since.
+    kept = folder / "suite.toml"
+    suite = str(kept) if kept.is_file() else request.suite
+    return replace(request, suite=suite, plugins=plugins, store=str(store))
+
+
+def kept_request(folder: Path) -> Request:
+    """What the file of a run says, and nothing more.
+
+    Raises:
+        SpecError: the folder has no request that can be read.
+    """
     try:
         text = (folder / "request.json").read_text(encoding="utf-8")
-        request = Request.from_json(text).portable()
+        return Request.from_json(text).portable()
     except (OSError, ValueError, KeyError, RecursionError) as error:
         raise SpecError(
             [
@@ -121,7 +134,3 @@ def read_request(folder: Path, plugins: tuple[str, ...], store: Path) -> Request
                 f"read ({type(error).__name__}: {error}); run the suite again"
             ]
         ) from None
-    # The suite as it was run, where the run has kept it; its file may have changed since.
-    kept = folder / "suite.toml"
-    suite = str(kept) if kept.is_file() else request.suite
-    return replace(request, suite=suite, plugins=plugins, store=str(store))

@@ -14,7 +14,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +25,7 @@ from fpbench.api import (
     MissingResource,
     Needs,
     Outcome,
+    SpecError,
     StageError,
     StoreError,
     digest,
@@ -34,7 +35,7 @@ from fpbench.execute.careful import Careful, Deadly
 from fpbench.execute.machine import memory_gib
 from fpbench.execute.problems import Problem, write_log
 from fpbench.execute.records import all_records
-from fpbench.execute.request import Request
+from fpbench.execute.request import Request, kept_request
 from fpbench.execute.runner import Runner
 from fpbench.execute.samples import write_samples
 from fpbench.execute.schedule import Schedule, pending_stages
@@ -130,7 +131,7 @@ class Summary:
 
 _MOST_VAIN = 20
 """Looks at a cluster without a pilot, while stages wait for one, before the run gives up."""
-_OF_ITS_OWN = (Outcome.UNAVAILABLE, Outcome.OUT_OF_MEMORY, Outcome.TIMED_OUT)
+OF_ITS_OWN = (Outcome.UNAVAILABLE, Outcome.OUT_OF_MEMORY, Outcome.TIMED_OUT)
 """Outcomes of a stage that its cells have too, instead of being blocked by it."""
 
 
@@ -174,7 +175,7 @@ class Run:
         self._started = time.monotonic()
 
     def execute(self) -> Summary:
-        """Run everything pending, then write records and samples.
+        """Run everything pending, then write records and samples; what was asked is kept first.
 
         Raises:
             NoSpace: the disk is full; what was committed stays.
@@ -184,6 +185,7 @@ class Run:
         self._store.sweep()
         if self._settings.repair:
             self._repair()
+        self._keep_request()
         with graceful(self._interrupt):
             try:
                 self._stages()
@@ -240,6 +242,7 @@ class Run:
             self._request = self._request.knowing(tried, self._plan.facts)
             self._plan, _ = self._request.plan()
             self._graph = graph_of(self._plan)
+            self._keep_request()
 
     def _walk(self, stages: Mapping[str, Stage]) -> None:
         """Run stages on this machine as they become ready."""
@@ -427,19 +430,34 @@ class Run:
         for key, problem in self._failed.items():
             stage = self._graph.stages.get(key)
             if stage is not None and (stage.fit is None or stage.fit.key == cell.fit.key):
-                if problem.outcome in _OF_ITS_OWN:
+                if problem.outcome in OF_ITS_OWN:
                     return problem.outcome, problem.reason
                 return Outcome.BLOCKED, f"blocked by “{stage.label}”: {problem.reason}"
         return Outcome.BLOCKED, "not run yet; run the same command again to go on"
 
+    def _keep_request(self) -> None:
+        """Keep what makes the run: for who looks on, runs or scores it again, or publishes it."""
+        with alone_in(self._folder, self._store.root):
+            self._write_request()
+
+    def _write_request(self) -> None:
+        request, kept = self._request.portable(), self._folder / "suite.toml"
+        if kept.is_file() and Path(request.suite).resolve() == kept.resolve():
+            # Run again from its own folder: the suite keeps the name that it had.
+            with suppress(SpecError):
+                request = replace(request, suite=kept_request(self._folder).suite)
+        texts = {
+            "suite.json": json.dumps(self._plan.suite.resolved(), indent=2, sort_keys=True) + "\n",
+            "suite.toml": self._suite_text,
+            "request.json": request.to_json() + "\n",
+        }
+        for name, text in texts.items():
+            target = self._folder / name
+            if not target.is_file() or target.read_text(encoding="utf-8") != text:
+                write_text(target, text)
+
     def _write(self, outcomes: Mapping[str, tuple[Outcome, str]]) -> None:
-        text = json.dumps(self._plan.suite.resolved(), indent=2, sort_keys=True) + "\n"
-        target = self._folder / "suite.json"
-        if not target.is_file() or target.read_text(encoding="utf-8") != text:
-            write_text(target, text)
-        # What made the run, for whoever scores it again or publishes it.
-        write_text(self._folder / "suite.toml", self._suite_text)
-        write_text(self._folder / "request.json", self._request.portable().to_json() + "\n")
+        self._write_request()
         measurer = Measurer(self._plan, self._store)
         write_samples(self._plan, measurer, self._folder / "samples")
         log = RecordLog(self._folder / "records.jsonl")

@@ -124,8 +124,17 @@ class Store:
         return damaged
 
     def drop(self, key: str) -> None:
-        """Remove an artefact, so that the next run makes it again."""
-        shutil.rmtree(self._key_path(key), ignore_errors=True)
+        """Remove an artefact in one step, so that the next run makes it again."""
+        self._tmp.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(dir=self._tmp))
+        # A kill on the way leaves a part of it there, and never a part that is taken for damaged.
+        with suppress(FileNotFoundError):
+            self._key_path(key).rename(aside / key)
+        shutil.rmtree(aside, ignore_errors=True)
+
+    def size(self, key: str) -> int:
+        """Bytes of an artefact on disk."""
+        return size_of(self._key_path(key))
 
     def sweep(self, older_s: float = 3600.0) -> int:
         """Remove what killed processes left half-written; returns the number of pieces.
@@ -165,6 +174,11 @@ class Store:
             with suppress(StoreError):
                 return self._load(path, key)
         return None
+
+    def checkpoints(self) -> dict[str, int]:
+        """Stage key -> bytes of what unfinished trainings have saved."""
+        folders = self._checkpoints.iterdir() if self._checkpoints.is_dir() else ()
+        return {folder.name: size_of(folder) for folder in sorted(folders)}
 
     def drop_checkpoints(self, key: str) -> None:
         """Forget the checkpoints of a finished stage."""
@@ -243,6 +257,15 @@ class Store:
         except SafetensorError as error:
             raise _damaged(key, file, "safetensors", str(error)) from None
         return Shard(arrays, body["meta"])
+
+
+def size_of(place: Path) -> int:
+    """Bytes of a file, or of all files below a folder; what goes away meanwhile counts nothing."""
+    total = 0
+    for path in (place, *place.rglob("*")):
+        with suppress(FileNotFoundError):
+            total += path.stat().st_size if path.is_file() else 0
+    return total
 
 
 def replace_folder(fresh: Path, target: Path) -> None:

@@ -4,6 +4,9 @@ import pytest
 from rows import value
 
 from fpbench.api import Outcome
+from fpbench.execute.explaining import chain_of
+from fpbench.execute.reach import artefacts_of
+from fpbench.execute.runs import open_run
 
 SUITE = """
 [suite]
@@ -134,3 +137,13 @@ def test_the_page_says_who_is_blamed(done, tmp_path):
     collude = (tmp_path / "page" / "attacks" / "collude.html").read_text()
     assert "Who is blamed" in collude
     assert "refused" in collude
+
+
+def test_all_that_is_stored_is_reached_and_every_cell_has_its_inputs(done):
+    run = open_run(done[2], ("fpbench.testing.fakes",))
+    assert set(run.store.keys()) <= artefacts_of(run.plan).keys()
+    labels = ("collude 2 + phone", "leaked-code", "fine-tune 3")
+    for cell in (c for c in run.plan.cells if c.open and c.point.label in labels):
+        chain = chain_of(run, cell.key)
+        assert all(link.stored for link in chain if link.kind != "data set")
+        assert chain[-1].kind == "data set"

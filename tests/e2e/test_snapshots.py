@@ -10,6 +10,7 @@ from test_backbones import INCEPTION, inception, weights  # noqa: F401 - fixture
 from fpbench.api import Outcome, derive_seed
 from fpbench.backbones import load
 from fpbench.builtin.toy_faces.faces import draw
+from fpbench.execute.reach import artefacts_of
 from fpbench.execute.request import Request
 from fpbench.plan import is_reserved
 from fpbench.report.build import build_page
@@ -89,6 +90,7 @@ def test_the_state_nearest_to_training_images_is_used(chosen):
     assert (~is_reserved(codes)).sum() == 1
     assert len(codes) == 1 + 2
     check_distance(plan, store)
+    assert set(store.keys()) <= artefacts_of(plan).keys()
 
 
 def check_distance(plan, store):
