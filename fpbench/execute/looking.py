@@ -179,11 +179,13 @@ class Standing:
             known = "" if each.each_s is None else f", {duration(each.each_s)} each"
             lost = f", {each.behind} failed or behind a failure" if each.behind else ""
             lines.append(f"  {each.kind:<14}{each.stages:>5}{known}{lost}")
-        beyond = f", and {self.unknown} stages of kinds not timed yet" if self.unknown else ""
-        lines.append(
-            f"  about {duration(self.wall_s)} with {self.jobs} at a time "
-            f"({duration(self.work_s)} of work){beyond}"
-        )
+        beyond = f"{self.unknown} stages of kinds of which none is done yet" if self.unknown else ""
+        if self.work_s:
+            about = f"about {duration(self.wall_s)} with {self.jobs} at a time"
+            beyond = f", and {beyond}" if beyond else ""
+            lines.append(f"  {about} ({duration(self.work_s)} of work){beyond}")
+        elif beyond:
+            lines.append(f"  no estimate: {beyond}")
         return lines
 
     def _failed(self) -> list[str]:
@@ -220,6 +222,11 @@ def duration(seconds: float) -> str:
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def _unsaid(outcome: str) -> str:
+    late = outcome == Outcome.TIMED_OUT
+    return "it took longer than a stage may, and left no log" if late else "it left no log"
 
 
 class _Look:
@@ -359,7 +366,7 @@ class _Look:
             yield Failure(
                 label,
                 outcome,
-                reason or (log.reason if log is not None else "it left no log"),
+                reason or (log.reason if log is not None else _unsaid(outcome)),
                 str(log.path) if log is not None else "",
                 tuple(log.tail(_TAIL)) if log is not None else (),
             )
