@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,10 +15,6 @@ from fpbench.execute.runs import OpenRun, open_run
 from fpbench.plan.pending import is_done
 from fpbench.store import Holder, Leases, RecordLog, Store
 from fpbench.store.objects import size_of
-
-LITTER_S = 3600.0
-"""What nobody has touched for so long while it was being written is litter."""
-_LITTER = (("tmp", "*"), ("leases", ".new.*"), ("leases", ".old.*"), ("leases", ".clock.*"))
 
 
 @dataclass(frozen=True)
@@ -120,7 +114,7 @@ def census_of(store: Store, runs: Sequence[OpenRun], unreadable: Sequence[Unread
     for key in sorted(store.keys()):
         kept = kinds.setdefault(reached[key], []) if key in reached else rest
         kept.append(store.size(key))
-    checkpoints, litter = store.checkpoints().values(), litter_of(store.root).values()
+    checkpoints, litter = store.checkpoints().values(), _litter(store).values()
     return Census(
         {kind: _sum(sizes) for kind, sizes in sorted(kinds.items())},
         _sum(rest),
@@ -174,7 +168,7 @@ def waste_of(store: Store, kept: Sequence[OpenRun]) -> Waste:
     return Waste(
         {k: store.size(k) for k in sorted(store.keys()) if k not in reached and k not in live},
         {k: v for k, v in store.checkpoints().items() if k not in unfinished and k not in live},
-        litter_of(store.root),
+        _litter(store),
         tuple(h for key, h in live.items() if key not in stages and key not in folders),
     )
 
@@ -212,28 +206,8 @@ def sweep(store: Store, waste: Waste) -> int:
     return gone
 
 
-def litter_of(root: Path) -> dict[Path, int]:
-    """Path -> bytes of what was being written more than an hour ago, by the file system's clock."""
-    now = _clock(root)
-    return {
-        path: size_of(path)
-        for folder, pattern in _LITTER
-        for path in sorted((root / folder).glob(pattern))
-        if now - _touched(path, now) > LITTER_S
-    }
-
-
-def _touched(path: Path, now: float) -> float:
-    """When something below a path was written last; now, if it has just gone."""
-    try:
-        return max(each.stat().st_mtime for each in (path, *path.rglob("*")))
-    except FileNotFoundError:
-        return now
-
-
-def _clock(root: Path) -> float:
-    with tempfile.TemporaryFile(dir=root) as file:
-        return os.fstat(file.fileno()).st_mtime
+def _litter(store: Store) -> dict[Path, int]:
+    return {place: size_of(place) for place in store.litter()}
 
 
 def _reached(runs: Iterable[OpenRun]) -> dict[str, str]:

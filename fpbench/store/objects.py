@@ -33,6 +33,8 @@ Arrays = dict[str, "NDArray[Any]"]
 
 FORMAT = 1
 _MAIN = "main"
+LITTER_S = 3600.0
+"""What nobody has touched for so long while it was being written is litter."""
 
 
 @dataclass(frozen=True)
@@ -136,24 +138,22 @@ class Store:
         """Bytes of an artefact on disk."""
         return size_of(self._key_path(key))
 
-    def sweep(self, older_s: float = 3600.0) -> int:
-        """Remove what killed processes left half-written; returns the number of pieces.
-
-        Args:
-            older_s: least age of a piece, seconds by the file system's clock.
-        """
+    def litter(self) -> list[Path]:
+        """What was being written and nobody has touched for an hour, by the file system's clock."""
         places = [*self._tmp.glob("*"), *(self.root / "leases").glob(".*")]
         if not places:
-            return 0
-        with tempfile.NamedTemporaryFile(dir=self.root) as file:
+            return []
+        with tempfile.TemporaryFile(dir=self.root) as file:
             now = os.fstat(file.fileno()).st_mtime
-        swept = 0
-        for place in places:
-            with suppress(FileNotFoundError):
-                if now - place.stat().st_mtime > older_s:
-                    shutil.rmtree(place) if place.is_dir() else place.unlink()
-                    swept += 1
-        return swept
+        return sorted(place for place in places if now - _touched(place, now) > LITTER_S)
+
+    def sweep(self) -> None:
+        """Remove what killed processes left half-written."""
+        for place in self.litter():
+            if place.is_dir():
+                shutil.rmtree(place, ignore_errors=True)
+            else:
+                place.unlink(missing_ok=True)
 
     # -- checkpoints -------------------------------------------------------------------------
 
@@ -257,6 +257,14 @@ class Store:
         except SafetensorError as error:
             raise _damaged(key, file, "safetensors", str(error)) from None
         return Shard(arrays, body["meta"])
+
+
+def _touched(place: Path, now: float) -> float:
+    """When something below a path was written last; now, if it has just gone."""
+    try:
+        return max(each.stat().st_mtime for each in (place, *place.rglob("*")))
+    except FileNotFoundError:
+        return now
 
 
 def size_of(place: Path) -> int:

@@ -6,9 +6,10 @@ from click.testing import CliRunner
 
 from fpbench.api import SpecError
 from fpbench.cli.main import cli
-from fpbench.execute.sweeping import LITTER_S, census_of, open_runs, sweep, waste_of
+from fpbench.execute.sweeping import census_of, open_runs, sweep, waste_of
 from fpbench.plan import Kind
 from fpbench.store import Leases
+from fpbench.store.objects import LITTER_S
 
 FAKES = ("-p", "fpbench.testing.fakes")
 STRANGE = "ab" * 32
