@@ -375,7 +375,7 @@ class Cluster(Component[P]):
             wanted: stages that nobody is at.
 
         Returns:
-            How many are at work or queued now.
+            How many it has started now.
 
         Raises:
             MissingResource: the cluster cannot be reached, or refuses what is asked.

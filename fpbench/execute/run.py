@@ -26,7 +26,6 @@ from fpbench.api import (
     Needs,
     Outcome,
     SpecError,
-    StageError,
     StoreError,
     digest,
 )
@@ -130,7 +129,7 @@ class Summary:
 
 
 _MOST_VAIN = 20
-"""Looks at a cluster without a pilot, while stages wait for one, before the run gives up."""
+"""Pilots started in a row that ran no stage, before the run gives up."""
 OF_ITS_OWN = (Outcome.UNAVAILABLE, Outcome.OUT_OF_MEMORY, Outcome.TIMED_OUT)
 """Outcomes of a stage that its cells have too, instead of being blocked by it."""
 
@@ -297,7 +296,8 @@ class Run:
         request = replace(self._request, jobs=1, store=str(self._store.root.resolve()))
         attempt.begin(request, stage_s=3600 * hours if hours else None)
         command = [sys.executable, "-m", "fpbench.execute.pilot", str(attempt.folder)]
-        groups, told, vain = Groups(stages.values(), self._reporter), set[str](), 0
+        groups, told = Groups(stages.values(), self._reporter), set[str]()
+        vain = ended = 0
 
         def verdict(stage: Stage) -> bool | None:
             ended = attempt.ended(stage.key)
@@ -314,14 +314,15 @@ class Run:
             return own is None
 
         def tick(at_work: int, free: list[Stage]) -> None:
-            nonlocal vain
-            pilots = cluster.keep(command, attempt.said, _heaviest(free), at_work + len(free))
-            # Pilots may come and go; that all go and nothing has ended is no accident for long.
-            vain = 0 if pilots or at_work else vain + 1
+            nonlocal vain, ended
+            # Pilots may come and go; that they go again and again, and do nothing, is no accident.
+            vain = 0 if at_work or len(told) > ended else vain
+            ended = len(told)
+            vain += cluster.keep(command, attempt.said, _heaviest(free), at_work + len(free))
             if vain > _MOST_VAIN:
-                raise StageError(
+                raise MissingResource(
                     f"executor {cluster.name}: expected pilots to run {len(free)} stages, got "
-                    f"{_MOST_VAIN} times none that stayed; what they said is in {attempt.said}"
+                    f"{vain} that ended without any; what they said is in {attempt.said}"
                 )
 
         schedule = Schedule(stages, lambda key: False, verdict, self._leases, self._halted)

@@ -95,6 +95,19 @@ def test_jobs_go_on_when_the_run_that_sent_them_dies(slurm, start, suite_file, t
     assert "train" not in err  # nothing was left to do but records
 
 
+@pytest.mark.timeout(120)
+def test_pilots_that_do_nothing_end_the_run(slurm, start, suite_file, tmp_path, monkeypatch):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "sitecustomize.py").write_text(
+        "import os, sys\nif 'SLURM_JOB_ID' in os.environ: os._exit(0)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "broken"), prepend=os.pathsep)
+    process = start(suite_file(), "vain", "--executor", "slurm[cap=8]")
+    _, err = process.communicate(timeout=90)
+    assert process.returncode == 7, err
+    assert "ended without any" in err
+
+
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     ("executor", "code", "message"),

@@ -61,11 +61,10 @@ class SlurmCluster(Cluster[SlurmParams]):
         """See `Cluster.keep`."""
         name = f"fpbench-{digest(str(folder))[:12]}"
         self._names.add(name)
-        alive = self._alive(name)
-        for _ in range(min(wanted, self.params.cap) - alive):
+        lacking = max(0, min(wanted, self.params.cap) - self._alive(name))
+        for _ in range(lacking):
             self._submit(name, command, folder, needs)
-            alive += 1
-        return alive
+        return lacking
 
     def close(self, *, cancel: bool) -> None:
         """See `Cluster.close`."""
