@@ -40,7 +40,7 @@ from fpbench.execute.samples import write_samples
 from fpbench.execute.schedule import Schedule, pending_stages
 from fpbench.execute.worker import Worker
 from fpbench.plan import Cell, Kind, Plan, Stage, graph_of
-from fpbench.plan.pending import is_done
+from fpbench.plan.pending import is_done, pending_of_copy
 from fpbench.plan.stages import cell_label
 from fpbench.registry import Catalogue
 from fpbench.spec import suite_text
@@ -128,6 +128,9 @@ class Summary:
         }
 
 
+_READING = (Kind.COPY, Kind.NEGATIVES, Kind.MEASURING)
+_LIGHT = 30_000
+"""Images to attack and read up to which one process does it: a second takes seconds to start."""
 _MOST_VAIN = 20
 """Pilots started in a row that ran no stage, before the run gives up."""
 OF_ITS_OWN = (Outcome.UNAVAILABLE, Outcome.OUT_OF_MEMORY, Outcome.TIMED_OUT)
@@ -245,7 +248,8 @@ class Run:
 
     def _walk(self, stages: Mapping[str, Stage]) -> None:
         """Run stages on this machine as they become ready."""
-        executor = self._executor(1 if self._settings.here else self._request.jobs)
+        alone = self._settings.here or self._is_light(stages)
+        executor = self._executor(1 if alone else self._request.jobs)
         workers: queue.Queue[Worker | Runner] = queue.Queue()
         for slot in range(executor.capacity()):
             workers.put(self._worker(slot))
@@ -335,6 +339,19 @@ class Run:
             cluster.close(cancel=done or self._interrupt.requested)
         if self._interrupt.requested:
             raise Stopped
+
+    def _is_light(self, stages: Mapping[str, Stage]) -> bool:
+        """Whether so little is to be read that starting processes would be most of the work."""
+        if any(stage.kind not in _READING for stage in stages.values()):
+            return False
+        plan, images = self._plan, 0
+        for stage in stages.values():
+            if stage.kind is Kind.COPY:
+                pending = pending_of_copy(plan, self._store, stage.of_fit, stage.of_user)
+                if any(model is not None for model in pending):
+                    return False
+                images += plan.images(None) * len(pending.get(None, ()))
+        return images <= _LIGHT
 
     def _halted(self) -> bool:
         """Whether nothing more is to be started."""
