@@ -89,37 +89,35 @@ def _closure(module: str, package: str, files: dict[str, Path]) -> set[str]:
         if name in found or name not in files:
             continue
         found.add(name)
-        tree = _tree(files[name])
-        if _computes_imports(tree):
+        imported, computed = _imports(files[name], name)
+        if computed:
             return set(files)
-        is_package = files[name].name == "__init__.py"
-        for imported in _imports(tree, name, is_package=is_package):
-            # What a name stands for, a module or something in it, is not known without running it.
-            ahead += [imported, imported.rpartition(".")[0]]
+        # What a name stands for, a module or something in it, is not known without running it.
+        ahead += [each for one in imported for each in (one, one.rpartition(".")[0])]
     return found
 
 
-def _imports(tree: ast.Module, module: str, *, is_package: bool) -> Iterator[str]:
-    """Dotted names that a module imports, wherever it does."""
-    for node in ast.walk(tree):
+@cache
+def _imports(file: Path, module: str) -> tuple[tuple[str, ...], bool]:
+    """Dotted names that a module imports, wherever it does; whether it computes others."""
+    names: list[str] = []
+    computed = False
+    for node in ast.walk(_tree(file)):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 parts = alias.name.split(".")
-                yield from (".".join(parts[: i + 1]) for i in range(len(parts)))
+                names += (".".join(parts[: i + 1]) for i in range(len(parts)))
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
                 above = module.split(".")
-                above = above[: len(above) - node.level + is_package]
+                above = above[: len(above) - node.level + (file.name == "__init__.py")]
                 base = ".".join([*above, *([base] if base else [])])
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
-
-
-def _computes_imports(tree: ast.Module) -> bool:
-    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    names |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    return bool(names & {"__import__", "import_module"})
+            names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Name | ast.Attribute):
+            called = node.id if isinstance(node, ast.Name) else node.attr
+            computed = computed or called in ("__import__", "import_module")
+    return tuple(names), computed
 
 
 @cache
