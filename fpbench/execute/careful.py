@@ -37,7 +37,7 @@ class Careful:
                 return lost + self.worker.run(stage.key, deadly)
             except Died as died:
                 if died.at is None or stage.fit is None or died.at in deadly:
-                    return [*lost, died.problem]
+                    return [*lost, replace(died.problem, label=stage.label)]
                 deadly.append(died.at)
                 lost += [
                     replace(died.problem, key=cell.key, label=cell_label(cell))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from fpbench.builtin.local.executor import LocalExecutor, LocalParams
@@ -17,7 +18,7 @@ from fpbench.execute.schedule import Schedule, pending_stages
 from fpbench.execute.worker import Worker
 from fpbench.plan import Stage, graph_of
 from fpbench.plan.pending import is_done
-from fpbench.stages.interrupt import Interrupt, graceful
+from fpbench.stages.interrupt import Interrupt, Stopped, graceful
 from fpbench.store import Leases, Store
 
 IDLE_S = 30.0
@@ -46,7 +47,8 @@ def main() -> None:
         return True if is_done(stage, plan, store) else None
 
     schedule = Schedule(stages, run, verdict, leases, lambda: interrupt.requested)
-    with graceful(interrupt):
+    # Whoever is asked to stop has saved, and has done nothing wrong.
+    with graceful(interrupt), suppress(Stopped):
         try:
             schedule.walk(
                 LocalExecutor(LocalParams()),

@@ -175,10 +175,9 @@ class Bench:
         return SplitStream(self.dataset, "train", self.device)
 
     @cached_property
-    def real_negatives(self) -> SplitStream:
-        """Test images that bear no code."""
-        count = self.plan.negatives("real", None)
-        return SplitStream(self.dataset, "test", self.device, count=count)
+    def test_images(self) -> SplitStream:
+        """What bears no code: negatives in front, then clean images, then carriers."""
+        return SplitStream(self.dataset, "test", self.device)
 
     def progress(self, done: int, total: int, text: str) -> None:
         """Say how far the stage is.
@@ -223,10 +222,10 @@ class Bench:
 
     def carriers(self, user: int, count: int) -> Tensor:
         """(count, 3, H, W) clean images that forgeries of a user's images start from."""
-        suite = self.suite
-        stream = SplitStream(self.dataset, "test", self.device, first=suite.carriers_from)
+        first = self.suite.carriers_from
         # Each user has his own, as far as they go, so that users stay independent.
-        return stream.read(np.arange(user * count, (user + 1) * count) % len(stream))
+        own = np.arange(user * count, (user + 1) * count) % (len(self.test_images) - first)
+        return self.test_images.read(first + own)
 
 
 def chunks(count: int, size: int = CHUNK) -> list[np.ndarray]:

@@ -16,7 +16,7 @@ _HELD_BYTES = 2**30
 
 
 class SplitStream:
-    """Images `first` to `first + count` of a split; an `fpbench.api.ImageStream`.
+    """The first `count` images of a split; an `fpbench.api.ImageStream`.
 
     A split of up to 1 GiB is kept once it was read: drawing or decoding it again for every batch
     would cost a tenth of a training.
@@ -25,8 +25,7 @@ class SplitStream:
         dataset: where they come from.
         split: "train", "test" or "reference".
         device: where they go.
-        first: index of image 0 of the stream.
-        count: number of images; None = all that follow.
+        count: number of images; None = all.
     """
 
     def __init__(
@@ -35,15 +34,13 @@ class SplitStream:
         split: str,
         device: torch.device,
         *,
-        first: int = 0,
         count: int | None = None,
     ) -> None:
         info = dataset.info()
         self._dataset = dataset
         self._split = split
         self._device = device
-        self._first = first
-        self._count = info.counts[split] - first if count is None else count
+        self._count = info.counts[split] if count is None else count
         self.size = info.size
         shape = (self._count, self.size, self.size, 3)
         held = math.prod(shape) <= _HELD_BYTES
@@ -76,7 +73,7 @@ class SplitStream:
         return held
 
     def _fresh(self, wanted: np.ndarray) -> np.ndarray:
-        array = self._dataset.read(self._split, wanted + self._first)
+        array = self._dataset.read(self._split, wanted)
         if array.dtype != np.uint8 or array.shape != (len(wanted), self.size, self.size, 3):
             raise ContractError(
                 f"dataset {self._dataset.name}: expected uint8 "

@@ -35,9 +35,9 @@ def read_negatives(stage: Stage, bench: Bench) -> dict[str, BaseException]:
 
 def _read_real(bench: Bench, fit: Fit, wants: list[Want]) -> Failures:
     reader = ImageReader(bench, fit, ("real",), wants)
-    images, who = bench.real_negatives, f"{fit.method.label}: extract"
+    count, who = bench.plan.negatives("real", None), f"{fit.method.label}: extract"
     with boundary.unharmed(who, bench.host_loan, bench.fit_loan(fit)):
-        for chunk in chunks(len(images)):
-            reader.read(images.read(chunk), chunk)
+        for chunk in chunks(count):
+            reader.read(bench.test_images.read(chunk), chunk)
     store_columns(bench, bench.plan.null_key(fit, "real", None), reader)
     return {(None, point): error for point, error in reader.failures.items()}

@@ -40,7 +40,6 @@ from fpbench.stages.bench import Bench, chunks
 from fpbench.stages.checks import check_alone, check_generator, check_images, check_logits
 from fpbench.stages.context import StageContext
 from fpbench.stages.effect import effect_of
-from fpbench.stages.images import SplitStream
 from fpbench.stages.issue import copy_of
 from fpbench.stages.place import place_of
 from fpbench.stages.process import Visit, call
@@ -382,15 +381,8 @@ class GeneratorReader:
         method = self._fit.method.component
         clean = None
         if Access.CLEAN_IMAGES in access:
-            count = model.attack.options.clean_images
-            stream = SplitStream(
-                bench.dataset,
-                "test",
-                bench.device,
-                first=bench.suite.clean_from,
-                count=count,
-            )
-            clean = stream.read(np.arange(count))
+            numbers = np.arange(model.attack.options.clean_images)
+            clean = bench.test_images.read(bench.suite.clean_from + numbers)
         return Surface(
             opened=access,
             attack=model.attack.label,
