@@ -36,7 +36,11 @@ def start(slurm, tmp_path):
             text=True,
         )
 
-    return run
+    yield run
+    # The next test finds no job of this one.
+    while jobs := slurm.run("squeue", "-h", "-o", "%i").split():
+        slurm.run("scancel", *jobs)
+        time.sleep(0.2)
 
 
 def contents(folder):
