@@ -34,13 +34,18 @@ def derive_seed(*parts: Any) -> int:
     return int.from_bytes(raw[:8], "big") >> (64 - _SEED_BITS)
 
 
+_NESTS = (dict, list, tuple)
+
+
 def _check_keys(value: Any) -> None:
     # json.dumps turns the keys 1 and "1" into the same text, which would let two values collide.
     if isinstance(value, dict):
-        for key, item in value.items():
+        for key in value:
             if not isinstance(key, str):
                 raise TypeError(f"canonical JSON: expected string keys, got {key!r}")
-            _check_keys(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
+        value = value.values()
+    elif not isinstance(value, _NESTS):
+        return
+    for item in value:
+        if isinstance(item, _NESTS):
             _check_keys(item)

@@ -197,7 +197,7 @@ def _say_summary(plan: Plan, summary: Any, folder: Path, page: Path | None, seco
     click.echo(
         f"{plan.suite.header.name}: {counts}; {summary.executed} stages run in {seconds:.0f} s"
     )
-    for line in _headline(plan, folder):
+    for line in summary.headline:
         click.echo(line)
     for name, reason in summary.unavailable.items():
         click.echo(f"  unavailable: {name}: {reason}")
@@ -212,32 +212,6 @@ def _say_summary(plan: Plan, summary: Any, folder: Path, page: Path | None, seco
         click.echo(f"Records: {folder / 'records.jsonl'}   Your own method next: see README.md")
     else:
         click.echo(f"Render the page with: fpbench report {folder}")
-
-
-def _headline(plan: Plan, folder: Path) -> list[str]:
-    """One line for each training: the two numbers of untouched images that come first."""
-    from fpbench.store import RecordLog
-
-    score = plan.suite.score
-    lines = [
-        f"untouched images; attribution among N = {score.registered:,} users at a false rate of "
-        f"{score.false_rate:g}:"
-    ]
-    rows = {
-        (r["method"].get("label"), r["training_seed"], r["metric"]): r
-        for r in RecordLog(folder / "records.jsonl").read().values()
-        if r["point"]["label"] == "none" and r["variant"] == ""
-    }
-    for fit in plan.fits:
-        shown = []
-        for metric in ("bit-accuracy", "attribution"):
-            row = rows.get((fit.method.label, fit.seed, metric), {})
-            value = row.get("value")
-            shown.append(
-                f"{metric} {row.get('outcome', 'none') if value is None else f'{value:.4f}'}"
-            )
-        lines.append(f"  {fit.method.label:<28} {'   '.join(shown)}")
-    return lines if rows else []
 
 
 @cli.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fpbench.api import Outcome, Row, digest, tier_of
@@ -12,6 +12,8 @@ from fpbench.stages.measuring import plain
 from fpbench.stages.origins import cell_origins
 from fpbench.store import Store
 from fpbench.store.schema import SCHEMA_VERSION
+
+_FIRST = ("bit-accuracy", "attribution")
 
 
 def cell_records(
@@ -26,29 +28,31 @@ def cell_records(
         command: how to repeat the run.
     """
     directions = {metric.name: metric for metric in plan.metrics}
-    records = []
-    damage = _damage(plan, cell, meta["rows"])
-    for row in meta["rows"]:
-        metric = directions[row["metric"]]
-        record = _base(plan, cell, meta["origins"]) | {"damage": damage}
-        if meta["tuned"]:
-            record["point"]["model"]["tuned"] = meta["tuned"]
-        record["effect"] = meta.get("effect", "")
-        record |= row | {
-            "metric_version": metric.version,
-            "unit": metric.unit,
-            "higher_is_better": metric.higher_is_better,
-            "environment": meta["environment"],
-            "created_utc": meta["created_utc"],
-            "command": command,
-        }
-        record["inputs"] = {
+    # Of one cell all records share the same parts.
+    base = _base(plan, cell, meta["origins"]) | {
+        "damage": _damage(plan, cell, meta["rows"]),
+        "effect": meta.get("effect", ""),
+        "environment": meta["environment"],
+        "created_utc": meta["created_utc"],
+        "command": command,
+        "inputs": {
             "host": plan.host_key,
             "fit": cell.fit.key,
             "reference": plan.reference_key,
             "readings": meta["inputs"],
+        },
+    }
+    if meta["tuned"]:
+        base["point"]["model"]["tuned"] = meta["tuned"]
+    records = []
+    for row in meta["rows"]:
+        metric = directions[row["metric"]]
+        about = {
+            "metric_version": metric.version,
+            "unit": metric.unit,
+            "higher_is_better": metric.higher_is_better,
         }
-        records.append(_identified(record))
+        records.append(_identified(base | row | about))
     return records
 
 
@@ -205,7 +209,7 @@ def _identified(record: dict[str, Any]) -> dict[str, Any]:
 
 def all_records(
     plan: Plan, store: Store, outcomes: Mapping[str, tuple[Outcome, str]], command: str
-) -> Iterable[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     """Records of every cell of a plan, measured or not.
 
     Args:
@@ -217,7 +221,29 @@ def all_records(
     yield from unavailable_records(plan, command)
     for cell in plan.cells:
         if cell.key in outcomes:
-            outcome, reason = outcomes[cell.key]
-            yield outcome_record(plan, cell, outcome, reason, command)
+            yield outcome_record(plan, cell, *outcomes[cell.key], command)
         else:
             yield from cell_records(plan, cell, store.meta(cell.key), command)
+
+
+def headline(plan: Plan, store: Store, outcomes: Mapping[str, tuple[Outcome, str]]) -> list[str]:
+    """One line for each training: the two numbers of untouched images that come first."""
+    score, lines = plan.suite.score, list[str]()
+    for cell in plan.cells:
+        if cell.point.label != "none":
+            continue
+        rows = {}
+        if cell.key not in outcomes:
+            rows = {r["metric"]: r for r in store.meta(cell.key)["rows"] if not r["variant"]}
+        shown = [f"{name} {_shown(rows.get(name, {}))}" for name in _FIRST]
+        lines.append(f"  {cell.fit.method.label:<28} {'   '.join(shown)}")
+    title = (
+        f"untouched images; attribution among N = {score.registered:,} users at a false rate of "
+        f"{score.false_rate:g}:"
+    )
+    return [title, *lines] if lines else []
+
+
+def _shown(row: Mapping[str, Any]) -> str:
+    value = row.get("value")
+    return str(row.get("outcome", "none")) if value is None else f"{value:.4f}"

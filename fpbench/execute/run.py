@@ -33,10 +33,10 @@ from fpbench.execute.attempt import Attempt
 from fpbench.execute.careful import Careful, Deadly
 from fpbench.execute.machine import memory_gib
 from fpbench.execute.problems import Problem, write_log
-from fpbench.execute.records import all_records
+from fpbench.execute.records import headline
 from fpbench.execute.request import Request, kept_request
+from fpbench.execute.results import write_results
 from fpbench.execute.runner import Runner
-from fpbench.execute.samples import write_samples
 from fpbench.execute.schedule import Schedule, pending_stages
 from fpbench.execute.worker import Worker
 from fpbench.plan import Cell, Kind, Plan, Stage, graph_of
@@ -45,8 +45,7 @@ from fpbench.plan.stages import cell_label
 from fpbench.registry import Catalogue
 from fpbench.spec import suite_text
 from fpbench.stages.interrupt import Interrupt, Stopped, graceful
-from fpbench.stages.measuring import Measurer
-from fpbench.store import Leases, RecordLog, Store
+from fpbench.store import Leases, Store
 from fpbench.store.objects import write_text
 
 
@@ -100,6 +99,7 @@ class Summary:
         interrupted: stopped by the user; the same command goes on.
         seconds: seconds of each stage that was run.
         unavailable: name -> reason of published networks whose numbers are left out.
+        headline: the first numbers of each training, for people.
     """
 
     executed: int = 0
@@ -108,6 +108,7 @@ class Summary:
     interrupted: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
     unavailable: dict[str, str] = field(default_factory=dict)
+    headline: list[str] = field(default_factory=list)
 
     @property
     def measured(self) -> int:
@@ -198,16 +199,20 @@ class Run:
                 self._leases.close()
         self._summary.unavailable = {b.name: b.reason for b in self._plan.backbones if b.reason}
         with alone_in(self._folder, self._store.root):
-            self._write(self._outcomes())
+            outcomes = self._outcomes()
+            self._write_request()
+            command = self._settings.command
+            write_results(self._plan, self._store, self._folder, outcomes, command)
+        self._summary.headline = headline(self._plan, self._store, outcomes)
         return self._summary
 
     # -- stages ------------------------------------------------------------------------------
 
     def _stages(self) -> None:
-        if not self._pending():
-            return
-        self._try_backbones()
-        if stages := self._pending():
+        stages = self._pending()
+        if stages and self._try_backbones():
+            stages = self._pending()
+        if stages:
             self._do(stages)
 
     def _do(self, stages: Mapping[str, Stage]) -> None:
@@ -221,15 +226,18 @@ class Run:
         whole = self._settings.repair
         return pending_stages(self._graph, self._plan, self._store, whole=whole)
 
-    def _try_backbones(self) -> None:
-        """Load every published network once; what fails is as unavailable as what is missing."""
+    def _try_backbones(self) -> bool:
+        """Load every published network once; what fails is as unavailable as what is missing.
+
+        Returns whether there were any.
+        """
         stages = {
             stage.key: stage
             for stage in self._graph.of(Kind.BACKBONE)
             if not self._store.has(stage.key)
         }
         if not stages:
-            return
+            return False
         self._do(stages)
         reasons = {
             stages[key].of_backbone.name: self._failed.pop(key).reason
@@ -245,6 +253,7 @@ class Run:
             self._plan, _ = self._request.plan()
             self._graph = graph_of(self._plan)
             self._keep_request()
+        return True
 
     def _walk(self, stages: Mapping[str, Stage]) -> None:
         """Run stages on this machine as they become ready."""
@@ -473,13 +482,6 @@ class Run:
             target = self._folder / name
             if not target.is_file() or target.read_text(encoding="utf-8") != text:
                 write_text(target, text)
-
-    def _write(self, outcomes: Mapping[str, tuple[Outcome, str]]) -> None:
-        self._write_request()
-        measurer = Measurer(self._plan, self._store)
-        write_samples(self._plan, measurer, self._folder / "samples")
-        log = RecordLog(self._folder / "records.jsonl")
-        log.update(all_records(self._plan, self._store, outcomes, self._settings.command))
 
 
 def _heaviest(stages: Iterable[Stage]) -> Needs:

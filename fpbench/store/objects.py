@@ -62,6 +62,9 @@ class Store:
         self._objects = root / "objects"
         self._checkpoints = root / "checkpoints"
         self._tmp = root / "tmp"
+        # A shard that is committed keeps its columns, and a population has many of few kinds.
+        self._columns: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._kinds: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     # -- artefacts ---------------------------------------------------------------------------
 
@@ -100,10 +103,19 @@ class Store:
         """Column key -> shard that holds it, for the reading `key`; empty if there is none."""
         folder = self._key_path(key)
         found: dict[str, str] = {}
-        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-            for column in self._manifest(path, key)["meta"].get("columns", []):
-                found.setdefault(column, path.name)
+        with suppress(FileNotFoundError):
+            for path in sorted(folder.iterdir()):
+                for column in self._columns_of(path, key):
+                    found.setdefault(column, path.name)
         return found
+
+    def _columns_of(self, path: Path, key: str) -> tuple[str, ...]:
+        known = self._columns.get((key, path.name))
+        if known is None:
+            known = tuple(self._manifest(path, key)["meta"].get("columns", ()))
+            known = self._kinds.setdefault(known, known)
+            self._columns[key, path.name] = known
+        return known
 
     def shard(self, key: str, shard: str) -> Shard:
         """One shard of the reading `key`; see `get`."""
@@ -213,7 +225,7 @@ class Store:
                     "sha256": hashlib.sha256(payload).hexdigest(),
                     "meta": dict(meta),
                 }
-                text = canonical_json(body | {"self": _self_digest(body)})
+                text = canonical_json(body | {"self": _sha256(canonical_json(body))})
                 _write_synced(folder / "arrays.safetensors", payload)
                 _write_synced(folder / "manifest.json", text.encode())
                 folder.rename(path)
@@ -227,9 +239,12 @@ class Store:
     def _manifest(self, path: Path, key: str) -> dict[str, Any]:
         file = path / "manifest.json"
         try:
-            body: dict[str, Any] = json.loads(file.read_text())
+            text = file.read_text()
+            body: dict[str, Any] = json.loads(text)
             stated = body.pop("self")
-            intact = stated == _self_digest(body) and body["key"] == key
+            # Canonical as it was written: without its own digest it is the text that was digested.
+            intact = stated == _sha256(text.replace(f'"self":"{stated}",', ""))
+            intact = intact and body["key"] == key
         except FileNotFoundError:
             raise _damaged(key, file, "a manifest", "none") from None
         except (ValueError, KeyError, TypeError):
@@ -320,8 +335,8 @@ def write_text(path: Path, text: str) -> None:
             raise
 
 
-def _self_digest(body: Mapping[str, Any]) -> str:
-    return hashlib.sha256(canonical_json(dict(body)).encode()).hexdigest()
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _damaged(key: str, path: Path, expected: str, got: str) -> StoreError:

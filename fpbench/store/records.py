@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -17,6 +19,14 @@ from fpbench.store.schema import Record, parsed
 
 VOLATILE = frozenset({"created_utc", "cost", "environment", "command", "attempt"})
 """Fields that differ between two runs of the same work; everything else must not."""
+
+
+class _Line(NamedTuple):
+    """What is held of a line while others are written: what it says, and where it starts."""
+
+    mark: bytes
+    withdrawn: bool
+    start: int
 
 
 class RecordLog:
@@ -55,25 +65,55 @@ class RecordLog:
         New and changed records are appended; those that are current now and not among `records`
         are withdrawn by a line that says so.
         """
-        latest = self._latest()
-        lines = []
+        known, end = self._known()
+        lines = self._news(records, known)
+        first = next(lines, None)
+        if first is None:
+            return 0
+        count = 0
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with disk_errors(self._path), self._path.open("ab") as file:
+            file.truncate(end)  # a line torn by a kill
+            for line in chain([first], lines):
+                file.write(f"{canonical_json(line)}\n".encode())
+                count += 1
+            file.flush()
+            os.fsync(file.fileno())
+        return count
+
+    def _news(
+        self, records: Iterable[Mapping[str, Any]], known: Mapping[str, _Line]
+    ) -> Iterator[dict[str, Any]]:
+        """The lines that make `records` the current ones."""
         wanted = set()
         for record in records:
-            wanted.add(record["record_id"])
-            known = latest.get(record["record_id"])
-            if known is not None and content(known) == content(record):
-                continue
-            lines.append({**record, "supersedes": None if known is None else _name(known)})
-        for identity, known in latest.items():
-            if identity not in wanted and not known.get("withdrawn"):
-                gone = {"record_id": identity, "withdrawn": True, "supersedes": _name(known)}
-                lines.append(gone)
-        if lines:
-            self._write("".join(canonical_json(line) + "\n" for line in lines))
-        return len(lines)
+            identity = record["record_id"]
+            wanted.add(identity)
+            line = known.get(identity)
+            if line is None:
+                yield {**record, "supersedes": None}
+            elif line.mark != _mark(record):
+                yield {**record, "supersedes": self._name_of(line)}
+        for identity, line in known.items():
+            if identity not in wanted and not line.withdrawn:
+                name = self._name_of(line)
+                yield {"record_id": identity, "withdrawn": True, "supersedes": name}
 
-    def _latest(self) -> dict[str, Record]:
-        return {identity: record for identity, (record, _) in self._numbered().items()}
+    def _known(self) -> tuple[dict[str, _Line], int]:
+        """The latest line of each identity, and where the complete lines end."""
+        known: dict[str, _Line] = {}
+        start = 0
+        for number, line in enumerate(self._lines(), start=1):
+            record = _read(line, number, str(self._path))
+            withdrawn = bool(record.get("withdrawn"))
+            known[record["record_id"]] = _Line(_mark(record), withdrawn, start)
+            start += len(line)
+        return known, start
+
+    def _name_of(self, line: _Line) -> str:
+        with self._path.open("rb") as file:
+            file.seek(line.start)
+            return digest(content(parsed(file.readline())))
 
     def _numbered(self) -> dict[str, tuple[Record, int]]:
         latest: dict[str, tuple[Record, int]] = {}
@@ -89,15 +129,6 @@ class RecordLog:
         if self._path.is_file():
             with self._path.open("rb") as file:
                 yield from (line for line in file if line.endswith(b"\n"))
-
-    def _write(self, text: str) -> None:
-        whole = sum(map(len, self._lines()))
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with disk_errors(self._path), self._path.open("ab") as file:
-            file.truncate(whole)  # a line torn by a kill
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
 
 
 @contextmanager
@@ -145,5 +176,7 @@ def content(record: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in record.items() if k not in VOLATILE and k != "supersedes"}
 
 
-def _name(record: Mapping[str, Any]) -> str:
-    return digest(content(record))
+def _mark(record: Mapping[str, Any]) -> bytes:
+    """Equal for records that say the same."""
+    text = orjson.dumps(content(record), option=orjson.OPT_SORT_KEYS)
+    return hashlib.blake2b(text, digest_size=16).digest()
