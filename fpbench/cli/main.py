@@ -253,7 +253,15 @@ def plan(
         )
         say_detectable(read, detect, as_json=as_json)
         return
+    from dataclasses import asdict
+    from functools import partial
+
+    from fpbench.execute.estimate import estimate, past_of
+    from fpbench.execute.machine import default_jobs
     from fpbench.execute.request import Request
+    from fpbench.execute.schedule import pending_stages
+    from fpbench.plan import graph_of
+    from fpbench.plan.pending import share_pending
     from fpbench.plan.status import status_of
     from fpbench.store import Store
 
@@ -269,11 +277,16 @@ def plan(
     )
     made, _ = request.plan()
     _say_remarks(made)
-    status = status_of(made, Store(Path(request.store)))
+    there = Store(Path(request.store))
+    status = status_of(made, there)
+    left = pending_stages(graph_of(made), made, there)
+    jobs, past = default_jobs(request.device, len(made.fits)), past_of(made.suite.header.name, runs)
+    about = estimate(left, past, jobs, partial(share_pending, plan=made, store=there))
     if as_json:
-        click.echo(json.dumps(status.as_json(), indent=2))
+        click.echo(json.dumps(status.as_json() | {"estimate": asdict(about)}, indent=2))
         return
-    for line in status.lines():
+    *lines, following = status.lines()
+    for line in [*lines, *([f"to be done: {about.line()}"] if left else []), following]:
         click.echo(line)
 
 

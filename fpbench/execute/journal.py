@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,15 +70,6 @@ def read_events(folder: Path) -> list[Event]:
         except (ValueError, TypeError, KeyError):
             continue
     return found
-
-
-def mean_seconds(events: Iterable[Event]) -> dict[str, float]:
-    """Kind of stage -> mean seconds of those that ended well."""
-    took: dict[str, list[float]] = {}
-    for event in events:
-        if event.outcome is Outcome.DONE:
-            took.setdefault(event.kind, []).append(event.seconds)
-    return {kind: sum(each) / len(each) for kind, each in took.items()}
 
 
 def read_logs(folder: Path) -> list[Log]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from fpbench.api import Outcome
-from fpbench.execute.journal import Event, mean_seconds, read_events, read_logs
+from fpbench.execute.estimate import Estimate, Past, duration, estimate
+from fpbench.execute.journal import Event, read_events, read_logs
 from fpbench.execute.run import OF_ITS_OWN
 from fpbench.execute.runs import OpenRun
 from fpbench.execute.schedule import pending_stages
 from fpbench.plan import Cell, Kind, Stage
+from fpbench.plan.pending import share_pending
 from fpbench.plan.stages import cell_label, fit_label
 from fpbench.store import Leases, RecordLog
 from fpbench.store.leases import Holder
@@ -101,7 +103,7 @@ class Standing:
         running: stages that are worked on now.
         elsewhere: number of stages of other runs that the store is used for now.
         left: what is to be done yet, by kind.
-        jobs: stages that the run does at a time.
+        estimate: of what is to be done and can be, what is running among it.
         failures: what failed, and was not made since.
     """
 
@@ -110,8 +112,8 @@ class Standing:
     running: tuple[Running, ...] = ()
     elsewhere: int = 0
     left: tuple[Left, ...] = ()
-    jobs: int = 1
-    failures: tuple[Failure, ...] = field(default=())
+    estimate: Estimate = field(default_factory=lambda: Estimate(0.0, 0.0, 1, 0))
+    failures: tuple[Failure, ...] = ()
 
     @property
     def totals(self) -> dict[str, int]:
@@ -121,27 +123,9 @@ class Standing:
             for name in map(str, _OUTCOMES)
         }
 
-    @property
-    def work_s(self) -> float:
-        """Seconds of all stages that can be run now, one after the other; unknown kinds are 0."""
-        open_s = sum((each.stages - each.behind) * (each.each_s or 0.0) for each in self.left)
-        return open_s + sum(each.left_s or 0.0 for each in self.running)
-
-    @property
-    def wall_s(self) -> float:
-        """The same with so many stages at a time as the run does."""
-        longest = max((each.left_s or 0.0 for each in self.running), default=0.0)
-        return max(self.work_s / max(1, self.jobs), longest)
-
-    @property
-    def unknown(self) -> int:
-        """Stages to be done of a kind that none is done of yet."""
-        return sum(each.stages - each.behind for each in self.left if each.each_s is None)
-
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
-        left = {"work_s": self.work_s, "wall_s": self.wall_s, "stages_unknown": self.unknown}
-        return {**asdict(self), "totals": self.totals, "estimate": left}
+        return {**asdict(self), "totals": self.totals}
 
     def lines(self, run: str) -> list[str]:
         """As text; `run` is what the user calls it."""
@@ -179,14 +163,8 @@ class Standing:
             known = "" if each.each_s is None else f", {duration(each.each_s)} each"
             lost = f", {each.behind} failed or behind a failure" if each.behind else ""
             lines.append(f"  {each.kind:<14}{each.stages:>5}{known}{lost}")
-        beyond = f"{self.unknown} stages of kinds of which none is done yet" if self.unknown else ""
-        if self.work_s:
-            about = f"about {duration(self.wall_s)} with {self.jobs} at a time"
-            beyond = f", and {beyond}" if beyond else ""
-            lines.append(f"  {about} ({duration(self.work_s)} of work){beyond}")
-        elif beyond:
-            lines.append(f"  no estimate: {beyond}")
-        return lines
+        about = self.estimate.line()
+        return [*lines, f"  {about}"] if about else lines
 
     def _failed(self) -> list[str]:
         lines = []
@@ -215,15 +193,6 @@ def standing_of(run: OpenRun, now: float | None = None) -> Standing:
     return _Look(run, time.time() if now is None else now).standing()
 
 
-def duration(seconds: float) -> str:
-    """Seconds as people say them."""
-    if seconds < 90:
-        return f"{seconds:.3g} s" if seconds < 10 else f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
-
-
 def _unsaid(outcome: str) -> str:
     late = outcome == Outcome.TIMED_OUT
     return "it took longer than a stage may, and left no log" if late else "it left no log"
@@ -234,7 +203,7 @@ class _Look:
         self._run = run
         self._now = now
         events = read_events(run.folder)
-        self._means = mean_seconds(events)
+        self._past = Past(events)
         self._pending = pending_stages(run.graph, run.plan, run.store)
         holders = Leases(run.store.root).all()
         self._holders = {k: h for k, h in holders.items() if k in run.graph.stages}
@@ -249,7 +218,7 @@ class _Look:
             tuple(self._running(key, holder) for key, holder in self._holders.items()),
             self._elsewhere,
             tuple(self._left()),
-            self._run.request.jobs,
+            self._estimate(),
             tuple(self._failures()),
         )
 
@@ -313,9 +282,9 @@ class _Look:
 
     def _running(self, key: str, holder: Holder) -> Running:
         stage = self._run.graph.stages[key]
-        mean, left = self._means.get(str(stage.kind)), None
-        if mean is not None:
-            left = max(0.0, mean - (self._now - holder.since))
+        whole, left = self._past.seconds(stage), None
+        if whole is not None:
+            left = max(0.0, whole - (self._now - holder.since))
         where = (holder.host, holder.pid, holder.since)
         return Running(stage.label, str(stage.kind), key, *where, left)
 
@@ -326,7 +295,14 @@ class _Look:
             if key not in self._holders:
                 kinds.setdefault(str(stage.kind), []).append(key in lost)
         for kind, behind in kinds.items():
-            yield Left(kind, len(behind), sum(behind), self._means.get(kind))
+            yield Left(kind, len(behind), sum(behind), self._past.of_kind(kind))
+
+    def _estimate(self) -> Estimate:
+        lost, run = self._behind(), self._run
+        stages = {key: stage for key, stage in self._pending.items() if key not in lost}
+        spent = {key: self._now - holder.since for key, holder in self._holders.items()}
+        share = partial(share_pending, plan=run.plan, store=run.store)
+        return estimate(stages, self._past, run.request.jobs, share, spent)
 
     def _behind(self) -> set[str]:
         """Stages that failed, or cannot be run without one that did."""

@@ -25,6 +25,23 @@ def is_done(stage: Stage, plan: Plan, store: Store) -> bool:
     return store.has(stage.key)
 
 
+def share_pending(stage: Stage, plan: Plan, store: Store) -> float:
+    """What part of a stage is left to do, in columns of readings or cells; 1 of what is one thing.
+
+    A copy on which everything but one image attack has been read is soon done.
+    """
+    if stage.kind is Kind.COPY:
+        points = plan.open_points(stage.of_fit)
+        there = [m for m in points if plan.subject(m, stage.of_user) is not None]
+        whole = sum(len(plan.wants(stage.of_fit, model)) for model in there)
+        pending = pending_of_copy(plan, store, stage.of_fit, stage.of_user)
+        return sum(map(len, pending.values())) / max(whole, 1)
+    if stage.kind is Kind.MEASURING:
+        lacking = sum(not store.has(cell.key) for cell in stage.cells)
+        return lacking / max(len(stage.cells), 1)
+    return 1.0
+
+
 def pending_of_copy(plan: Plan, store: Store, fit: Fit, user: int) -> Pending:
     """Of a copy, and of the coalitions that it is first in."""
     keys = {

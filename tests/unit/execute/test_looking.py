@@ -6,7 +6,8 @@ from click.testing import CliRunner
 
 from fpbench.api import SpecError
 from fpbench.cli.main import cli
-from fpbench.execute.journal import mean_seconds, read_events, read_logs
+from fpbench.execute.estimate import Past
+from fpbench.execute.journal import read_events, read_logs
 from fpbench.execute.looking import standing_of
 from fpbench.execute.run import Run
 from fpbench.execute.runner import Runner
@@ -38,7 +39,7 @@ def test_a_failure_comes_with_the_end_of_its_log_and_what_stands_behind(opened):
     left = {each.kind: each for each in standing_of(opened).left}
     assert left["training"].stages == left["training"].behind == 1
     assert left["copy"].stages == left["copy"].behind == 2
-    assert standing_of(opened).work_s == 0
+    assert standing_of(opened).estimate.work_s == 0
 
 
 def test_what_is_done_no_more_is_pending_with_an_estimate(opened):
@@ -46,9 +47,9 @@ def test_what_is_done_no_more_is_pending_with_an_estimate(opened):
     opened.store.drop(measuring.cells[0].key)
     standing = standing_of(opened)
     assert standing.cells["perfect"] == {"done": 2, "pending": 1}
-    means = mean_seconds(read_events(opened.folder))
-    assert standing.work_s == pytest.approx(means["measuring"])
-    assert standing.unknown == 0
+    took = Past(read_events(opened.folder)).seconds(measuring)
+    assert standing.estimate.work_s == pytest.approx(took / 3)  # one of three cells
+    assert standing.estimate.unknown == 0
 
 
 def test_a_running_stage_shows_who_where_and_how_long_yet(opened):
@@ -63,8 +64,8 @@ def test_a_running_stage_shows_who_where_and_how_long_yet(opened):
         leases.close()
     (running,) = standing.running
     assert (running.label, running.kind) == ("read reference images", "reference")
-    mean = mean_seconds(read_events(opened.folder))["reference"]
-    assert running.left_s == pytest.approx(mean, abs=1)
+    took = Past(read_events(opened.folder)).seconds(host)
+    assert running.left_s == pytest.approx(took, abs=1)
     assert standing.elsewhere == 1
     assert "reference" not in [each.kind for each in standing.left]
     assert json.loads(json.dumps(standing.as_json()))["running"][0]["pid"] == running.pid
