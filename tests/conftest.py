@@ -85,6 +85,12 @@ def run_in():
     from fpbench.store import RecordLog
 
     class Silent:
+        def planned(self, stages, about):
+            assert stages
+
+        def ended(self):
+            pass
+
         def started(self, label):
             pass
 

@@ -134,7 +134,7 @@ def run(
     """
     from dataclasses import replace
 
-    from fpbench.cli.progress import Progress
+    from fpbench.cli.progress import progress
     from fpbench.execute.clusters import cluster_named
     from fpbench.execute.machine import default_jobs
     from fpbench.execute.request import Request
@@ -176,7 +176,8 @@ def run(
         stage_hours=stage_hours or plan.suite.limits.stage_hours or 0.0,
         most_hours=max_hours or 0.0,
     )
-    summary = Run(plan, request, folder, catalogue, Progress(quiet=quiet), settings).execute()
+    with progress(quiet=quiet) as reporter:
+        summary = Run(plan, request, folder, catalogue, reporter, settings).execute()
     if summary.interrupted:
         click.echo(f"Stopped; nothing is lost. To go on: {_command()}", err=True)
         sys.exit(exits.INTERRUPTED)

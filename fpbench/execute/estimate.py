@@ -33,6 +33,10 @@ class Past:
             kinds.setdefault(kind, []).append(seconds)
         self._kinds = {kind: fmean(all_) for kind, all_ in kinds.items()}
 
+    def __bool__(self) -> bool:
+        """Whether anything is known."""
+        return bool(self._stages)
+
     def seconds(self, stage: Stage) -> float | None:
         """What a stage took, else the mean of its kind; None = none of its kind was run."""
         kind = str(stage.kind)

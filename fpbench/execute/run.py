@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,6 +32,7 @@ from fpbench.api import (
 )
 from fpbench.execute.attempt import Attempt
 from fpbench.execute.careful import Careful, Deadly
+from fpbench.execute.estimate import estimate, past_of
 from fpbench.execute.machine import memory_gib
 from fpbench.execute.problems import Problem, write_log
 from fpbench.execute.records import headline
@@ -40,7 +42,7 @@ from fpbench.execute.runner import Runner
 from fpbench.execute.schedule import Schedule, pending_stages
 from fpbench.execute.worker import Worker
 from fpbench.plan import Cell, Kind, Plan, Stage, graph_of
-from fpbench.plan.pending import is_done, pending_of_copy
+from fpbench.plan.pending import is_done, pending_of_copy, share_pending
 from fpbench.plan.stages import cell_label
 from fpbench.registry import Catalogue
 from fpbench.spec import suite_text
@@ -51,6 +53,14 @@ from fpbench.store.objects import write_text
 
 class Reporter(Protocol):
     """Told what happens; the command line shows it."""
+
+    def planned(self, stages: int, about: str) -> None:
+        """So many stages are to be done, and how long that takes; empty = nobody knows."""
+        ...
+
+    def ended(self) -> None:
+        """One of the stages that were planned ended."""
+        ...
 
     def started(self, label: str) -> None:
         """A stage begins."""
@@ -213,7 +223,14 @@ class Run:
         if stages and self._try_backbones():
             stages = self._pending()
         if stages:
+            self._reporter.planned(len(stages), self._about(stages))
             self._do(stages)
+
+    def _about(self, stages: Mapping[str, Stage]) -> str:
+        """How long stages take, by what they have taken in runs of the suite."""
+        past = past_of(self._plan.suite.header.name, self._folder.parent)
+        share = partial(share_pending, plan=self._plan, store=self._store)
+        return estimate(stages, past, self._request.jobs, share).line() if past else ""
 
     def _do(self, stages: Mapping[str, Stage]) -> None:
         if self._settings.cluster is not None:
@@ -547,6 +564,7 @@ class Groups:
         group = stage.group
         with self._lock:
             self._ended[group] = self._ended.get(group, 0) + 1
+            self._reporter.ended()
             if outcome is not Outcome.DONE:
                 self._worst.setdefault(group, (outcome, note))
             if self._ended[group] < self._all[group]:
