@@ -82,6 +82,11 @@ def cli(context: click.Context, plugins: tuple[str, ...]) -> None:
 )
 @click.option("--repair", is_flag=True, help="Drop damaged artefacts and make them again.")
 @click.option(
+    "--accept-source",
+    is_flag=True,
+    help="Reuse what this run made before you changed a component's source; records say so.",
+)
+@click.option(
     "--keep-going/--fail-fast",
     default=True,
     show_default=True,
@@ -120,6 +125,7 @@ def run(
     jobs: int | None,
     executor: str,
     repair: bool,
+    accept_source: bool,
     keep_going: bool,
     stage_hours: float | None,
     max_hours: float | None,
@@ -172,6 +178,7 @@ def run(
         cluster=cluster_named(executor, catalogue),
         command=_command(),
         repair=repair,
+        accept_source=accept_source,
         fail_fast=not keep_going,
         stage_hours=stage_hours or plan.suite.limits.stage_hours or 0.0,
         most_hours=max_hours or 0.0,

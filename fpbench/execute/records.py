@@ -7,6 +7,7 @@ from typing import Any
 
 from fpbench.api import Outcome, Row, digest, tier_of
 from fpbench.plan import AttackPoint, Cell, Plan
+from fpbench.plan.keys import ACCEPTED
 from fpbench.spec.model import component_json
 from fpbench.stages.measuring import plain
 from fpbench.stages.origins import cell_origins
@@ -40,6 +41,7 @@ def cell_records(
             "fit": cell.fit.key,
             "reference": plan.reference_key,
             "readings": meta["inputs"],
+            **({ACCEPTED: True} if meta.get(ACCEPTED) else {}),
         },
     }
     if meta["tuned"]:

@@ -30,6 +30,7 @@ from fpbench.api import (
     StoreError,
     digest,
 )
+from fpbench.execute.accepting import accept_source, keep_sources
 from fpbench.execute.attempt import Attempt
 from fpbench.execute.careful import Careful, Deadly
 from fpbench.execute.estimate import estimate, past_of
@@ -82,6 +83,7 @@ class Settings:
     Attributes:
         command: how to repeat the run, for the records.
         repair: drop damaged artefacts and make them again.
+        accept_source: take over what the run made with other source of its components.
         here: run stages in this process, where a plugin may end more than its cells.
         fail_fast: start nothing more once something has failed.
         stage_hours: that a stage may take; 0 = no limit.
@@ -91,6 +93,7 @@ class Settings:
 
     command: str = ""
     repair: bool = False
+    accept_source: bool = False
     here: bool = False
     fail_fast: bool = False
     stage_hours: float = 0.0
@@ -198,6 +201,8 @@ class Run:
         self._store.sweep()
         if self._settings.repair:
             self._repair()
+        if self._settings.accept_source:
+            self._accept_source()
         self._keep_request()
         with graceful(self._interrupt):
             try:
@@ -440,6 +445,11 @@ class Run:
             self._store.drop(damage.key)
             self._reporter.finished(f"drop {damage.path}", Outcome.DONE, 0.0, "")
 
+    def _accept_source(self) -> None:
+        differ = accept_source(self._request, self._plan, self._store, self._folder)
+        for module in sorted(differ):
+            self._reporter.finished(f"accept the source of {module}", Outcome.DONE, 0.0, "")
+
     # -- results -----------------------------------------------------------------------------
 
     def _outcomes(self) -> dict[str, tuple[Outcome, str]]:
@@ -499,6 +509,7 @@ class Run:
             target = self._folder / name
             if not target.is_file() or target.read_text(encoding="utf-8") != text:
                 write_text(target, text)
+        keep_sources(self._plan, self._folder)
 
 
 def _heaviest(stages: Iterable[Stage]) -> Needs:

@@ -6,10 +6,13 @@ import ast
 import hashlib
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from fpbench.api import Dataset
@@ -41,8 +44,30 @@ def proxy_digest() -> str:
 # -- source ------------------------------------------------------------------------------------
 
 
-@cache
+_STAND_IN: ContextVar[Mapping[str, str]] = ContextVar("stand_in", default=MappingProxyType({}))
+
+
+@contextmanager
+def sources_as(digests: Mapping[str, str]) -> Iterator[None]:
+    """A block in which keys are made as if modules had other source.
+
+    Args:
+        digests: module of a component -> what `source_digest` gave once.
+    """
+    token = _STAND_IN.set(digests)
+    try:
+        yield
+    finally:
+        _STAND_IN.reset(token)
+
+
 def source_digest(module: str) -> str:
+    """SHA-256 that stands for the source of a module; see `digest_of_source`."""
+    return _STAND_IN.get().get(module) or digest_of_source(module)
+
+
+@cache
+def digest_of_source(module: str) -> str:
     """SHA-256 of the syntax trees of a module and of all that it imports of its own package.
 
     The package of a plugin is its top-level one, of a part of fpbench the innermost one. Another

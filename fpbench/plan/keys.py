@@ -15,6 +15,9 @@ from fpbench.api import digest
 KEY_VERSION = 2
 """Raised with the layout; stores of another version are left alone, and everything is made anew."""
 
+ACCEPTED = "accepted_source"
+"""Among the plain values of an artefact that was taken over from other source: its former key."""
+
 
 def key_of(kind: str, **parts: Any) -> str:
     """The key of a stage.

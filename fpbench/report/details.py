@@ -336,8 +336,14 @@ def repeat(board: Board, method: MethodInfo) -> list[tuple[str, list[str]]]:
         ("Packages", [show.plain(packages.get("packages", {}))]),
         ("Measured on", [str(packages.get("device", ""))]),
         ("Records", [f"{len(mine):,}"]),
+        ("Made with other source, which was vouched for", [_vouched(mine)]),
     ]
     return [(name, [v for v in values if v]) for name, values in facts if any(values)]
+
+
+def _vouched(records: Iterable[Record]) -> str:
+    count = sum(bool((r.get("inputs") or {}).get("accepted_source")) for r in records)
+    return f"{count:,} records" if count else ""
 
 
 def _fits(records: Iterable[Record]) -> Iterable[str]:

@@ -34,6 +34,7 @@ from fpbench.plan import (
     issued_codes,
     uniform,
 )
+from fpbench.plan.keys import ACCEPTED
 from fpbench.plan.stages import cell_label
 from fpbench.stages.origins import cell_origins
 from fpbench.stages.process import Visit
@@ -186,7 +187,20 @@ class Measurer:
         inputs = digest([key for key, _ in self._inputs(cell)])
         alike = self._no_effect(cell)
         effect = "none" if alike and all(alike) else ""
-        return {"inputs": inputs, "tuned": self._tuned(cell), "effect": effect}
+        told = {"inputs": inputs, "tuned": self._tuned(cell), "effect": effect}
+        return {**told, ACCEPTED: True} if self._accepted(cell) else told
+
+    def _accepted(self, cell: Cell) -> bool:
+        """Whether something that a cell is made of was made with other source of a component."""
+        needed = self.needed(cell)
+        shards = {
+            (key, shard)
+            for key, columns in needed.columns.items()
+            for column, shard in self._columns(key).items()
+            if column in columns
+        }
+        metas = [*map(self._fact_of, needed.facts), *(self._shard(*s).meta for s in shards)]
+        return any(ACCEPTED in meta for meta in metas)
 
     def measured(self, cell: Cell) -> bool:
         """True when the cell's numbers are stored."""

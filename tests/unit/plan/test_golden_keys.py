@@ -159,7 +159,7 @@ def test_who_computes_the_names_of_imports_counts_with_all_files(tmp_path, monke
     package(tmp_path, "pkg_computes", plugin=text, other="x = 1\n")
     before = identity.source_digest("pkg_computes.plugin")
     (tmp_path / "pkg_computes" / "more.py").write_text("y = 1\n")
-    identity.source_digest.cache_clear()
+    identity.digest_of_source.cache_clear()
     assert identity.source_digest("pkg_computes.plugin") != before
 
 

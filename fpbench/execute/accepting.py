@@ -1,0 +1,156 @@
+"""Takes over what other source of the same components has made, where the user vouches for it.
+
+Keys change with the source of a component, since nobody can tell what a change does to numbers. Who
+knows that one does nothing says so; then what lies under the keys of the former source is put under
+those of today, with a mark that goes into every record made of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from fpbench.api import SpecError, digest
+from fpbench.builtin.chain.attack import Chain
+from fpbench.execute.request import Request
+from fpbench.plan import AttackPoint, Fit, Kind, Plan, graph_of
+from fpbench.plan.identity import source_digest, sources_as
+from fpbench.plan.keys import ACCEPTED
+from fpbench.plan.stages import fit_label
+from fpbench.store import Store
+from fpbench.store.objects import write_text
+
+_FILE = "sources.json"
+_SPREAD = (Kind.COPY, Kind.NEGATIVES, Kind.MEASURING)
+"""Stages that fill the artefacts of many keys."""
+
+
+def sources_of(plan: Plan) -> dict[str, str]:
+    """Module -> digest of its source, of every component that keys are made of."""
+    suite = plan.suite
+    parts: list[Any] = [suite.dataset, suite.host, *plan.metrics]
+    parts += [method.component for method in suite.methods]
+    for attack in suite.attacks:
+        parts += [attack.component, *attack.candidates]
+    parts += [inner for part in parts if isinstance(part, Chain) for inner, _ in part.parts]
+    modules = sorted({type(part).__module__ for part in parts})
+    return {module: source_digest(module) for module in modules}
+
+
+def keep_sources(plan: Plan, folder: Path) -> None:
+    """Note with which source a run was made, behind those that it was made with before."""
+    known, now = _kept(folder), sources_of(plan)
+    if now not in known[-1:]:
+        before = [each for each in known if each != now]
+        write_text(folder / _FILE, json.dumps([*before, now], indent=1, sort_keys=True) + "\n")
+
+
+def accept_source(request: Request, plan: Plan, store: Store, folder: Path) -> set[str]:
+    """Take over what the run of a folder has made with other source, the latest first.
+
+    Args:
+        request: what is run.
+        plan: of it.
+        store: where it lies.
+        folder: of the run.
+
+    Returns:
+        The modules whose source differs.
+
+    Raises:
+        SpecError: no run was made there.
+        StoreError: what is to be taken over is damaged.
+    """
+    known, now = _kept(folder), sources_of(plan)
+    if not known:
+        raise SpecError(
+            [
+                f"--accept-source: expected a run that was made before in {folder}, got none whose "
+                "sources are known; run without it"
+            ]
+        )
+    keys, columns, differ = dict(_keys(plan)), dict(_columns(plan)), set[str]()
+    for sources in reversed([each for each in known if each != now]):
+        differ |= {name for name in now if sources.get(name, now[name]) != now[name]}
+        with sources_as(sources):
+            former, _ = request.plan()
+            before = dict(_keys(former))
+            renamed = {old: columns.get(name, old) for name, old in _columns(former)}
+        for name, key in keys.items():
+            old = before.get(name, key)
+            if old != key and store.started(old):
+                _take_over(store, old, key, renamed)
+    return differ
+
+
+def _kept(folder: Path) -> list[dict[str, str]]:
+    try:
+        found = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+        return [{str(k): str(v) for k, v in each.items()} for each in found]
+    except (OSError, ValueError, AttributeError, TypeError):
+        return []
+
+
+def _keys(plan: Plan) -> Iterator[tuple[tuple[object, ...], str]]:
+    """What an artefact is, whatever it was made with, and its key."""
+    for stage in graph_of(plan).stages.values():
+        if stage.kind not in _SPREAD:
+            yield (stage.kind, stage.label), stage.key
+    trained = [("host", plan.host_training), *((fit_label(f), f.training) for f in plan.fits)]
+    for name, key in trained:
+        yield ("training images", name), plan.training_images_key(key)
+        yield ("snapshots", name), plan.snapshots_key(key)
+    for fit in plan.fits:
+        for model in plan.open_points(fit):
+            where = (fit_label(fit), model.label if model is not None else "")
+            for (kind, who), key in _read(plan, fit, model):
+                yield (kind, *where, who), key
+
+
+def _read(
+    plan: Plan, fit: Fit, model: AttackPoint | None
+) -> Iterator[tuple[tuple[str, object], str]]:
+    """What is read at a model point, and the images that are kept of it."""
+    for subject in range(len(plan.subjects(model))):
+        yield ("reading", subject), plan.reading_key(fit, subject, model)
+    for source in ("host", "real"):
+        yield ("null", source), plan.null_key(fit, source, model)
+    for user in (None, *range(plan.suite.population.copies)):
+        for kind, key_of in (("sheet", plan.sheet_key), ("drawing", plan.drawing_key)):
+            if key := key_of(fit, user, model):
+                yield (kind, user), key
+
+
+def _columns(plan: Plan) -> Iterator[tuple[tuple[str, str], str]]:
+    """Image point and network of what is read of images, and its column."""
+    for fit in plan.fits:
+        for model in plan.open_points(fit):
+            for want in plan.wants(fit, model):
+                image = want.image.label if want.image is not None else ""
+                network = want.backbone.name if want.backbone is not None else ""
+                yield (image, network), plan.column(want)
+
+
+def _take_over(store: Store, old: str, key: str, renamed: Mapping[str, str]) -> None:
+    """Put what lies under a key under another one, and its columns under their new names."""
+    if store.has(old):
+        if not store.has(key):
+            found = store.get(old)
+            store.put(key, found.arrays, {**found.meta, ACCEPTED: old})
+        return
+    there = store.columns(key)
+    for shard in sorted(set(store.columns(old).values())):
+        found = store.shard(old, shard)
+        columns = found.meta["columns"]
+        names = {name: renamed.get(name, name) for name in columns}
+        if there.keys() & names.values():
+            continue
+        arrays = {}
+        for path, array in found.arrays.items():
+            column, _, rest = path.partition("/")
+            arrays["/".join([names.get(column, column), *([rest] if rest else [])])] = array
+        new = [names[name] for name in columns]
+        name = shard if new == columns else digest(sorted(new))[:32]
+        store.append(key, name, arrays, new, {**found.meta, ACCEPTED: old})
