@@ -1,4 +1,4 @@
-"""The parts of a GAN's step that host and methods share: discriminator, R1, path lengths.
+"""What host and methods share of a GAN's training: paired start, discriminator, R1, path lengths.
 
 Karras et al., CVPR 2020, sec. 3.2 and app. B: both regularisers are *lazy*, a step of their own
 every so many steps, weighted by how many.
@@ -7,20 +7,89 @@ every so many steps, weighted by how many.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from fpbench.api import Context, ImageStream
 from fpbench.api.images import to_float
-from fpbench.nn.losses import discriminator_loss, gradient_penalty
+from fpbench.nn.draws import Draws
+from fpbench.nn.ema import Average, warmed_decay
+from fpbench.nn.losses import discriminator_loss, gradient_penalty, l1g
+from fpbench.nn.schedule import adam, set_rates, warm_cosine
 from fpbench.nn.stylegan2 import path_lengths
 from fpbench.training.run import TrainingRun
 
-__all__ = ["PATH_EVERY", "PENALTY_EVERY", "penalise_paths", "teach_discriminator"]
+__all__ = [
+    "PATH_EVERY",
+    "PENALTY_EVERY",
+    "fit_pairs",
+    "penalise_paths",
+    "some_of",
+    "teach_discriminator",
+]
+
+M = TypeVar("M", bound=nn.Module)
 
 PENALTY_EVERY = 16
 PATH_EVERY = 4
 _PATH_DECAY = 0.01
+
+
+def some_of(images: ImageStream, count: int, rng: torch.Generator) -> Tensor:
+    """(count, 3, H, W) uint8 images of a stream, drawn with replacement."""
+    return images.read(torch.randint(len(images), (count,), generator=rng).numpy())
+
+
+def fit_pairs(
+    generator: M,
+    draw: Callable[[Tensor, Draws], Tensor],
+    average: Average[M],
+    images: ImageStream,
+    encode: Callable[[Tensor], Tensor],
+    ctx: Context,
+    *,
+    steps: int,
+    batch: int,
+    learning_rate: float,
+) -> None:
+    """A paired start: regress from what an image encodes to, to the image.
+
+    Args:
+        generator: what learns.
+        draw: latents (N, D) and noise inputs -> images in [-1, 1], by the generator.
+        average: of the generator; it follows.
+        images: to learn.
+        encode: (N, 3, H, W) uint8 -> latents.
+        ctx: of the training.
+        steps: of the phase "pairs".
+        batch: images of a step.
+        learning_rate: at its highest.
+    """
+    optimiser = adam([(generator.parameters(), learning_rate)], betas=(0.9, 0.99))
+    with TrainingRun(
+        ctx,
+        "pairs",
+        steps=steps,
+        modules={"generator": generator},
+        optimisers={"generator": optimiser},
+        averages={"generator": average},
+        batch=batch,
+    ) as run:
+        for step in run:
+            set_rates(optimiser, warm_cosine(step, steps, low=0.15))
+            real = some_of(images, batch, run.rng("images"))
+            latents = encode(real)
+            for piece in run.pieces(batch):
+                noise = run.draws("noise", piece, batch, on_device=True)
+                with run.autocast():
+                    loss = l1g(draw(latents[piece], noise), to_float(real[piece]))
+                run.backward(loss, piece, batch)
+                run.log(pairs=loss.detach())
+            run.update(optimiser)
+            average.update(warmed_decay(0.99, step))
 
 
 def teach_discriminator(

@@ -101,7 +101,9 @@ def assert_pieces_and_devices_agree(fit, count, monkeypatch, tmp_path):
     for name, cut in found.items():
         for one, other in zip(whole, cut, strict=True):
             apart = (one - other).norm() / one.norm().clamp_min(1e-6)
-            assert apart < 1e-2, (name, tuple(one.shape), float(apart))
+            # A pixel that is rounded the other way moves a gradient by a percent; what is not shared
+            # rightly moves it by tens.
+            assert apart < 5e-2, (name, tuple(one.shape), float(apart))
 
 
 @pytest.mark.timeout(120)

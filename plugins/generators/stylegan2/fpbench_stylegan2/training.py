@@ -12,14 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fpbench.api import Context, ContractError, ImageStream, State
 from fpbench.api.images import to_float, to_uint8
 from fpbench.nn.discriminator import Discriminator
-from fpbench.nn.ema import Average, warmed_decay
+from fpbench.nn.ema import Average
 from fpbench.nn.losses import (
     discriminator_loss,
     diversity,
@@ -31,7 +30,14 @@ from fpbench.nn.schedule import adam, descend, lazy_adam, set_rates, warm_cosine
 from fpbench.nn.state import part, placed, prefixed
 from fpbench.nn.stylegan2 import ResidualTrunk, stage_widths
 from fpbench.training import TrainingRun
-from fpbench.training.gan import PATH_EVERY, PENALTY_EVERY, penalise_paths, teach_discriminator
+from fpbench.training.gan import (
+    PATH_EVERY,
+    PENALTY_EVERY,
+    fit_pairs,
+    penalise_paths,
+    some_of,
+    teach_discriminator,
+)
 from fpbench_stylegan2.networks import CompactGenerator, StyleGAN2Generator
 
 if TYPE_CHECKING:
@@ -98,7 +104,17 @@ def fit(images: ImageStream, params: StyleGAN2Params, ctx: Context) -> State:
         def encode(some: Tensor) -> Tensor:
             return project(some, mean, basis)
 
-        _fit_pairs(generator, average, images, encode, params, ctx)
+        fit_pairs(
+            generator,
+            lambda latents, noise: generator.images(generator.styles(latents), noise),
+            average,
+            images,
+            encode,
+            ctx,
+            steps=params.pair_steps,
+            batch=params.batch,
+            learning_rate=params.learning_rate,
+        )
 
     def whole() -> State:
         judge = {"discriminator": discriminator} if encode is None else {}
@@ -106,39 +122,6 @@ def fit(images: ImageStream, params: StyleGAN2Params, ctx: Context) -> State:
 
     _fit_adversarial(generator, discriminator, average, images, encode, whole, params, ctx)
     return whole()
-
-
-def _fit_pairs(
-    generator: Host,
-    average: Average[Host],
-    images: ImageStream,
-    encode: Callable[[Tensor], Tensor],
-    params: StyleGAN2Params,
-    ctx: Context,
-) -> None:
-    optimiser = adam([(generator.parameters(), params.learning_rate)], betas=(0.9, 0.99))
-    with TrainingRun(
-        ctx,
-        "pairs",
-        steps=params.pair_steps,
-        modules={"generator": generator},
-        optimisers={"generator": optimiser},
-        averages={"generator": average},
-        batch=params.batch,
-    ) as run:
-        for step in run:
-            set_rates(optimiser, warm_cosine(step, params.pair_steps, low=0.15))
-            real = images.read(_draw(len(images), params.batch, run.rng("images")))
-            latents = encode(real)
-            for piece in run.pieces(params.batch):
-                noise = run.draws("noise", piece, params.batch, on_device=True)
-                with run.autocast():
-                    made = generator.images(generator.styles(latents[piece]), noise)
-                    loss = l1g(made, to_float(real[piece]))
-                run.backward(loss, piece, params.batch)
-                run.log(pairs=loss.detach())
-            run.update(optimiser)
-            average.update(warmed_decay(0.99, step))
 
 
 def _fit_adversarial(
@@ -169,7 +152,7 @@ def _fit_adversarial(
             if params.pair_steps:  # new moments on weights that work already
                 warmth = warm_cosine(step, params.adversarial_steps, low=1.0, warmup=100)
                 set_rates(optimiser, warmth)
-            real = images.read(_draw(len(images), batch, run.rng("images")))
+            real = some_of(images, batch, run.rng("images"))
             rng = run.rng("latents")
             latents = torch.randn(batch - paired, params.latent_dim, generator=rng).to(ctx.device)
             if encode is not None:
@@ -327,7 +310,7 @@ def finetune(
     advance = objective(tuned, state, images, params, learning_rate)
     for index in range(max(marks, default=0)):
         rng = ctx.rng("finetune", index)
-        chosen = torch.from_numpy(_draw(len(images), batch, rng)).to(images.device)
+        chosen = torch.randint(len(images), (batch,), generator=rng).to(images.device)
         # Noise inputs, where there are any, are drawn by the modules.
         with ctx.seeded("finetune", index):
             advance(chosen, rng)
@@ -369,7 +352,3 @@ def _adversarial(
         descend(discriminator_loss(real, discriminator(fakes.detach())), judge)
 
     return advance
-
-
-def _draw(count: int, size: int, rng: torch.Generator) -> np.ndarray:
-    return torch.randint(count, (size,), generator=rng).numpy()

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -31,7 +30,14 @@ from fpbench.nn.state import filled, part, placed, prefixed
 from fpbench.nn.stylegan2 import ResidualTrunk, StyleSynthesis, stage_widths
 from fpbench.nn.synthesis import SkipSynthesis
 from fpbench.training import TrainingRun
-from fpbench.training.gan import PATH_EVERY, PENALTY_EVERY, penalise_paths, teach_discriminator
+from fpbench.training.gan import (
+    PATH_EVERY,
+    PENALTY_EVERY,
+    fit_pairs,
+    penalise_paths,
+    some_of,
+    teach_discriminator,
+)
 from fpbench_scalable_gan.immunising import perturbed
 from fpbench_scalable_gan.networks import (
     CodeMapping,
@@ -143,7 +149,17 @@ def fit(images: ImageStream, params: ScalableGANParams, ctx: Context) -> State:
     reader = placed(reader, ctx.device)
     average = Average(generator)
     if params.pair_steps:
-        _fit_pairs(generator, average, images, encode, params, ctx)
+        fit_pairs(
+            generator,
+            generator.without_code,
+            average,
+            images,
+            encode,
+            ctx,
+            steps=params.pair_steps,
+            batch=params.batch,
+            learning_rate=params.pair_learning_rate,
+        )
     return _fit_jointly(
         generator, discriminator, reader, average, images, encode, latent_dim, params, ctx
     )
@@ -156,39 +172,6 @@ def _encoder(images: ImageStream, latent_dim: int) -> Callable[[Tensor], Tensor]
 
 def _no_pairs(images: Tensor) -> Tensor:
     raise AssertionError("pairs are asked for with pair_steps alone")
-
-
-def _fit_pairs(
-    generator: FingerprintGenerator,
-    average: Average[FingerprintGenerator],
-    images: ImageStream,
-    encode: Callable[[Tensor], Tensor],
-    params: ScalableGANParams,
-    ctx: Context,
-) -> None:
-    optimiser = adam([(generator.parameters(), params.pair_learning_rate)], betas=(0.9, 0.99))
-    with TrainingRun(
-        ctx,
-        "pairs",
-        steps=params.pair_steps,
-        modules={"generator": generator},
-        optimisers={"generator": optimiser},
-        averages={"generator": average},
-        batch=params.batch,
-    ) as run:
-        for step in run:
-            set_rates(optimiser, warm_cosine(step, params.pair_steps, low=0.15))
-            real = images.read(_draw(len(images), params.batch, run.rng("images")))
-            latents = encode(real)
-            for piece in run.pieces(params.batch):
-                with run.autocast():
-                    noise = run.draws("noise", piece, params.batch, on_device=True)
-                    made = generator.without_code(latents[piece], noise)
-                    loss = l1g(made, to_float(real[piece]))
-                run.backward(loss, piece, params.batch)
-                run.log(pairs=loss.detach())
-            run.update(optimiser)
-            average.update(warmed_decay(0.99, step))
 
 
 def _fit_jointly(
@@ -229,7 +212,7 @@ def _fit_jointly(
     ) as run:
         for step in run:
             _set_rates(optimiser, params, step)
-            real = images.read(_draw(len(images), count, run.rng("images")))
+            real = some_of(images, count, run.rng("images"))
             fresh = torch.randn(count - paired, latent_dim, generator=run.rng("latents"))
             latents = fresh.to(ctx.device)
             if paired:
@@ -422,7 +405,3 @@ def extract(state: State, images: Tensor, params: ScalableGANParams) -> Tensor:
 
 def _widths(image_size: int, params: ScalableGANParams) -> list[int]:
     return stage_widths(image_size, base=params.channel_base, most=params.channels)
-
-
-def _draw(count: int, size: int, rng: torch.Generator) -> np.ndarray:
-    return torch.randint(count, (size,), generator=rng).numpy()
