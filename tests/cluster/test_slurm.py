@@ -7,6 +7,7 @@ import time
 
 import pytest
 from local_slurm import NoSlurm, local_slurm
+from tiny_quickstart import TINY
 
 from fpbench.store import RecordLog
 from fpbench.store.records import content
@@ -58,28 +59,48 @@ def wait_for(slurm, process, count):
         time.sleep(0.1)
 
 
-@pytest.mark.timeout(300)
-def test_lost_jobs_and_nodes_change_no_number(slurm, start, suite_file, tmp_path):
-    suite = suite_file(SLOW)
-    process = start(suite, "cluster", "--executor", "slurm[cap=2]")
+def lose_a_job_and_a_node(slurm, process, store):
+    """While it runs; returns what the run has said."""
     wait_for(slurm, process, 2)
     slurm.run("scancel", running(slurm)[0][0])
     # In the middle of the host's training the node under the other one dies, jobs and all.
     deadline = time.monotonic() + 60
-    store = tmp_path / "cluster" / "store"
     while process.poll() is None and not list(store.glob("checkpoints/*/*/*/manifest.json")):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     node = running(slurm)[0][1]
     slurm.kill_node(node)
     slurm.mark_down(node)
-    _, err = process.communicate(timeout=200)
-    assert process.returncode == 0, err
+    _, err = process.communicate(timeout=500)
     slurm.start_node(node)
     slurm.wait_for_nodes()
+    assert process.returncode == 0, err
+
+
+@pytest.mark.timeout(300)
+def test_lost_jobs_and_nodes_change_no_number(slurm, start, suite_file, tmp_path):
+    suite = suite_file(SLOW)
+    process = start(suite, "cluster", "--executor", "slurm[cap=2]")
+    lose_a_job_and_a_node(slurm, process, tmp_path / "cluster" / "store")
     alone = start(suite, "alone")
     alone.communicate(timeout=120)
     assert contents(tmp_path / "cluster" / "fakes") == contents(tmp_path / "alone" / "fakes")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_quickstart_loses_a_job_and_a_node(slurm, start, tmp_path):
+    # So many steps that there is a checkpoint to lose.
+    steps = ["--set", "host.pair_steps=120"]
+    process = start("quickstart", "cluster", *TINY, *steps, "--executor", "slurm[cap=2]")
+    lose_a_job_and_a_node(slurm, process, tmp_path / "cluster" / "store")
+    alone = start("quickstart", "alone", *TINY, *steps)
+    alone.communicate(timeout=500)
+    found, expected = (contents(tmp_path / name / "quickstart") for name in ("cluster", "alone"))
+    # How many images a second depends on who else computes.
+    speed = {k for k, r in expected.items() if r["metric"] in ("training", "cost")}
+    assert found.keys() == expected.keys()
+    assert [k for k in found if k not in speed and found[k] != expected[k]] == []
 
 
 @pytest.mark.timeout(120)

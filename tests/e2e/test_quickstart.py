@@ -3,36 +3,9 @@ import subprocess
 import sys
 
 import pytest
+from tiny_quickstart import TINY
 
 from fpbench.store import RecordLog
-
-TINY = [
-    "--set", "host.pair_steps=3",
-    "--set", "host.adversarial_steps=2",
-    "--set", "host.channels=16",
-    "--set", "dataset.train=256",
-    "--set", "dataset.reference=128",
-    "--set", "population.copies=4",
-    "--set", "population.images=3",
-    "--set", "negatives.real=16",
-    "--set", "negatives.host=16",
-    "--set", "negatives.attacked_host=6",
-    "-m", "scalable-gan[pair_steps=2,joint_steps=2,channels=16]",
-    "-m", "weight-modulation[steps=2]",
-    "-m", "hidden[steps=2,channels=8]",
-    "-a", "jpeg[quality=50]",
-    "-a", "crop-resize[kept=0.8]",
-    "-a", "weight-noise[sigma=0.1]",
-    "-a", "fine-tune[steps=1,2,copies=2,images=4,clean_images=8]",
-    "-a", "bypass",
-    "-a", "phone",
-    "-a", "prune",
-    "-a", "swap-step",
-    "-a", "collude[users=2]",
-    "-a", "scale-ratio",
-    "-a", "copy-residual[observed=4]",
-    "-a", "leaked-code",
-]  # fmt: skip
 
 
 def fpbench(folder, *arguments, timeout=240):

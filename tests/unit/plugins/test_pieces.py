@@ -101,8 +101,8 @@ def assert_pieces_and_devices_agree(fit, count, monkeypatch, tmp_path):
     for name, cut in found.items():
         for one, other in zip(whole, cut, strict=True):
             apart = (one - other).norm() / one.norm().clamp_min(1e-6)
-            # A pixel that is rounded the other way moves a gradient by a percent; what is not shared
-            # rightly moves it by tens.
+            # A pixel that is rounded the other way moves a gradient by a percent; what is shared
+            # wrongly moves it by tens.
             assert apart < 5e-2, (name, tuple(one.shape), float(apart))
 
 
