@@ -26,6 +26,7 @@ from fpbench.stats.intervals import (
     rate,
     upper_bound,
 )
+from fpbench.stats.matching import Hits, Matching
 from fpbench.stats.nulls import NullBits, correlations, null_bits
 from fpbench.stats.power import (
     binomial_excess,
@@ -63,7 +64,9 @@ __all__ = [
     "RATE_RULE",
     "Collusion",
     "Comparison",
+    "Hits",
     "Interval",
+    "Matching",
     "Nearest",
     "NullBits",
     "OpenSet",

@@ -5,8 +5,8 @@ but integrated out, so the answers are probabilities. Letters: s the match with 
 b the best match with another issued code, t = `threshold(K, alpha, registered)`,
 q(x) = `survives(K, x, D)`. The arguments mean the same in every function:
 
-    match: `(N, U)` whole numbers in [0, K], from `matches`; here N counts images.
-    owners: `(N,)` index in [0, U) of the user behind each image.
+    match: A `Matching`, or `(N, U)` whole numbers in [0, K] from `matches`; here N counts images.
+    owners: `(N,)` index in [0, U) of the user behind each image; of a `Matching` they are known.
     bits: K.
     registered: Number of registered users, at least U.
     false_rate: alpha in (0, 1), family-wise over the registered users, or of one claim.
@@ -20,14 +20,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from fpbench.stats.matching import Bools, Ints, Matching, TableMatching, check_bits
 from fpbench.stats.tails import log_any_tail, supports, survives, threshold
 
 Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
-
-# Below every match, for users that must not be considered.
-_NOBODY = -1
 
 
 @dataclass(frozen=True)
@@ -76,12 +72,7 @@ def matches(readings: npt.ArrayLike, codes: npt.ArrayLike) -> Ints:
         ValueError: If the arrays are not bool or differ in K.
     """
     read, issued = np.asarray(readings), np.asarray(codes)
-    if read.dtype != np.bool_ or issued.dtype != np.bool_:
-        msg = f"matches: expected bool readings and codes, got {read.dtype} and {issued.dtype}"
-        raise ValueError(msg)
-    if read.ndim != 2 or issued.ndim != 2 or read.shape[1] != issued.shape[1]:
-        msg = f"matches: expected (N, K) and (U, K), got {read.shape} and {issued.shape}"
-        raise ValueError(msg)
+    check_bits("matches", read, issued)
     # Agreements minus disagreements; single precision is exact below 2^24 and uses the fast matrix
     # product.
     signs = (2 * read.astype(np.float32) - 1) @ (2 * issued.astype(np.float32) - 1).T
@@ -89,8 +80,8 @@ def matches(readings: npt.ArrayLike, codes: npt.ArrayLike) -> Ints:
 
 
 def open_set(
-    match: npt.ArrayLike,
-    owners: npt.ArrayLike,
+    match: npt.ArrayLike | Matching,
+    owners: npt.ArrayLike | None,
     bits: int,
     registered: int,
     false_rate: float,
@@ -101,18 +92,20 @@ def open_set(
     s >= t: right = [s > b] q(s), wrong = 1 - right. s < t: wrong = 1 where b >= t, else 1 - q(t).
     None is the rest. Ties of the best match count as wrong.
     """
-    table = _checked_match("open_set", match, bits)
-    t, distractors = _registry("open_set", table, bits, registered, false_rate, calibrated)
-    own, other = _own_and_other("open_set", table, owners)
+    seen = _seen("open_set", match, owners, bits)
+    t, distractors = _registry("open_set", seen, bits, registered, false_rate, calibrated)
+    own, other = seen.own, seen.other
     accused_anyway = np.where(other >= t, 1.0, _any_distractor(bits, t, distractors))
-    right = np.where((own >= t) & (own > other), survives(bits, own, distractors), 0.0)
+    # Few values of a match there are, whatever the number of images.
+    spared = survives(bits, np.arange(bits + 1), distractors)[own]
+    right = np.where((own >= t) & (own > other), spared, 0.0)
     wrong = np.where(own >= t, 1 - right, accused_anyway)
     none = np.where(own >= t, 0.0, 1 - accused_anyway)
     return OpenSet(right, wrong, none)
 
 
 def accused(
-    match: npt.ArrayLike,
+    match: npt.ArrayLike | Matching,
     bits: int,
     registered: int,
     false_rate: float,
@@ -122,13 +115,13 @@ def accused(
 
     1 where the best issued match reaches t, else 1 - q(t).
     """
-    table = _checked_match("accused", match, bits)
-    t, distractors = _registry("accused", table, bits, registered, false_rate, calibrated)
-    return np.where(table.max(axis=1) >= t, 1.0, _any_distractor(bits, t, distractors))
+    seen = _seen("accused", match, None, bits)
+    t, distractors = _registry("accused", seen, bits, registered, false_rate, calibrated)
+    return np.where(seen.best >= t, 1.0, _any_distractor(bits, t, distractors))
 
 
 def unregistered(
-    match: npt.ArrayLike,
+    match: npt.ArrayLike | Matching,
     owners: npt.ArrayLike,
     bits: int,
     registered: int,
@@ -140,15 +133,14 @@ def unregistered(
     The number of registered users stays what it is; of codes that are not uniform, whose
     distractors are drawn, it is one less.
     """
-    table = _checked_match("unregistered", match, bits)
-    t, distractors = _registry("unregistered", table, bits, registered, false_rate, calibrated)
-    _, other = _own_and_other("unregistered", table, owners)
+    seen = _seen("unregistered", match, owners, bits)
+    t, distractors = _registry("unregistered", seen, bits, registered, false_rate, calibrated)
     instead = distractors + 1 if calibrated is None else distractors
-    return np.where(other >= t, 1.0, _any_distractor(bits, t, instead))
+    return np.where(seen.other >= t, 1.0, _any_distractor(bits, t, instead))
 
 
 def detection(
-    match: npt.ArrayLike,
+    match: npt.ArrayLike | Matching,
     bits: int,
     registered: int,
     false_rate: float,
@@ -162,7 +154,7 @@ def detection(
 
 
 def collusion(
-    match: npt.ArrayLike,
+    match: npt.ArrayLike | Matching,
     members: npt.ArrayLike,
     bits: int,
     registered: int,
@@ -175,64 +167,61 @@ def collusion(
     `open_set`.
 
     Args:
-        match: as in every function of this module.
-        members: `(N, U)` bool, who is in the coalition behind each image.
+        match: as in every function of this module; without owners.
+        members: `(N, S)` indices of the users in the coalition behind each image.
         bits: K.
         registered: N of the registry.
         false_rate: alpha.
         calibrated: t where codes are not uniform.
     """
-    table = _checked_match("collusion", match, bits)
-    t, distractors = _registry("collusion", table, bits, registered, false_rate, calibrated)
+    seen = _seen("collusion", match, None, bits)
+    t, distractors = _registry("collusion", seen, bits, registered, false_rate, calibrated)
     inside = np.asarray(members)
-    if inside.dtype != np.bool_ or inside.shape != table.shape:
-        msg = f"collusion: expected members bool {table.shape}, got {inside.dtype} {inside.shape}"
+    if (
+        inside.ndim != 2
+        or len(inside) != seen.images
+        or not np.issubdtype(inside.dtype, np.integer)
+    ):
+        msg = f"collusion: expected members ({seen.images}, S), got {inside.dtype} {inside.shape}"
         raise ValueError(msg)
-    accused_users = table >= t
-    caught = (accused_users & inside).any(axis=1)
-    innocent = (accused_users & ~inside).any(axis=1)
-    framed = np.where(innocent, 1.0, _any_distractor(bits, t, distractors))
+    reached = np.sum([seen.of(column) >= t for column in inside.T], axis=0)
+    caught = np.asarray(reached > 0, dtype=np.float64)
+    innocent = seen.hits(t).by_image > reached
+    framed: Floats = np.where(innocent, 1.0, _any_distractor(bits, t, distractors))
     return Collusion(
         traced=caught * (1 - framed),
         traced_and_framed=caught * framed,
-        framed=~caught * framed,
-        lost=~caught * (1 - framed),
+        framed=(1 - caught) * framed,
+        lost=(1 - caught) * (1 - framed),
     )
 
 
-def closed_set(match: npt.ArrayLike, owners: npt.ArrayLike) -> Bools:
+def closed_set(match: npt.ArrayLike | Matching, owners: npt.ArrayLike) -> Bools:
     """Whether the owner's code is strictly the best match among the U issued ones, `(N,)` bool."""
-    own, other = _own_and_other("closed_set", _checked_match("closed_set", match, None), owners)
-    return np.asarray(own > other)
+    seen = _seen("closed_set", match, owners, None)
+    return np.asarray(seen.own > seen.other_issued)
 
 
 def verification(
-    match: npt.ArrayLike, owners: npt.ArrayLike, bits: int, false_rate: float
+    match: npt.ArrayLike | Matching, owners: npt.ArrayLike, bits: int, false_rate: float
 ) -> Bools:
     """Whether each image fits the claimed code of its owner, `(N,)` bool: s >= t of one code."""
-    table = _checked_match("verification", match, bits)
-    own, _ = _own_and_other("verification", table, owners)
-    return np.asarray(own >= _threshold("verification", bits, 1, false_rate))
+    seen = _seen("verification", match, owners, bits)
+    return np.asarray(seen.own >= _threshold("verification", bits, 1, false_rate))
 
 
 def false_verification(
-    match: npt.ArrayLike, owners: npt.ArrayLike | None, bits: int, false_rate: float
+    match: npt.ArrayLike | Matching, owners: npt.ArrayLike | None, bits: int, false_rate: float
 ) -> Floats:
     """False verification rate `(U,)` of each issued user over the images that are not of that user.
 
     In [0, 1], nan for a user who owns every image. The mean is the measured rate, the maximum the
     worst user's. Owners None = images of nobody.
     """
-    table = _checked_match("false_verification", match, bits)
-    hits = table >= _threshold("false_verification", bits, 1, false_rate)
-    foreign = np.ones(table.shape, dtype=np.bool_)
-    if owners is not None:
-        index = _checked_owners("false_verification", table, owners)
-        foreign[np.arange(len(table)), index] = False
-    counts = foreign.sum(axis=0)
-    rates = np.full(table.shape[1], np.nan)
-    hit_counts = (hits & foreign).sum(axis=0)
-    return np.asarray(np.divide(hit_counts, counts, out=rates, where=counts > 0))
+    seen = _seen("false_verification", match, owners, bits)
+    hits = seen.hits(_threshold("false_verification", bits, 1, false_rate)).by_code
+    counts, rates = seen.foreign, np.full(seen.codes, np.nan)
+    return np.asarray(np.divide(hits, counts, out=rates, where=counts > 0))
 
 
 def auroc(positive: npt.ArrayLike, negative: npt.ArrayLike) -> float:
@@ -272,14 +261,14 @@ def _threshold(who: str, bits: int, registered: int, false_rate: float) -> int:
 
 def _registry(
     who: str,
-    match: Ints,
+    match: Matching,
     bits: int,
     registered: int,
     false_rate: float,
     calibrated: int | None,
 ) -> tuple[int, int]:
     """Threshold t and number of distractors D."""
-    issued = int(match.shape[1])
+    issued = match.codes
     if registered < issued:
         msg = f"{who}: expected registered >= {issued} issued users, got {registered}"
         raise ValueError(msg)
@@ -294,33 +283,9 @@ def _registry(
     return _threshold(who, bits, registered, false_rate), registered - issued
 
 
-def _own_and_other(who: str, match: Ints, owners: npt.ArrayLike) -> tuple[Ints, Ints]:
-    """Match with the owner's code and best match with another issued one, `(N,)` each."""
-    index = _checked_owners(who, match, owners)
-    rows = np.arange(len(match))
-    others = match.copy()
-    others[rows, index] = _NOBODY
-    return match[rows, index], others.max(axis=1)
-
-
-def _checked_match(who: str, match: npt.ArrayLike, bits: int | None) -> Ints:
-    table = np.asarray(match)
-    if table.ndim != 2 or table.shape[1] == 0 or not np.issubdtype(table.dtype, np.integer):
-        msg = f"{who}: expected whole numbers (N, U) with U >= 1, got {table.dtype} {table.shape}"
-        raise ValueError(msg)
-    if table.size and (table.min() < 0 or (bits is not None and table.max() > bits)):
-        msg = f"{who}: expected matches in [0, {bits}], got {table.min()} to {table.max()}"
-        raise ValueError(msg)
-    return table.astype(np.int64)
-
-
-def _checked_owners(who: str, match: Ints, owners: npt.ArrayLike) -> Ints:
-    index = np.asarray(owners)
-    if index.shape != match.shape[:1] or not np.issubdtype(index.dtype, np.integer):
-        msg = f"{who}: expected owners (N,) = ({len(match)},), got {index.dtype} {index.shape}"
-        raise ValueError(msg)
-    if index.size and (index.min() < 0 or index.max() >= match.shape[1]):
-        found = f"{index.min()} to {index.max()}"
-        msg = f"{who}: expected owners in [0, {match.shape[1] - 1}], got {found}"
-        raise ValueError(msg)
-    return index.astype(np.int64)
+def _seen(
+    who: str, match: npt.ArrayLike | Matching, owners: npt.ArrayLike | None, bits: int | None
+) -> Matching:
+    if isinstance(match, Matching):
+        return match
+    return TableMatching(who, match, owners, bits)

@@ -44,20 +44,18 @@ class Collusion(Metric[NoParams]):
         if not shared.supported(evidence):
             return [shared.not_supported(evidence, name) for name in names]
         counts = shared.image_counts(evidence)
-        match = _match(evidence)
-        inside = np.zeros((len(evidence.users), match.shape[1]), dtype=bool)
-        for row, users in zip(inside, evidence.users, strict=True):
-            row[list(users)] = True
-        members = np.repeat(inside, counts, axis=0)
+        match = shared.match_of(evidence, _logits(evidence))
+        members = np.repeat(np.array(evidence.users), counts, axis=0)
         found = stats.collusion(match, members, *shared.asked(evidence))
         t = shared.threshold_of(evidence)
+        theirs = np.stack([match.of(column) for column in members.T], axis=1)
         detail = {
             "coalition": len(evidence.users[0]),
             "registered": n,
             "false_rate": rate,
             "threshold_bits": t,
-            "members_accused": float(((match >= t) & members).sum(axis=1).mean()),
-            "member_match": float(match[members].mean() / k),
+            "members_accused": float((theirs >= t).sum(axis=1).mean()),
+            "member_match": float(theirs.mean() / k),
         }
         values = (found.traced, found.traced_and_framed, found.framed, found.lost)
         return [
@@ -94,7 +92,7 @@ class Forgery(Metric[NoParams]):
         k = evidence.codes.shape[1]
         counts = shared.image_counts(evidence)
         victims = np.repeat([users[0] for users in evidence.users], counts)
-        match = _match(evidence)[np.arange(len(victims)), victims]
+        match = shared.match_of(evidence, _logits(evidence)).of(victims)
         share = shared.rate_row(match / k, counts, "match")
         if not shared.supported(evidence):
             return [shared.not_supported(evidence), share]
@@ -109,9 +107,8 @@ class Forgery(Metric[NoParams]):
         return [shared.rate_row(match >= t, counts, detail=detail), share]
 
 
-def _match(evidence: CellEvidence) -> NDArray[np.int64]:
-    """(N, U) equal bits of every image of every column with each issued code."""
+def _logits(evidence: CellEvidence) -> NDArray[np.float32]:
+    """(N, K) of the images of all columns."""
     import numpy as np
 
-    logits = np.concatenate([np.asarray(column["logits"]) for column in evidence.copies])
-    return shared.match_of(evidence, logits)
+    return np.concatenate([np.asarray(column["logits"]) for column in evidence.copies])

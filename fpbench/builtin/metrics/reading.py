@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_RATES = (1e-2, 1e-3, 1e-6)
+    from fpbench.stats import Matching
+
 _CHANCE = 0.5
 _ROUNDING = 1e-5  # of the largest feature: images in other places of a batch differ by less
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -129,11 +130,11 @@ class Verification(Metric[NoParams]):
             return []
         read = shared.reading(evidence)
         k = evidence.codes.shape[1]
-        sources = {"other users": (read.match, read.owners)} | {
-            source: (shared.negative_match(evidence, source), None) for source in evidence.negatives
+        sources = {"other users": read.match} | {
+            source: shared.negative_match(evidence, source) for source in evidence.negatives
         }
         rows = []
-        for rate in _RATES:
+        for rate in shared.CLAIM_RATES:
             variant = f"fpr={rate:g}"
             t = shared.claim_threshold(evidence, rate)
             if t is None:
@@ -149,18 +150,14 @@ class Verification(Metric[NoParams]):
                 else None,
                 "threshold_rule": shared.rule_of(evidence),
                 "realised": {
-                    source: _realised(match, owners, t, rate)
-                    for source, (match, owners) in sources.items()
+                    source: _realised(match, t, rate) for source, match in sources.items()
                 },
             }
-            own = read.match[np.arange(len(read.owners)), read.owners]
-            rows.append(shared.rate_row(own >= t, read.counts, variant, detail))
+            rows.append(shared.rate_row(read.match.own >= t, read.counts, variant, detail))
         return rows
 
 
-def _realised(
-    match: NDArray[np.int64], owners: NDArray[np.int64] | None, t: int, rate: float
-) -> dict[str, Any]:
+def _realised(match: Matching, t: int, rate: float) -> dict[str, Any]:
     """False rate of claims of all U codes: mean with its bound, worst user, counts behind it.
 
     The claims of one image are not independent, so images are the clusters of the bound.
@@ -169,17 +166,14 @@ def _realised(
 
     from fpbench import stats
 
-    hits = match >= t
-    foreign = np.ones(match.shape, dtype=bool)
-    if owners is not None:
-        foreign[np.arange(len(match)), owners] = False
-    false, claims = (hits & foreign).sum(axis=1), foreign.sum(axis=1)
-    by_user = (hits & foreign).sum(axis=0) / np.maximum(foreign.sum(axis=0), 1)
-    found = {"images": len(match), "codes": match.shape[1], "worst_user": float(by_user.max())}
-    if claims.min() == 0:  # a single issued user has no others
+    hits = match.hits(t)
+    by_user = hits.by_code / np.maximum(match.foreign, 1)
+    found = {"images": match.images, "codes": match.codes, "worst_user": float(by_user.max())}
+    claims = match.codes - (match.owners is not None)
+    if not claims:  # a single issued user has no others
         return {**found, "mean": float("nan"), "bound": 1.0}
     # One-sided 95 % is the upper end of a two-sided interval at 90 %.
-    bound = stats.rate(false, claims, level=0.9)
+    bound = stats.rate(hits.by_image, np.full(match.images, claims), level=0.9)
     return {
         **found,
         "mean": bound.value,
@@ -214,7 +208,7 @@ class Detection(Metric[NoParams]):
             return []
         read = shared.reading(evidence)
         k, n, rate = evidence.codes.shape[1], evidence.registered, evidence.false_rate
-        best = read.match.max(axis=1)
+        best = read.match.best
         if shared.supported(evidence):
             found = stats.detection(read.match, *shared.asked(evidence))
             detail = {
@@ -225,14 +219,14 @@ class Detection(Metric[NoParams]):
             }
             if evidence.uniform:
                 # Lower is surer: the chance that any of N uniform codes fits an image as well.
-                p_values = stats.log_any_tail(k, best, n) / np.log(10)
+                p_values = stats.log_any_tail(k, np.arange(k + 1), n)[best] / np.log(10)
                 quantiles = np.quantile(p_values, _QUANTILES)
                 detail["log10_p"] = dict(zip(map(str, _QUANTILES), quantiles, strict=True))
             rows = [shared.rate_row(found, read.counts, "", detail)]
         else:
             rows = [shared.not_supported(evidence)]
         matches = [shared.negative_match(evidence, source) for source in evidence.negatives]
-        negative = np.concatenate(matches).max(axis=1)
+        negative = np.concatenate([match.best for match in matches])
         # All images of a copy have one owner, so AUROC has no simple interval; it is shown alone.
         area = stats.auroc(best, negative)
         detail = {"negatives": len(negative), "issued": len(evidence.codes)}
@@ -267,21 +261,17 @@ class Matches(Metric[NoParams]):
             return []
         read, bits = shared.reading(evidence), evidence.codes.shape[1]
         users = len(evidence.codes)
-        found = {"copies": read.match[np.arange(len(read.owners)), read.owners]}
-        for source in sorted(evidence.negatives):
-            found[source] = shared.negative_match(evidence, source)[:, :users].ravel()
-        at = {"bits": bits, "registered": evidence.registered}
+        at: dict[str, Any] = {"bits": bits, "registered": evidence.registered}
         if shared.supported(evidence):
             at["threshold_bits"] = shared.threshold_of(evidence)
-        return [
-            Row(
-                source,
-                n=len(match) if source == "copies" else len(match) // users,
-                clusters=len(read.counts) if source == "copies" else 0,
-                detail={**at, "counts": np.bincount(match, minlength=bits + 1).tolist()},
-            )
-            for source, match in found.items()
-        ]
+        own = np.bincount(read.match.own, minlength=bits + 1)
+        about = {**at, "counts": own.tolist()}
+        rows = [Row("copies", n=len(read.owners), clusters=len(read.counts), detail=about)]
+        for source in sorted(evidence.negatives):
+            match = shared.negative_match(evidence, source)
+            about = {**at, "counts": match.counts(users).tolist()}
+            rows.append(Row(source, n=match.images, detail=about))
+        return rows
 
 
 class FalseAccusation(Metric[NoParams]):
@@ -328,21 +318,21 @@ class FalseAccusation(Metric[NoParams]):
         rows = []
         for source in sources:
             match = shared.negative_match(evidence, source)
-            hits = int((match.max(axis=1) >= t).sum())
-            bound = 1 - (1 - stats.upper_bound(hits, len(match))) * spared
+            hits = int((match.best >= t).sum())
+            bound = 1 - (1 - stats.upper_bound(hits, match.images)) * spared
             rows.append(
                 Row(
                     source,
                     float(stats.accused(match, *asked).mean()),
                     high=bound,
                     rule="clopper-pearson, one-sided",
-                    n=len(match),
-                    clusters=len(match),
+                    n=match.images,
+                    clusters=match.images,
                     detail={
                         "accused": hits,
                         "by_chance": chance,
                         "allowed": rate,
-                        "worst_user_images": int((match >= t).sum(axis=0).max()),
+                        "worst_user_images": int(match.hits(t).by_code.max()),
                         **shared.unproven(bound, rate),
                     },
                 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fpbench.api import CellEvidence, Outcome, Row
 
@@ -13,8 +13,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from fpbench.stats import Interval
+    from fpbench.stats import Interval, Matching
 
+T = TypeVar("T")
+
+CLAIM_RATES = (1e-2, 1e-3, 1e-6)
+"""False rates at which one claimed code is verified."""
 CLAIM_COPIES = 30
 """Copies from which on a rate is called a claim."""
 NO_CLAIM = "no_claim"
@@ -27,14 +31,14 @@ class Reading:
 
     Attributes:
         logits: (N, K).
-        match: (N, R) equal bits with every code that is known, the U issued ones first.
+        match: with every code that is known, the U issued ones first.
         owners: (N,) index of the user behind each image.
         counts: (C,) images of each copy.
         codes: (U, K) bool.
     """
 
     logits: NDArray[np.float32]
-    match: NDArray[np.int64]
+    match: Matching
     owners: NDArray[np.int64]
     counts: NDArray[np.int64]
     codes: NDArray[np.bool_]
@@ -54,25 +58,43 @@ def reading(evidence: CellEvidence) -> Reading:
     """The readings of a cell whose columns are users' copies."""
     import numpy as np
 
-    logits = np.concatenate([np.asarray(column["logits"]) for column in evidence.copies])
-    counts = image_counts(evidence)
-    owners = np.repeat(np.arange(len(counts)), counts)
-    return Reading(logits, match_of(evidence, logits), owners, counts, evidence.codes)
+    def made() -> Reading:
+        logits = np.concatenate([np.asarray(column["logits"]) for column in evidence.copies])
+        counts = image_counts(evidence)
+        owners = np.repeat(np.arange(len(counts)), counts)
+        match = match_of(evidence, logits, owners)
+        return Reading(logits, match, owners, counts, evidence.codes)
+
+    return _once(evidence, "reading", made)
 
 
-def match_of(evidence: CellEvidence, logits: NDArray[Any]) -> NDArray[np.int64]:
-    """(N, R) equal bits of each reading with each code that is known, the issued ones first."""
+def match_of(
+    evidence: CellEvidence, logits: NDArray[Any], owners: NDArray[np.int64] | None = None
+) -> Matching:
+    """How readings (N, K) match each code that is known, the issued ones first."""
     from fpbench import stats
 
     known = evidence.codes if evidence.registry is None else evidence.registry
-    return stats.matches(logits > 0, known)
+    # Claims at the largest rate have the lowest threshold that anybody asks for.
+    least = stats.threshold(known.shape[1], max(CLAIM_RATES)) if evidence.uniform else None
+    return stats.Matching(logits > 0, known, owners, len(evidence.codes), least)
 
 
-def negative_match(evidence: CellEvidence, source: str) -> NDArray[np.int64]:
+def negative_match(evidence: CellEvidence, source: str) -> Matching:
     """The same of one source of negatives."""
     import numpy as np
 
-    return match_of(evidence, np.asarray(evidence.negatives[source]["logits"]))
+    def made() -> Matching:
+        return match_of(evidence, np.asarray(evidence.negatives[source]["logits"]))
+
+    return _once(evidence, f"match of {source}", made)
+
+
+def _once(evidence: CellEvidence, name: str, make: Callable[[], T]) -> T:
+    if name not in evidence.memo:
+        evidence.memo[name] = make()
+    found: T = evidence.memo[name]
+    return found
 
 
 def image_counts(evidence: CellEvidence) -> NDArray[np.int64]:
@@ -237,12 +259,14 @@ def _largest(
 
     from fpbench import stats
 
+    known = evidence.codes if evidence.registry is None else evidence.registry
     found = []
     for column in evidence.calibration.values():
         logits = np.asarray(column["logits"])
         if few_negatives(len(logits), false_rate):  # however many claims are made of each
             return None
-        accepted_above = stats.calibrated_threshold(score(match_of(evidence, logits)), false_rate)
+        match = stats.matches(logits > 0, known)
+        accepted_above = stats.calibrated_threshold(score(match), false_rate)
         assert accepted_above is not None  # of enough images
         found.append(int(accepted_above) + 1)
     return max(found)

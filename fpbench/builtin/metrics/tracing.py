@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from fpbench.stats import Matching
+
 _POPULATIONS = (10**2, 10**4, 10**6)
 _DECISIONS = (10, 100)
 _TRACED = 0.95
@@ -50,21 +52,16 @@ class Attribution(Metric[NoParams]):
             return []
         read = shared.reading(evidence)
         wanted = [("", evidence.registered), *((f"n={n}", n) for n in _POPULATIONS)]
-        rows = [
-            _open_set(evidence, read.match, read.owners, read.counts, variant, n)
-            for variant, n in wanted
-        ]
+        rows = [_open_set(evidence, read.match, read.counts, variant, n) for variant, n in wanted]
         rows += [_together(evidence, read, images) for images in _DECISIONS]
-        users = len(evidence.codes)
-        closed = stats.closed_set(read.match[:, :users], read.owners)
-        detail = {"registered": users}
+        closed = stats.closed_set(read.match, read.owners)
+        detail = {"registered": len(evidence.codes)}
         return [*rows, shared.rate_row(closed, read.counts, "closed", detail)]
 
 
 def _open_set(
     evidence: CellEvidence,
-    match: NDArray[np.int64],
-    owners: NDArray[np.int64],
+    match: Matching,
     counts: NDArray[np.int64],
     variant: str,
     registered: int,
@@ -73,7 +70,7 @@ def _open_set(
 
     if not shared.supported(evidence, registered):
         return shared.not_supported(evidence, variant, registered)
-    traced = stats.open_set(match, owners, *shared.asked(evidence, registered))
+    traced = stats.open_set(match, match.owners, *shared.asked(evidence, registered))
     detail = {
         "registered": registered,
         "false_rate": evidence.false_rate,
@@ -99,8 +96,8 @@ def _together(evidence: CellEvidence, read: shared.Reading, images: int) -> Row:
         reason = f"{few} images of a copy are too few to decide from {images} together"
         return Row(variant, outcome=Outcome.NOT_SUPPORTED, reason=reason)
     owners = np.repeat(np.arange(len(groups)), groups)
-    match = shared.match_of(evidence, pooled)
-    return _open_set(evidence, match, owners, groups, variant, evidence.registered)
+    match = shared.match_of(evidence, pooled, owners)
+    return _open_set(evidence, match, groups, variant, evidence.registered)
 
 
 class Capacity(Metric[NoParams]):
@@ -211,10 +208,10 @@ class Deepfake(Metric[NoParams]):
             return []
         read = shared.reading(evidence)
         real = shared.negative_match(evidence, "real")
-        area = stats.auroc(read.match.max(axis=1), real.max(axis=1))
+        area = stats.auroc(read.match.best, real.best)
         n, clusters = len(read.owners), len(read.counts)
-        rows = [Row("auroc", area, n=n, clusters=clusters, detail={"real": len(real)})]
-        closed = stats.closed_set(read.match[:, : len(evidence.codes)], read.owners)
+        rows = [Row("auroc", area, n=n, clusters=clusters, detail={"real": real.images})]
+        closed = stats.closed_set(read.match, read.owners)
         rows.append(shared.rate_row(closed, read.counts, "closed", {"models": len(evidence.codes)}))
         if not shared.supported(evidence):
             return [*rows, *(shared.not_supported(evidence, v) for v in ("detection", "open"))]
@@ -223,7 +220,7 @@ class Deepfake(Metric[NoParams]):
         spared = 1 - stats.accused(real, *asked)
         right = stats.open_set(read.match, read.owners, *asked).right
         unknown = 1 - stats.unregistered(read.match, read.owners, *asked)
-        each = np.ones(len(real), dtype=np.int64)
+        each = np.ones(real.images, dtype=np.int64)
         return [
             *rows,
             halves_row("detection", (found, read.counts), (spared, each)),

@@ -184,10 +184,10 @@ def test_fidelity_is_the_frechet_distance_at_equal_counts(evidence):
 def test_an_attacked_copy_is_compared_with_itself_on_the_same_latents(evidence):
     found = evidence(level="model")
     columns = [{**c, "own_features": c["features"]} for c in found.copies]
-    row = rows(Fidelity, CellEvidence(**{**found.__dict__, "copies": columns}))["copies"]
+    row = rows(Fidelity, replace(found, copies=columns))["copies"]
     assert row.detail["ratio_to_untouched"] == pytest.approx(1)
     moved = [{**c, "features": c["features"] + 5} for c in columns]
-    row = rows(Fidelity, CellEvidence(**{**found.__dict__, "copies": moved}))["copies"]
+    row = rows(Fidelity, replace(found, copies=moved))["copies"]
     assert row.detail["ratio_to_untouched"] > 10
 
 
@@ -248,7 +248,7 @@ def test_damage_and_cost_belong_to_their_cells(evidence):
 def test_identical_images_count_as_99_db(evidence):
     found = evidence(level="image")
     columns = [{**c, "damage_psnr": np.full(IMAGES, np.inf)} for c in found.copies]
-    same = CellEvidence(**{**found.__dict__, "copies": columns})
+    same = replace(found, copies=columns)
     assert rows(Damage, same)["psnr"].value == 99
 
 
