@@ -88,7 +88,7 @@ def export(run: Path, request: Request, output: Path, wish: Wish) -> Manifest:
     with tempfile.TemporaryDirectory(prefix="fpbench-export-") as place:
         if plan is not None and wish.readings:
             folder = Path(place) / "store"
-            _take(plan, inputs, Store(Path(request.store)), Store(folder))
+            _take(plan, inputs, Store(Path(request.store)), Store(folder, lasting=False))
             files |= {
                 f"store/{path.relative_to(folder).as_posix()}": path
                 for path in folder.rglob("*")

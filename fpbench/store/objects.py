@@ -55,10 +55,12 @@ class Store:
 
     Args:
         root: folder, made if absent.
+        lasting: what is committed outlives a power cut; False for a store that nobody keeps.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, lasting: bool = True) -> None:
         self.root = root
+        self._lasting = lasting
         self._objects = root / "objects"
         self._checkpoints = root / "checkpoints"
         self._tmp = root / "tmp"
@@ -226,15 +228,23 @@ class Store:
                     "meta": dict(meta),
                 }
                 text = canonical_json(body | {"self": _sha256(canonical_json(body))})
-                _write_synced(folder / "arrays.safetensors", payload)
-                _write_synced(folder / "manifest.json", text.encode())
+                self._write(folder / "arrays.safetensors", payload)
+                self._write(folder / "manifest.json", text.encode())
                 folder.rename(path)
-                _sync_folder(path.parent)
+                if self._lasting:
+                    _sync_folder(path.parent)
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)
                 if path.is_dir():  # another process committed the same content first
                     return
                 raise
+
+    def _write(self, path: Path, data: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(data)
+            if self._lasting:
+                file.flush()
+                os.fsync(file.fileno())
 
     def _manifest(self, path: Path, key: str) -> dict[str, Any]:
         file = path / "manifest.json"
@@ -361,13 +371,6 @@ def disk_errors(path: Path) -> Iterator[None]:
                 path=str(path),
             ) from error
         raise
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _sync_folder(path: Path) -> None:

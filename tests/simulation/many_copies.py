@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -64,7 +65,7 @@ def main() -> None:
     parser.add_argument("--copies", type=int, nargs="+", default=[300, 1000])
     for copies in parser.parse_args().copies:
         with tempfile.TemporaryDirectory(prefix="fpbench-many-") as name:
-            for step in (issue_and_read, measure):
+            for step in (issue_and_read, measure, publish):
                 process = get_context("spawn").Process(target=step, args=(Path(name), copies))
                 process.start()
                 process.join()
@@ -105,6 +106,19 @@ def measure(folder: Path, copies: int) -> None:
             f"  {cell.point.label}: evidence {seen - started:.2f} s, numbers {done - seen:.2f} s "
             f"({most})"
         )
+
+
+def publish(folder: Path, copies: int) -> None:
+    """Export the run, and verify it, which makes every number again from the readings."""
+    del copies
+    group = [sys.executable, "-m", "fpbench", "-p", "fpbench.testing.fakes"]
+    bundle = str(folder / "run.zip")
+    for command in (["export", str(folder / "run"), "-o", bundle], ["verify", bundle]):
+        started = time.monotonic()
+        subprocess.run([*group, *command], check=True, stdout=subprocess.DEVNULL)
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        seconds = time.monotonic() - started
+        click.echo(f"  {command[0]}: {seconds:.1f} s, at most {peak:.0f} MiB")
 
 
 def _request(folder: Path, copies: int) -> Request:
