@@ -61,13 +61,22 @@ class LocalRay:
             time.sleep(0.05)
 
     def _start(self, name: str, cpus: int, *options: str) -> None:
-        number = len(self._nodes) + 2
+        """Start a node; Ray gives up by itself where the machine is slow, so try twice."""
+        self._launch(name, cpus, *options)
+        try:
+            self._wait_for(name)
+        except TimeoutError:
+            self.kill_node(name)
+            self._launch(name, cpus, *options)
+            self._wait_for(name)
+
+    def _launch(self, name: str, cpus: int, *options: str) -> None:
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *options]
-        command += ["--min-worker-port=0", "--max-worker-port=0"]  # any that are free
+        command += ["--min-worker-port=0", "--max-worker-port=0", "--include-log-monitor=false"]
         command += [f"--num-cpus={cpus}", "--num-gpus=0", f"--object-store-memory={80 * 2**20}"]
         with self._said(name).open("wb") as said:
             self._nodes[name] = subprocess.Popen(
-                [*command, f"--node-ip-address=127.0.0.{number}"],
+                command,
                 env={**self.env, _MARK: f"{self.root} {name}"},
                 cwd=self.root,
                 stdin=subprocess.DEVNULL,
@@ -117,11 +126,10 @@ def local_ray(*names: str) -> Iterator[LocalRay]:
     try:
         ports = (f"--port={port}", f"--ray-client-server-port={client}")
         own = (f"--temp-dir={root}/own", "--include-dashboard=false")
-        ray._start("head", 0, "--head", *ports, *own)
-        ray._wait_for("head")
-        for name in names:
-            ray._start(name, 1, f"--address={ray.address}")
-            ray._wait_for(name)
+        ray._start("head", 0, "--head", "--node-ip-address=127.0.0.2", *ports, *own)
+        for number, name in enumerate(names, 3):
+            host = f"--node-ip-address=127.0.0.{number}"
+            ray._start(name, 1, f"--address={ray.address}", host)
         yield ray
     finally:
         for name in reversed(list(ray._nodes)):

@@ -15,7 +15,7 @@ from fpbench.builtin.ray.cluster import RayCluster, RayParams
 from fpbench.store import RecordLog
 from fpbench.store.records import content
 
-SLOW = ('use = "tiny-host"', 'use = "tiny-host"\nsteps = 40\nstep_s = 0.1\ncheckpoint_steps = 5')
+SLOW = ('use = "tiny-host"', 'use = "tiny-host"\nsteps = 30\nstep_s = 0.1\ncheckpoint_steps = 5')
 FPBENCH = [sys.executable, "-m", "fpbench", "-p", "fpbench.testing.fakes"]
 SENDER = """
 import os, sys, time
@@ -24,7 +24,8 @@ from fpbench.api import Needs
 from fpbench.builtin.ray.cluster import RayCluster, RayParams
 
 address, folder, cancel = sys.argv[1], Path.cwd(), sys.argv[2] == "cancel"
-shell = "trap 'echo saved; exit' TERM; echo at work; until [ -e over ]; do sleep 0.1; done"
+wait = "until [ -e over ]; do sleep 0.1; done"
+shell = f"trap 'echo saved; exit' TERM; echo at work; {wait}; echo over"
 cluster = RayCluster(RayParams(address=address, cap=2))
 assert cluster.keep(["sh", "-c", shell], folder, Needs(), 9) == 2
 assert cluster.keep(["sh", "-c", shell], folder, Needs(), 9) == 0
@@ -46,21 +47,24 @@ def ray():
 
 @pytest.fixture
 def start(ray, tmp_path):
-    def run(suite, runs, *more):
+    started = []
+
+    def run(suite, executor):
         command = [*FPBENCH, "run", str(suite), "--device", "cpu", "--threads", "1", "--no-page"]
-        return subprocess.Popen(
-            [*command, "--runs", runs, *more],
+        process = subprocess.Popen(
+            [*command, "--executor", executor],
             cwd=tmp_path,
             env={**ray.env, "OMP_NUM_THREADS": "1"},
             stderr=subprocess.PIPE,
             text=True,
         )
+        started.append(process)
+        return process
 
-    return run
-
-
-def contents(folder):
-    return {k: content(r) for k, r in RecordLog(folder / "records.jsonl").read().items()}
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 def trainer(store):
@@ -73,43 +77,44 @@ def trainer(store):
     return None
 
 
-@pytest.mark.timeout(180)
+def said(folder):
+    return sorted(path.read_text() for path in folder.glob("*.txt"))
+
+
+@pytest.mark.timeout(300)
 def test_pilots_outlive_who_sent_them_and_save_when_cancelled(ray, tmp_path):
-    for way in ("leave", "cancel"):
-        folder = tmp_path / way
+    def send(folder, way):
         folder.mkdir()
-        subprocess.run(
-            [sys.executable, "-c", SENDER, ray.address, way],
-            cwd=folder,
-            env=ray.env,
-            check=True,
-            timeout=60,
-        )
-        said = [path.read_text() for path in folder.glob("*.txt")]
-        saved = "saved\n" if way == "cancel" else ""
-        assert said == [f"at work\n{saved}"] * 2
-        # Whoever was left ends by himself, and makes room: the next round has two places again.
-        (folder / "over").touch()
+        command = [sys.executable, "-c", SENDER, ray.address, way]
+        subprocess.run(command, cwd=folder, env=ray.env, check=True, timeout=120)
+
+    send(tmp_path / "left", "leave")
+    time.sleep(3)  # those that end with their sender have ended by now
+    (tmp_path / "left" / "over").touch()
+    # Those who were left end by themselves, and make room: there are two places again.
+    send(tmp_path / "cancelled", "cancel")
+    assert said(tmp_path / "left") == ["at work\nover\n"] * 2
+    assert said(tmp_path / "cancelled") == ["at work\nsaved\n"] * 2
 
 
-@pytest.mark.timeout(180)
-def test_a_lost_node_changes_no_number(ray, start, suite_file, tmp_path):
+@pytest.mark.timeout(300)
+def test_a_lost_node_changes_no_number(ray, start, suite_file, run_suite, tmp_path):
     suite = suite_file(SLOW)
-    process = start(suite, "cluster", "--executor", f"ray[address={ray.address},cap=2]")
-    deadline = time.monotonic() + 60
-    while (found := trainer(tmp_path / "cluster" / "store")) is None:
+    process = start(suite, f"ray[address={ray.address},cap=1]")
+    deadline = time.monotonic() + 120
+    while (found := trainer(tmp_path / "runs" / "store")) is None:
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.05)
     ray.kill_node("one" if found in ray.pilots("one") else "two")
-    _, err = process.communicate(timeout=100)
+    _, err = process.communicate(timeout=200)
     assert process.returncode == 0, err
-    alone = start(suite, "alone")
-    alone.communicate(timeout=100)
-    assert contents(tmp_path / "cluster" / "fakes") == contents(tmp_path / "alone" / "fakes")
+    found = RecordLog(tmp_path / "runs" / "fakes" / "records.jsonl").read()
+    _, alone, _ = run_suite(suite)
+    assert {k: content(r) for k, r in found.items()} == {k: content(r) for k, r in alone.items()}
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("params", "message"),
     [
@@ -119,9 +124,8 @@ def test_a_lost_node_changes_no_number(ray, start, suite_file, tmp_path):
     ],
 )
 def test_what_a_cluster_refuses_is_said(ray, start, suite_file, params, message):
-    executor = f"ray[{params.format(address=ray.address)}]"
-    process = start(suite_file(), "refused", "--executor", executor)
-    _, err = process.communicate(timeout=100)
+    process = start(suite_file(), f"ray[{params.format(address=ray.address)}]")
+    _, err = process.communicate(timeout=200)
     assert process.returncode == 7, err
     assert message in err
     assert "Traceback" not in err

@@ -174,10 +174,11 @@ class RayCluster(Cluster[RayParams]):
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         fits = any(all(node.get(k, 0) >= v for k, v in asked.items()) for node in nodes)
         if not fits and not self.params.grows:
+            kinds = sorted({_listed({k: node.get(k, 0) for k in asked}) for node in nodes})
             raise MissingResource(
                 f"executor ray: expected a node with {_listed(asked)}, got nodes with "
-                f"{'; '.join(_listed({k: n.get(k, 0) for k in asked}) for n in nodes)}: pilots "
-                "would wait for ever; ask for less, or say grows=true where nodes are added"
+                f"{'; '.join(kinds)}: pilots would wait for ever; ask for less, or say grows=true "
+                "where nodes are added"
             )
         self._placeable.append(asked)
 
