@@ -23,6 +23,7 @@ from fpbench.builtin.metrics.secrecy import Secrecy
 from fpbench.builtin.metrics.spending import AttackCost, Cost, Training
 from fpbench.builtin.metrics.tracing import Attribution, Capacity, Deepfake
 from fpbench.builtin.published_sets.datasets import PUBLISHED
+from fpbench.builtin.ray.cluster import RayCluster
 from fpbench.builtin.slurm.cluster import SlurmCluster
 from fpbench.builtin.toy_faces.dataset import ToyFaces
 
@@ -71,7 +72,7 @@ def fpbench_metrics() -> list[type[Metric[Any]]]:
 @hookimpl
 def fpbench_clusters() -> list[type[Cluster[Any]]]:
     """Where stages run elsewhere."""
-    return [SlurmCluster]
+    return [SlurmCluster, RayCluster]
 
 
 @hookimpl
