@@ -216,7 +216,8 @@ def library(module: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingResource(
-            f"expected the module {module}, got {error}; run: pip install 'fpbench[backbones]'"
+            f"expected the module {module}, got {error}; run in fpbench's folder: "
+            "uv sync --extra backbones"
         ) from error
 
 

@@ -205,8 +205,8 @@ def _weights(folder: Path | None) -> Iterator[Finding]:
             yield Finding(f"weights {name}", Grade.NOTE, str(error))
             continue
         if lacking:
-            text = f"{path}, but {', '.join(lacking)} is not installed: pip install "
-            yield Finding(f"weights {name}", Grade.NOTE, text + "'fpbench[backbones]'")
+            text = f"{path}, but {', '.join(lacking)} is not installed; run in fpbench's folder: "
+            yield Finding(f"weights {name}", Grade.NOTE, text + "uv sync --extra backbones")
         else:
             yield _good(f"weights {name}", str(path))
 

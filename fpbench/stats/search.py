@@ -65,7 +65,7 @@ def nearest(readings: npt.ArrayLike, codes: npt.ArrayLike) -> Nearest:
     except ImportError as error:
         msg = (
             "nearest: searching a registry needs FAISS, which cannot be imported here "
-            f"({error}); install it with: pip install 'fpbench[search]'"
+            f"({error}); run in fpbench's folder: uv sync --extra search"
         )
         raise MissingResource(msg) from error
     if len(read) == 0:

@@ -191,8 +191,8 @@ class RayCluster(Cluster[RayParams]):
             import ray
         except ImportError:
             raise MissingResource(
-                "executor ray: expected Ray to be installed, got none; run: uv sync --extra ray, "
-                "or pip install 'fpbench[ray]'"
+                "executor ray: expected Ray to be installed, got none; run in fpbench's folder: "
+                "uv sync --extra ray"
             ) from None
         address, former = self.params.address, signal.getsignal(signal.SIGTERM)
         if address in ("", "auto"):

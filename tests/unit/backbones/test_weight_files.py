@@ -163,7 +163,7 @@ def test_files_without_tensors_by_name_are_refused(tmp_path):
 
 
 def test_an_absent_library_says_how_to_get_it():
-    with pytest.raises(MissingResource, match=r"pip install 'fpbench\[backbones\]'"):
+    with pytest.raises(MissingResource, match="uv sync --extra backbones"):
         weights.library("fpbench_no_such_library")
 
 

@@ -78,7 +78,7 @@ def test_best_of_a_large_registry_equals_the_plain_matrix(registry):
 
 def test_without_faiss_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(MissingResource, match=r"pip install 'fpbench\[search\]'"):
+    with pytest.raises(MissingResource, match="uv sync --extra search"):
         nearest([[True]], [[True]])
 
 
