@@ -14,17 +14,15 @@ from typing import Any
 
 from fpbench.api import SpecError, digest
 from fpbench.builtin.chain.attack import Chain
+from fpbench.execute.reach import CELL, artefacts
 from fpbench.execute.request import Request
-from fpbench.plan import AttackPoint, Fit, Kind, Plan, graph_of
+from fpbench.plan import Plan, graph_of
 from fpbench.plan.identity import source_digest, sources_as
 from fpbench.plan.keys import ACCEPTED
-from fpbench.plan.stages import fit_label
 from fpbench.store import Store
 from fpbench.store.objects import write_text
 
 _FILE = "sources.json"
-_SPREAD = (Kind.COPY, Kind.NEGATIVES, Kind.MEASURING)
-"""Stages that fill the artefacts of many keys."""
 
 
 def sources_of(plan: Plan) -> dict[str, str]:
@@ -71,12 +69,12 @@ def accept_source(request: Request, plan: Plan, store: Store, folder: Path) -> s
                 "sources are known; run without it"
             ]
         )
-    keys, columns, differ = dict(_keys(plan)), dict(_columns(plan)), set[str]()
+    keys, columns, differ = _keys(plan), dict(_columns(plan)), set[str]()
     for sources in reversed([each for each in known if each != now]):
         differ |= {name for name in now if sources.get(name, now[name]) != now[name]}
         with sources_as(sources):
             former, _ = request.plan()
-            before = dict(_keys(former))
+            before = _keys(former)
             renamed = {old: columns.get(name, old) for name, old in _columns(former)}
         for name, key in keys.items():
             old = before.get(name, key)
@@ -93,34 +91,10 @@ def _kept(folder: Path) -> list[dict[str, str]]:
         return []
 
 
-def _keys(plan: Plan) -> Iterator[tuple[tuple[object, ...], str]]:
-    """What an artefact is, whatever it was made with, and its key."""
-    for stage in graph_of(plan).stages.values():
-        if stage.kind not in _SPREAD:
-            yield (stage.kind, stage.label), stage.key
-    trained = [("host", plan.host_training), *((fit_label(f), f.training) for f in plan.fits)]
-    for name, key in trained:
-        yield ("training images", name), plan.training_images_key(key)
-        yield ("snapshots", name), plan.snapshots_key(key)
-    for fit in plan.fits:
-        for model in plan.open_points(fit):
-            where = (fit_label(fit), model.label if model is not None else "")
-            for (kind, who), key in _read(plan, fit, model):
-                yield (kind, *where, who), key
-
-
-def _read(
-    plan: Plan, fit: Fit, model: AttackPoint | None
-) -> Iterator[tuple[tuple[str, object], str]]:
-    """What is read at a model point, and the images that are kept of it."""
-    for subject in range(len(plan.subjects(model))):
-        yield ("reading", subject), plan.reading_key(fit, subject, model)
-    for source in ("host", "real"):
-        yield ("null", source), plan.null_key(fit, source, model)
-    for user in (None, *range(plan.suite.population.copies)):
-        for kind, key_of in (("sheet", plan.sheet_key), ("drawing", plan.drawing_key)):
-            if key := key_of(fit, user, model):
-                yield (kind, user), key
+def _keys(plan: Plan) -> dict[tuple[str, str], str]:
+    """Kind and label of an artefact, whatever it was made with -> its key; numbers left out."""
+    found = artefacts(plan, graph_of(plan)).values()
+    return {(each.kind, each.label): each.key for each in found if each.kind != CELL}
 
 
 def _columns(plan: Plan) -> Iterator[tuple[tuple[str, str], str]]:

@@ -31,7 +31,8 @@ def copy_of(bench: Bench, fit: Fit, user: int) -> Generator:
             made = call(method.issue, loan.lent(), bench.lent_host(), code, ctx)
             issued = boundary.cloned(check_state(who, made))
         else:
-            issued = bench.state(key)
+            # Not kept at hand: of a large population there are many.
+            issued = bench.on_device(bench.store.get(key).arrays)
         given = boundary.cloned(issued)
         copy = call(method.assemble, loan.lent(), bench.lent_host(), given, ctx)
     if new:
