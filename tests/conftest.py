@@ -111,6 +111,8 @@ def run_in():
         device="cpu",
         weights="",
         here=True,
+        methods=(),
+        attacks=(),
         **settings,
     ):
         request = Request(
@@ -121,6 +123,8 @@ def run_in():
             threads=1,
             jobs=jobs,
             weights=weights,
+            methods=methods,
+            attacks=attacks,
         )
         plan, catalogue = request.plan()
         target = place / folder

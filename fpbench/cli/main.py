@@ -17,6 +17,7 @@ from fpbench.cli.comparing import compare, say_detectable
 from fpbench.cli.diagnosing import doctor
 from fpbench.cli.explaining import why
 from fpbench.cli.keeping import gc, ls
+from fpbench.cli.merging import merge
 from fpbench.cli.options import store_options, suite_options
 from fpbench.cli.preparing import prepare
 from fpbench.cli.publishing import board, export, verify
@@ -408,6 +409,7 @@ cli.add_command(compare)
 cli.add_command(doctor)
 cli.add_command(export)
 cli.add_command(logs)
+cli.add_command(merge)
 cli.add_command(prepare)
 cli.add_command(report)
 cli.add_command(retry)

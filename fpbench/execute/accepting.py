@@ -8,7 +8,7 @@ those of today, with a mark that goes into every record made of it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,13 @@ def keep_sources(plan: Plan, folder: Path) -> None:
     if now not in known[-1:]:
         before = [each for each in known if each != now]
         write_text(folder / _FILE, json.dumps([*before, now], indent=1, sort_keys=True) + "\n")
+
+
+def unite_sources(folders: Iterable[Path], target: Path) -> None:
+    """Note for a run what several runs were made with."""
+    known = [each for folder in folders for each in _kept(folder)]
+    distinct = [each for number, each in enumerate(known) if each not in known[:number]]
+    write_text(target / _FILE, json.dumps(distinct, indent=1, sort_keys=True) + "\n")
 
 
 def accept_source(request: Request, plan: Plan, store: Store, folder: Path) -> set[str]:

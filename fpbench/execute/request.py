@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from fpbench.api import SpecError
 from fpbench.plan import DataFacts, Plan, PlannedBackbone, make_plan, plan_backbones
 from fpbench.registry import Catalogue, load
 from fpbench.spec import read_suite
+from fpbench.store.objects import write_text
 
 
 @dataclass(frozen=True)
@@ -134,3 +136,28 @@ def kept_request(folder: Path) -> Request:
                 f"read ({type(error).__name__}: {error}); run the suite again"
             ]
         ) from None
+
+
+def write_request(folder: Path, request: Request, plan: Plan, text: str) -> None:
+    """Keep what makes a run: for who looks on, runs or scores it again, or publishes it.
+
+    Args:
+        folder: of the run.
+        request: what was asked.
+        plan: that it makes.
+        text: of the suite.
+    """
+    request, kept = request.portable(), folder / "suite.toml"
+    if kept.is_file() and Path(request.suite).resolve() == kept.resolve():
+        # Run again from its own folder: the suite keeps the name that it had.
+        with suppress(SpecError):
+            request = replace(request, suite=kept_request(folder).suite)
+    texts = {
+        "suite.json": json.dumps(plan.suite.resolved(), indent=2, sort_keys=True) + "\n",
+        "suite.toml": text,
+        "request.json": request.to_json() + "\n",
+    }
+    for name, content in texts.items():
+        target = folder / name
+        if not target.is_file() or target.read_text(encoding="utf-8") != content:
+            write_text(target, content)

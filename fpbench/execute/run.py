@@ -14,7 +14,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,6 @@ from fpbench.api import (
     MissingResource,
     Needs,
     Outcome,
-    SpecError,
     StoreError,
     digest,
 )
@@ -37,7 +36,7 @@ from fpbench.execute.estimate import estimate, past_of
 from fpbench.execute.machine import memory_gib
 from fpbench.execute.problems import Problem, write_log
 from fpbench.execute.records import headline
-from fpbench.execute.request import Request, kept_request
+from fpbench.execute.request import Request, write_request
 from fpbench.execute.results import write_results
 from fpbench.execute.runner import Runner
 from fpbench.execute.schedule import Schedule, pending_stages
@@ -49,7 +48,6 @@ from fpbench.registry import Catalogue
 from fpbench.spec import suite_text
 from fpbench.stages.interrupt import Interrupt, Stopped, graceful
 from fpbench.store import Leases, Store
-from fpbench.store.objects import write_text
 
 
 class Reporter(Protocol):
@@ -495,20 +493,7 @@ class Run:
             self._write_request()
 
     def _write_request(self) -> None:
-        request, kept = self._request.portable(), self._folder / "suite.toml"
-        if kept.is_file() and Path(request.suite).resolve() == kept.resolve():
-            # Run again from its own folder: the suite keeps the name that it had.
-            with suppress(SpecError):
-                request = replace(request, suite=kept_request(self._folder).suite)
-        texts = {
-            "suite.json": json.dumps(self._plan.suite.resolved(), indent=2, sort_keys=True) + "\n",
-            "suite.toml": self._suite_text,
-            "request.json": request.to_json() + "\n",
-        }
-        for name, text in texts.items():
-            target = self._folder / name
-            if not target.is_file() or target.read_text(encoding="utf-8") != text:
-                write_text(target, text)
+        write_request(self._folder, self._request, self._plan, self._suite_text)
         keep_sources(self._plan, self._folder)
 
 

@@ -123,6 +123,39 @@ class Store:
         """One shard of the reading `key`; see `get`."""
         return self._load(self._shard_path(key, shard), key)
 
+    def digests(self, key: str) -> dict[str, str]:
+        """Shard -> SHA-256 of its payload, as its manifest says; empty if there is none.
+
+        Raises:
+            StoreError: a manifest is damaged.
+        """
+        folder = self._key_path(key)
+        paths = sorted(folder.iterdir()) if folder.is_dir() else []
+        return {path.name: str(self._manifest(path, key)["sha256"]) for path in paths}
+
+    def take(self, source: Store, key: str, shard: str) -> None:
+        """Commit a shard of another store, as it is there; files are shared where that is possible.
+
+        Raises:
+            StoreError: it is damaged.
+        """
+        theirs, ours = source._shard_path(key, shard), self._shard_path(key, shard)
+        source._load(theirs, key)
+        with self._committed(ours) as folder:
+            for path in theirs.iterdir():
+                _share(path, folder / path.name)
+
+    def take_checkpoints(self, source: Store, key: str) -> bool:
+        """Copy what another store has saved of an unfinished stage; whether it did."""
+        ours = self._checkpoints / key
+        if ours.is_dir():
+            return False
+        ours.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._made_tmp()) as place:
+            shutil.copytree(source._checkpoints / key, Path(place) / key)
+            (Path(place) / key).rename(ours)
+        return True
+
     def keys(self) -> Iterator[str]:
         """Every committed key."""
         for folder in sorted(self._objects.glob("??/*")):
@@ -214,22 +247,27 @@ class Store:
 
         if path.is_dir():
             return
+        with self._committed(path) as folder:
+            payload = dump_arrays({k: np.ascontiguousarray(v) for k, v in arrays.items()})
+            body = {
+                "format": FORMAT,
+                "key": key,
+                "shard": path.name,
+                "sha256": hashlib.sha256(payload).hexdigest(),
+                "meta": dict(meta),
+            }
+            text = canonical_json(body | {"self": _sha256(canonical_json(body))})
+            self._write(folder / "arrays.safetensors", payload)
+            self._write(folder / "manifest.json", text.encode())
+
+    @contextmanager
+    def _committed(self, path: Path) -> Iterator[Path]:
+        """A folder to fill, which is renamed to `path` behind the block; the first of two wins."""
         with disk_errors(path):
-            self._tmp.mkdir(parents=True, exist_ok=True)
             path.parent.mkdir(parents=True, exist_ok=True)
-            folder = Path(tempfile.mkdtemp(dir=self._tmp))
+            folder = Path(tempfile.mkdtemp(dir=self._made_tmp()))
             try:
-                payload = dump_arrays({k: np.ascontiguousarray(v) for k, v in arrays.items()})
-                body = {
-                    "format": FORMAT,
-                    "key": key,
-                    "shard": path.name,
-                    "sha256": hashlib.sha256(payload).hexdigest(),
-                    "meta": dict(meta),
-                }
-                text = canonical_json(body | {"self": _sha256(canonical_json(body))})
-                self._write(folder / "arrays.safetensors", payload)
-                self._write(folder / "manifest.json", text.encode())
+                yield folder
                 folder.rename(path)
                 if self._lasting:
                     _sync_folder(path.parent)
@@ -238,6 +276,10 @@ class Store:
                 if path.is_dir():  # another process committed the same content first
                     return
                 raise
+
+    def _made_tmp(self) -> Path:
+        self._tmp.mkdir(parents=True, exist_ok=True)
+        return self._tmp
 
     def _write(self, path: Path, data: bytes) -> None:
         with path.open("wb") as file:
@@ -371,6 +413,14 @@ def disk_errors(path: Path) -> Iterator[None]:
                 path=str(path),
             ) from error
         raise
+
+
+def _share(source: Path, target: Path) -> None:
+    """A hard link, since nobody changes what is committed; a copy on another file system."""
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def _sync_folder(path: Path) -> None:

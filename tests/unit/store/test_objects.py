@@ -9,7 +9,7 @@ import pytest
 from fpbench.api import NoSpace, StoreError
 from fpbench.store import Store
 
-KEY = "ab" * 32
+KEY, OTHER = "ab" * 32, "cd" * 32
 
 
 @pytest.fixture
@@ -122,6 +122,22 @@ def test_full_disk_is_a_clear_error_and_earlier_results_stay(store, monkeypatch)
             store.put("cd" * 32, arrays(), {})
     assert store.get(KEY).arrays["x"].shape == (2, 3)
     assert not list((store.root / "tmp").iterdir())
+
+
+def test_what_another_store_has_is_taken_whole_or_not_at_all(store, tmp_path):
+    other = Store(tmp_path / "other")
+    other.put(KEY, {"a": np.arange(3)}, {"x": 1})
+    other.save_checkpoint(OTHER, "last", {"b": np.zeros(2)}, {"step": 4})
+    store.take(other, KEY, "main")
+    assert store.get(KEY).meta == {"x": 1}
+    assert store.digests(KEY) == other.digests(KEY)
+    assert store.take_checkpoints(other, OTHER)
+    assert store.load_checkpoint(OTHER, "last").meta == {"step": 4}
+    assert not store.take_checkpoints(other, OTHER)  # ours may have gone on since
+    next(tmp_path.glob("other/objects/*/*/main/arrays.safetensors")).write_bytes(b"")
+    with pytest.raises(StoreError, match="other content"):
+        Store(tmp_path / "third").take(other, KEY, "main")
+    assert list(tmp_path.glob("third/objects/*/*/*")) == []
 
 
 def test_newest_checkpoint_counts_and_damaged_ones_are_passed_over(store):
