@@ -333,6 +333,8 @@ def list_components(plugins: tuple[str, ...], kind: str | None, as_json: bool) -
             }
             for name in catalogue.names(each)
         ]
+    for dispute in catalogue.disputes(*kinds):
+        click.echo(dispute, err=True)
     if as_json:
         click.echo(json.dumps(table, indent=2))
         return
@@ -355,8 +357,10 @@ def info(plugins: tuple[str, ...], name: str, as_json: bool) -> None:
 
     catalogue = _catalogue(plugins)
     found = [(kind, name) for kind in KINDS if name in catalogue.names(kind)]
+    disputes = [said for kind in KINDS if (said := catalogue.dispute(kind, name))]
     if not found:
-        raise SpecError([f"unknown component '{name}'; `fpbench list` shows all"])
+        unknown = f"unknown component '{name}'; `fpbench list` shows all"
+        raise SpecError(disputes or [unknown])
     for kind, each in found:
         cls = catalogue.component(kind, each)
         data = {
@@ -404,7 +408,9 @@ def show_plugins(plugins: tuple[str, ...]) -> None:
         click.echo(f"{name:<24}{origin}")
     for broken in catalogue.unavailable:
         click.echo(f"{broken.plugin:<24}{broken.distribution}  could not be loaded: {broken.error}")
-    if catalogue.unavailable:
+    for dispute in catalogue.disputes():
+        click.echo(dispute)
+    if catalogue.unavailable or catalogue.disputes():
         sys.exit(exits.PLUGIN)
 
 

@@ -317,7 +317,7 @@ class _Reader:
         if not isinstance(name, str) or self.catalogue.get(kind, name) is not None:
             return False
         plugin = self.catalogue.broken(name)
-        if plugin is None:
+        if plugin is None or self.catalogue.dispute(kind, name):
             return False
         reason = (
             f"plugin '{plugin.plugin}' ({plugin.distribution}) could not be loaded: "
