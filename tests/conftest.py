@@ -95,6 +95,9 @@ def run_in():
         def finished(self, label, outcome, seconds, note):
             assert isinstance(outcome, Outcome)
 
+        def waiting(self, label, whom):
+            pass
+
     def run(
         place,
         path,

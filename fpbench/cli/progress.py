@@ -49,6 +49,12 @@ class Progress:
         else:
             click.echo(f"  {line}", err=True)
 
+    def waiting(self, label: str, whom: str) -> None:
+        """Nothing is to be done until a stage ends that somebody else is at."""
+        if not self._quiet:
+            start = "\r\033[K" if self._live else ""
+            click.echo(f"{start}{label} — waits for {whom}", err=True)
+
     def finished(self, label: str, outcome: Outcome, seconds: float, note: str) -> None:
         """A stage ended."""
         good = outcome is Outcome.DONE

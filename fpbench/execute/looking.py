@@ -315,7 +315,8 @@ class _Look:
         stage = self._run.graph.stages[key]
         mean, left = self._means.get(str(stage.kind)), None
         if mean is not None:
-            left = max(0.0, mean - (self._now - holder.since))
+            # By clocks of two machines: at most what it takes in all.
+            left = min(mean, max(0.0, mean - (self._now - holder.since)))
         where = (holder.host, holder.pid, holder.since)
         return Running(stage.label, str(stage.kind), key, *where, left)
 

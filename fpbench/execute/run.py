@@ -64,6 +64,10 @@ class Reporter(Protocol):
         """A stage ended."""
         ...
 
+    def waiting(self, label: str, whom: str) -> None:
+        """Nothing is to be done until a stage ends that somebody else is at."""
+        ...
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -267,6 +271,7 @@ class Run:
             self._leases,
             self._halted,
             memory_gib(),
+            lambda stage, holder: self._reporter.waiting(stage.label, holder.text()),
         )
 
         def tick() -> None:
@@ -447,7 +452,7 @@ class Run:
         }
         for name, text in texts.items():
             target = self._folder / name
-            if not target.is_file() or target.read_text(encoding="utf-8") != text:
+            if not target.is_file() or target.read_bytes() != text.encode():
                 write_text(target, text)
 
     def _write(self, outcomes: Mapping[str, tuple[Outcome, str]]) -> None:

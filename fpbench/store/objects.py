@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fpbench.api import NoSpace, StoreError, canonical_json
+from fpbench.api import MissingResource, NoSpace, StoreError, canonical_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,6 +78,7 @@ class Store:
 
         Raises:
             StoreError: it is absent or damaged.
+            MissingResource: another version of fpbench is needed to read it.
         """
         return self._load(self._shard_path(key, _MAIN), key)
 
@@ -226,16 +227,20 @@ class Store:
 
     def _manifest(self, path: Path, key: str) -> dict[str, Any]:
         file = path / "manifest.json"
-        try:
-            body: dict[str, Any] = json.loads(file.read_text())
-            stated = body.pop("self")
-            intact = stated == _self_digest(body) and body["key"] == key
-        except FileNotFoundError:
-            raise _damaged(key, file, "a manifest", "none") from None
-        except (ValueError, KeyError, TypeError):
-            raise _damaged(key, file, "a readable manifest", "broken JSON") from None
-        if not intact or body["shard"] != path.name:
+        if not file.is_file():
+            raise _damaged(key, file, "a manifest", "none")
+        body = read_object(file)
+        if body is None or "self" not in body:
+            raise _damaged(key, file, "a readable manifest", "broken JSON")
+        intact = body.pop("self") == _self_digest(body)
+        if not intact or (body["key"], body["shard"]) != (key, path.name):
             raise _damaged(key, file, "the manifest as it was written", "an edited one")
+        if body["format"] != FORMAT:
+            # It is whole, so nobody may drop it as damaged.
+            raise MissingResource(
+                f"store: artefact {key[:16]}… at {file}: expected format {FORMAT}, got "
+                f"{body['format']}, of another fpbench; update fpbench, or name another --store"
+            )
         return body
 
     def _load(self, path: Path, key: str) -> Shard:
@@ -318,6 +323,15 @@ def write_text(path: Path, text: str) -> None:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+
+
+def read_object(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file; None where there is none that can be read."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, IsADirectoryError, ValueError, RecursionError):
+        return None
+    return data if isinstance(data, dict) else None
 
 
 def _self_digest(body: Mapping[str, Any]) -> str:
