@@ -1,5 +1,6 @@
 import os
 import socket
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -100,6 +101,9 @@ def run_in():
         def finished(self, label, outcome, seconds, note):
             assert isinstance(outcome, Outcome)
 
+        def waiting(self, label, whom):
+            pass
+
     def run(
         place,
         path,
@@ -140,6 +144,24 @@ def run_in():
 def run_suite(run_in, tmp_path):
     """`run_in` the test's own folder."""
     return partial(run_in, tmp_path)
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Runs a command line in this process; returns (exit code, output, messages)."""
+    from fpbench.cli.main import main
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["fpbench", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fpbench.cli.options import SHARE, json_option
+
 if TYPE_CHECKING:
     from fpbench.report.comparing import Line, Versus
     from fpbench.report.sides import Side
@@ -43,7 +45,7 @@ _IMAGES = (32, 100, 300)
 )
 @click.option(
     "--level",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=SHARE,
     default=0.95,
     show_default=True,
     help="Confidence level of the intervals.",
@@ -56,7 +58,7 @@ _IMAGES = (32, 100, 300)
     metavar="FILE.html",
     help="Also write the comparison as a page.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@json_option
 def compare(
     a: str,
     b: str,

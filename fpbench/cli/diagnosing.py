@@ -9,18 +9,13 @@ from pathlib import Path
 import click
 
 from fpbench.cli import exits
-from fpbench.cli.options import store_options
+from fpbench.cli.options import json_option, store_options, weights_option
 
 
 @click.command()
 @store_options
-@click.option(
-    "--weights",
-    type=click.Path(path_type=Path, file_okay=False),
-    envvar="FPBENCH_WEIGHTS",
-    help="Folder of backbone weights brought by hand; default: $FPBENCH_WEIGHTS.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@weights_option
+@json_option
 @click.pass_obj
 def doctor(
     plugins: tuple[str, ...], runs: Path, store: Path | None, weights: Path | None, as_json: bool

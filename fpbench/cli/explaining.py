@@ -7,22 +7,14 @@ from pathlib import Path
 
 import click
 
+from fpbench.cli.options import beside_option, runs_option
+
 
 @click.command()
 @click.argument("key")
 @click.option("--run", required=True, metavar="RUN", help="Folder of the run, or its name in RUNS.")
-@click.option(
-    "--runs",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("runs"),
-    show_default=True,
-    help="Folder in which a RUN that is no path is looked for.",
-)
-@click.option(
-    "--store",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of artefacts; default: the store beside RUN.",
-)
+@runs_option
+@beside_option
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON, with whole keys.")
 @click.pass_obj
 def why(

@@ -9,23 +9,16 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fpbench.cli.options import cache_option, json_option
+
 if TYPE_CHECKING:
     from fpbench.execute.sweeping import Unreadable, Waste
-
-_store = click.option(
-    "--store",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    default=Path("runs/store"),
-    show_default=True,
-    help="Folder of artefacts.",
-)
-_json = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 
 
 @click.command()
 @click.argument("runs", nargs=-1, metavar="[RUN]...")
-@_store
-@_json
+@cache_option
+@json_option
 @click.pass_obj
 def ls(plugins: tuple[str, ...], runs: tuple[str, ...], store: Path, as_json: bool) -> None:
     """Count what RUNs keep in the store, by kind, and what none of them reaches.
@@ -57,8 +50,8 @@ def ls(plugins: tuple[str, ...], runs: tuple[str, ...], store: Path, as_json: bo
     help="A run whose artefacts stay, a folder or a name beside the store; repeats.",
 )
 @click.option("--yes", is_flag=True, help="Delete; without it only list.")
-@_store
-@_json
+@cache_option
+@json_option
 @click.pass_obj
 def gc(
     plugins: tuple[str, ...], keep: tuple[str, ...], yes: bool, store: Path, as_json: bool

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,16 +16,15 @@ from fpbench.cli.diagnosing import doctor
 from fpbench.cli.explaining import why
 from fpbench.cli.keeping import gc, ls
 from fpbench.cli.merging import merge
-from fpbench.cli.options import store_options, suite_options
+from fpbench.cli.options import SHARE, cache_option, json_option, store_options, suite_options
 from fpbench.cli.preparing import prepare
 from fpbench.cli.publishing import board, export, verify
 from fpbench.cli.reporting import report
-from fpbench.cli.retrying import retry
+from fpbench.cli.running import retry, run, say_remarks
 from fpbench.cli.scoring import score
 from fpbench.cli.watching import logs, status
 
 if TYPE_CHECKING:
-    from fpbench.plan import Plan
     from fpbench.registry import Catalogue
 
 
@@ -53,186 +50,13 @@ def cli(context: click.Context, plugins: tuple[str, ...]) -> None:
 @cli.command()
 @suite_options
 @store_options
-@click.option("--name", help="Folder of this run in RUNS; default: the suite's name.")
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    help="cpu, cuda, cuda:1; auto takes a GPU if any.",
-)
-@click.option(
-    "--devices",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="GPUs (or, on a CPU, processes) that one training is spread over.",
-)
-@click.option("--threads", type=click.IntRange(1), help="CPU threads; default: all cores.")
-@click.option(
-    "-j",
-    "--jobs",
-    type=click.IntRange(1),
-    help="Jobs at the same time; default: one for each GPU, else for each core, at most 4.",
-)
-@click.option(
-    "--executor",
-    default="local",
-    show_default=True,
-    metavar="NAME[k=v]",
-    help="Where stages run: local, or a cluster, e.g. 'slurm[partition=gpu,cap=8,gpus=1]'.",
-)
-@click.option("--repair", is_flag=True, help="Drop damaged artefacts and make them again.")
-@click.option(
-    "--accept-source",
-    is_flag=True,
-    help="Reuse what this run made before you changed a component's source; records say so.",
-)
-@click.option(
-    "--keep-going/--fail-fast",
-    default=True,
-    show_default=True,
-    help="After a failure do what does not hang on it, or start nothing more.",
-)
-@click.option(
-    "--stage-hours",
-    type=click.FloatRange(0, min_open=True),
-    metavar="HOURS",
-    help="End a stage that takes longer; default: [limits] stage_hours of the suite, else never.",
-)
-@click.option(
-    "--max-hours",
-    type=click.FloatRange(0, min_open=True),
-    metavar="HOURS",
-    help="Save and stop after this time, as for Ctrl-C; the same command goes on.",
-)
-@click.option("--page/--no-page", default=True, show_default=True, help="Render the page.")
-@click.option("-q", "--quiet", is_flag=True, help="Print only failures and the result.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-@click.pass_obj
-def run(
-    plugins: tuple[str, ...],
-    suite: str,
-    assignments: tuple[str, ...],
-    methods: tuple[str, ...],
-    attacks: tuple[str, ...],
-    seeds: str | None,
-    weights: Path | None,
-    runs: Path,
-    store: Path | None,
-    name: str | None,
-    device: str,
-    devices: int,
-    threads: int | None,
-    jobs: int | None,
-    executor: str,
-    repair: bool,
-    accept_source: bool,
-    keep_going: bool,
-    stage_hours: float | None,
-    max_hours: float | None,
-    page: bool,
-    quiet: bool,
-    as_json: bool,
-) -> None:
-    """Run SUITE: train, issue, attack, read, measure, render the page.
-
-    SUITE is the name of a suite that comes with fpbench, or the path of a suite.toml. What is done
-    already is not done again: the same command resumes a run that was stopped or killed.
-    """
-    from dataclasses import replace
-
-    from fpbench.cli.progress import progress
-    from fpbench.execute.clusters import cluster_named
-    from fpbench.execute.machine import default_jobs
-    from fpbench.execute.request import Request
-    from fpbench.execute.run import Run, Settings, alone_in
-    from fpbench.report.build import build_page
-
-    if os.name == "nt":
-        raise click.UsageError(
-            "run: expected Linux or macOS, got Windows, where fpbench reads, verifies and reports "
-            "boards; run suites in WSL, a container or on another machine"
-        )
-    started = time.monotonic()
-    request = Request(
-        suite=suite,
-        assignments=assignments,
-        methods=methods,
-        attacks=attacks,
-        seeds=seeds,
-        plugins=plugins,
-        store=str(store or runs / "store"),
-        weights=str(weights or ""),
-        device=device,
-        devices=devices,
-        threads=threads,
-    )
-    if name is not None and (Path(name).name != name or name.startswith(".")):
-        raise click.UsageError(
-            f"--name: expected the name of a folder in {runs}, got {name!r}; say where with --runs"
-        )
-    plan, catalogue = request.plan()
-    _say_remarks(plan)
-    request = replace(request, jobs=jobs or default_jobs(device, len(plan.fits), devices))
-    folder = runs / (name or plan.suite.header.name)
-    settings = Settings(
-        cluster=cluster_named(executor, catalogue),
-        command=_command(),
-        repair=repair,
-        accept_source=accept_source,
-        fail_fast=not keep_going,
-        stage_hours=stage_hours or plan.suite.limits.stage_hours or 0.0,
-        most_hours=max_hours or 0.0,
-    )
-    with progress(quiet=quiet) as reporter:
-        summary = Run(plan, request, folder, catalogue, reporter, settings).execute()
-    if summary.interrupted:
-        click.echo(f"Stopped; nothing is lost. To go on: {_command()}", err=True)
-        sys.exit(exits.INTERRUPTED)
-    with alone_in(folder, Path(request.store)):
-        index = build_page(folder, folder / "page") if page else None
-    if as_json:
-        click.echo(json.dumps(summary.as_json() | {"page": str(index) if index else None}))
-    else:
-        _say_summary(plan, summary, folder, index, time.monotonic() - started)
-    if summary.problems:
-        sys.exit(exits.CELLS_FAILED if summary.measured else exits.NOTHING_MEASURED)
-    if not summary.measured:
-        sys.exit(exits.NOTHING_MEASURED)
-
-
-def _say_summary(plan: Plan, summary: Any, folder: Path, page: Path | None, seconds: float) -> None:
-    counts = ", ".join(f"{n} {outcome}" for outcome, n in sorted(summary.cells.items()))
-    click.echo(
-        f"{plan.suite.header.name}: {counts}; {summary.executed} stages run in {seconds:.0f} s"
-    )
-    for line in summary.headline:
-        click.echo(line)
-    for name, reason in summary.unavailable.items():
-        click.echo(f"  unavailable: {name}: {reason}")
-    for label, outcome, reason in summary.problems[:12]:
-        click.echo(f"  {outcome}: {label}: {reason}")
-    if len(summary.problems) > 12:
-        click.echo(f"  … and {len(summary.problems) - 12} more; all are on the page")
-    if summary.problems:
-        click.echo(f"Logs: {folder / 'logs'}")
-    if page is not None:
-        click.echo(f"Open the leaderboard: {page.resolve().as_uri()}")
-        click.echo(f"Records: {folder / 'records.jsonl'}   Your own method next: see README.md")
-    else:
-        click.echo(f"Render the page with: fpbench report {folder}")
-
-
-@cli.command()
-@suite_options
-@store_options
 @click.option(
     "--detect",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=SHARE,
     metavar="DIFFERENCE",
     help="Say instead what it takes to find this difference of two methods' rates, e.g. 0.02.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@json_option
 @click.pass_obj
 def plan(
     plugins: tuple[str, ...],
@@ -285,7 +109,7 @@ def plan(
         weights=str(weights or ""),
     )
     made, _ = request.plan()
-    _say_remarks(made)
+    say_remarks(made)
     there = Store(Path(request.store))
     status = status_of(made, there)
     left = pending_stages(graph_of(made), made, there)
@@ -307,7 +131,7 @@ def plan(
         ["suites", "hosts", "methods", "attacks", "datasets", "metrics", "executors", "clusters"]
     ),
 )
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@json_option
 @click.pass_obj
 def list_components(plugins: tuple[str, ...], kind: str | None, as_json: bool) -> None:
     """List what is installed: suites and components of every kind."""
@@ -329,6 +153,8 @@ def list_components(plugins: tuple[str, ...], kind: str | None, as_json: bool) -
             }
             for name in catalogue.names(each)
         ]
+    for dispute in catalogue.disputes(*kinds):
+        click.echo(dispute, err=True)
     if as_json:
         click.echo(json.dumps(table, indent=2))
         return
@@ -340,7 +166,7 @@ def list_components(plugins: tuple[str, ...], kind: str | None, as_json: bool) -
 
 @cli.command()
 @click.argument("name")
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@json_option
 @click.pass_obj
 def info(plugins: tuple[str, ...], name: str, as_json: bool) -> None:
     """Show a component's card and parameters."""
@@ -351,8 +177,10 @@ def info(plugins: tuple[str, ...], name: str, as_json: bool) -> None:
 
     catalogue = _catalogue(plugins)
     found = [(kind, name) for kind in KINDS if name in catalogue.names(kind)]
+    disputes = [said for kind in KINDS if (said := catalogue.dispute(kind, name))]
     if not found:
-        raise SpecError([f"unknown component '{name}'; `fpbench list` shows all"])
+        unknown = f"unknown component '{name}'; `fpbench list` shows all"
+        raise SpecError(disputes or [unknown])
     for kind, each in found:
         cls = catalogue.component(kind, each)
         data = {
@@ -400,7 +228,9 @@ def show_plugins(plugins: tuple[str, ...]) -> None:
         click.echo(f"{name:<24}{origin}")
     for broken in catalogue.unavailable:
         click.echo(f"{broken.plugin:<24}{broken.distribution}  could not be loaded: {broken.error}")
-    if catalogue.unavailable:
+    for dispute in catalogue.disputes():
+        click.echo(dispute)
+    if catalogue.unavailable or catalogue.disputes():
         sys.exit(exits.PLUGIN)
 
 
@@ -413,6 +243,7 @@ cli.add_command(merge)
 cli.add_command(prepare)
 cli.add_command(report)
 cli.add_command(retry)
+cli.add_command(run)
 cli.add_command(score)
 cli.add_command(status)
 cli.add_command(verify)
@@ -425,13 +256,7 @@ def cache() -> None:
 
 
 @cache.command("verify")
-@click.option(
-    "--store",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    default=Path("runs/store"),
-    show_default=True,
-    help="Folder of artefacts.",
-)
+@cache_option
 def verify_cache(store: Path) -> None:
     """Read every artefact and report the damaged ones by key and path."""
     from fpbench.store import Store
@@ -492,14 +317,3 @@ def _catalogue(plugins: tuple[str, ...]) -> Catalogue:
     from fpbench.registry import load
 
     return load(plugins)
-
-
-def _say_remarks(plan: Plan) -> None:
-    """What a user should know of the images before anything is computed with them."""
-    dataset = plan.suite.dataset
-    for remark in dataset.remarks():
-        click.echo(f"warning: dataset {dataset.name}: {remark}", err=True)
-
-
-def _command() -> str:
-    return shlex.join(["fpbench", *sys.argv[1:]])

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from fpbench.cli import exits
+from fpbench.cli.options import json_option
 
 
 @click.command()
@@ -26,7 +27,7 @@ from fpbench.cli import exits
     default="",
     help="A suite that asks for all that the RUNs have made; needed where theirs differ.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@json_option
 @click.pass_obj
 def merge(
     plugins: tuple[str, ...], runs: tuple[str, ...], output: Path, suite: str, as_json: bool

@@ -2,13 +2,62 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+class Number(click.FloatRange):
+    """A range of finite numbers: NaN is not in it, though it is not outside either."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """See `click.ParamType`."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is not in the range {self._describe_range()}.", param, ctx)
+        return number
+
+
+SHARE = Number(0, 1, min_open=True, max_open=True)
+"""Between 0 and 1."""
+_HOURS = Number(0, min_open=True)
+_COUNT = click.IntRange(1, 1024)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+weights_option = click.option(
+    "--weights",
+    type=_FOLDER,
+    envvar="FPBENCH_WEIGHTS",
+    help="Folder of backbone weights brought by hand; default: $FPBENCH_WEIGHTS.",
+)
+runs_option = click.option(
+    "--runs",
+    type=_FOLDER,
+    default=Path("runs"),
+    show_default=True,
+    help="Folder in which a RUN that is no path is looked for.",
+)
+beside_option = click.option(
+    "--store", type=_FOLDER, help="Folder of artefacts; default: the store beside RUN."
+)
+cache_option = click.option(
+    "--store",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    default=Path("runs/store"),
+    show_default=True,
+    help="Folder of artefacts.",
+)
 
 
 def suite_options(function: F) -> F:
@@ -40,12 +89,7 @@ def suite_options(function: F) -> F:
             help="Only this attack, e.g. 'jpeg[quality=90,50]'; repeats.",
         ),
         click.option("-s", "--seeds", metavar="0..4", help="Training seeds, e.g. 0..4 or 0,2."),
-        click.option(
-            "--weights",
-            type=click.Path(path_type=Path, file_okay=False),
-            envvar="FPBENCH_WEIGHTS",
-            help="Folder of backbone weights brought by hand; default: $FPBENCH_WEIGHTS.",
-        ),
+        weights_option,
     )
 
 
@@ -55,14 +99,14 @@ def store_options(function: F) -> F:
         function,
         click.option(
             "--runs",
-            type=click.Path(path_type=Path, file_okay=False),
+            type=_FOLDER,
             default=Path("runs"),
             show_default=True,
             help="Folder of runs and their store.",
         ),
         click.option(
             "--store",
-            type=click.Path(path_type=Path, file_okay=False),
+            type=_FOLDER,
             help="Folder of artefacts; default: RUNS/store.",
         ),
     )
@@ -70,22 +114,118 @@ def store_options(function: F) -> F:
 
 def run_options(function: F) -> F:
     """What every command takes that looks at a run which is there."""
-    return _with(
-        function,
-        click.argument("run"),
+    return _with(function, click.argument("run"), runs_option, beside_option)
+
+
+@dataclass(frozen=True)
+class How:
+    """How a suite is run; None where it is not said.
+
+    Attributes:
+        device: name of it.
+        devices: that one training is spread over.
+        threads: of the CPU.
+        jobs: at the same time.
+        executor: selector of a cluster, or "local".
+        repair: drop damaged artefacts and make them again.
+        accept_source: take over what the run made with other source.
+        keep_going: after a failure.
+        stage_hours: that a stage may take.
+        max_hours: that the run may take.
+        page: render it.
+        quiet: print only failures and the result.
+        as_json: print the summary as JSON.
+    """
+
+    device: str | None
+    devices: int | None
+    threads: int | None
+    jobs: int | None
+    executor: str
+    repair: bool
+    accept_source: bool
+    keep_going: bool
+    stage_hours: float | None
+    max_hours: float | None
+    page: bool
+    quiet: bool
+    as_json: bool
+
+
+def execution_options(*, again: bool = False) -> Callable[[F], F]:
+    """What every command takes that runs a suite; it comes as one argument `how`.
+
+    Args:
+        again: it was run before, and what is not said is as it was then.
+    """
+
+    def default(text: str) -> str:
+        return f"default: {'as before' if again else text}."
+
+    options = (
         click.option(
-            "--runs",
-            type=click.Path(path_type=Path, file_okay=False),
-            default=Path("runs"),
+            "--device", help=f"cpu, cuda, cuda:1; auto takes a GPU if any; {default('auto')}"
+        ),
+        click.option(
+            "--devices",
+            type=_COUNT,
+            help=f"GPUs (or, on a CPU, processes) that one training is spread over; {default('1')}",
+        ),
+        click.option("--threads", type=_COUNT, help=f"CPU threads; {default('all cores')}"),
+        click.option(
+            "-j",
+            "--jobs",
+            type=_COUNT,
+            help="Jobs at the same time; "
+            + default("one for each GPU, else for each core, at most 4"),
+        ),
+        click.option(
+            "--executor",
+            default="local",
             show_default=True,
-            help="Folder in which a RUN that is no path is looked for.",
+            metavar="NAME[k=v]",
+            help="Where stages run: local, or a cluster, e.g. 'slurm[partition=gpu,cap=8,gpus=1]'.",
+        ),
+        click.option("--repair", is_flag=True, help="Drop damaged artefacts and make them again."),
+        click.option(
+            "--accept-source",
+            is_flag=True,
+            help="Reuse what this run made before you changed a component's source; records say "
+            "so.",
         ),
         click.option(
-            "--store",
-            type=click.Path(path_type=Path, file_okay=False),
-            help="Folder of artefacts; default: the store beside RUN.",
+            "--keep-going/--fail-fast",
+            default=True,
+            show_default=True,
+            help="After a failure do what does not hang on it, or start nothing more.",
         ),
+        click.option(
+            "--stage-hours",
+            type=_HOURS,
+            metavar="HOURS",
+            help="End a stage that takes longer; default: [limits] stage_hours of the suite, else "
+            "never.",
+        ),
+        click.option(
+            "--max-hours",
+            type=_HOURS,
+            metavar="HOURS",
+            help="Save and stop after this time, as for Ctrl-C; the same command goes on.",
+        ),
+        click.option("--page/--no-page", default=True, show_default=True, help="Render the page."),
+        click.option("-q", "--quiet", is_flag=True, help="Print only failures and the result."),
+        click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON."),
     )
+
+    def gathering(function: F) -> F:
+        @wraps(function)
+        def gathered(*given: Any, **values: Any) -> Any:
+            how = How(**{field.name: values.pop(field.name) for field in fields(How)})
+            return function(*given, how=how, **values)
+
+        return _with(gathered, *options)  # type: ignore[return-value]
+
+    return gathering
 
 
 def _with(function: F, *options: Callable[[F], F]) -> F:

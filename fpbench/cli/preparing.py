@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fpbench.cli import exits
-from fpbench.cli.options import suite_options
+from fpbench.cli.options import json_option, suite_options
 
 if TYPE_CHECKING:
     from fpbench.api import Dataset
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.command()
 @suite_options
 @click.option("--list", "only_list", is_flag=True, help="Only say what is there; fetch nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@json_option
 @click.pass_obj
 def prepare(
     plugins: tuple[str, ...],

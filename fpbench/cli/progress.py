@@ -86,6 +86,11 @@ class Lines:
     def ended(self) -> None:
         """One of the stages that were planned ended."""
 
+    def waiting(self, label: str, whom: str) -> None:
+        """Nothing is to be done until a stage ends that somebody else is at."""
+        if not self._quiet:
+            self._say(f"{label} — waits for {whom}")
+
     def finished(self, label: str, outcome: Outcome, seconds: float, note: str) -> None:
         """A stage ended."""
         good = outcome is Outcome.DONE

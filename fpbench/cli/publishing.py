@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fpbench.cli import exits
+from fpbench.cli.options import beside_option, json_option
 
 if TYPE_CHECKING:
     from fpbench.publish.board import Added
@@ -30,11 +31,7 @@ _BUNDLE = click.Path(path_type=Path, exists=True)
     metavar="BUNDLE.zip",
     help="The file to write.",
 )
-@click.option(
-    "--store",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of artefacts; default: the store beside RUN.",
-)
+@beside_option
 @click.option("--submitter", default="", help="How you want to be called on the board.")
 @click.option("--note", default="", help="A line for those who read the board.")
 @click.option(
@@ -86,7 +83,7 @@ def export(
 
 @click.command()
 @click.argument("path", metavar="BUNDLE", type=_BUNDLE)
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@json_option
 @click.pass_obj
 def verify(plugins: tuple[str, ...], path: Path, as_json: bool) -> None:
     """Check BUNDLE: digests, records, that no cell is missing, and every number from its readings.
@@ -125,7 +122,7 @@ def board() -> None:
     is_flag=True,
     help="Let self-reported numbers replace re-scored ones of the same method.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@json_option
 @click.pass_obj
 def add(
     plugins: tuple[str, ...],

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fpbench.cli import exits
+from fpbench.cli.options import beside_option, json_option
 
 if TYPE_CHECKING:
     from fpbench.execute.rescoring import Rescored
@@ -21,18 +22,14 @@ _SHOWN = 12
 
 @click.command()
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path, file_okay=False))
-@click.option(
-    "--store",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of artefacts; default: the store beside RUN.",
-)
+@beside_option
 @click.option("--check", is_flag=True, help="Only compare with the stored numbers; write nothing.")
 @click.option(
     "--images",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Also write what is read from every image, with its p-values, as CSV.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@json_option
 @click.pass_obj
 def score(
     plugins: tuple[str, ...],

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
-from fpbench.cli.options import run_options
+from fpbench.cli.options import json_option, run_options, runs_option
 
 
 @click.command()
 @run_options
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@json_option
 @click.pass_obj
 def status(
     plugins: tuple[str, ...], run: str, runs: Path, store: Path | None, as_json: bool
@@ -36,13 +36,7 @@ def status(
 @click.command()
 @click.argument("run")
 @click.argument("label", required=False)
-@click.option(
-    "--runs",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("runs"),
-    show_default=True,
-    help="Folder in which a RUN that is no path is looked for.",
-)
+@runs_option
 def logs(run: str, label: str | None, runs: Path) -> None:
     """List the logs of RUN, or print those of stages and cells whose name contains LABEL.
 

@@ -3,6 +3,7 @@
     request.json      what is run, and how
     ended/<key>       how a stage has ended: its seconds, and its problems
     said/             what pilots have printed
+    lack              why none of them can go on: the disk is full
 
 Each attempt has a folder of its own: what has failed in one is tried again in the next.
 """
@@ -10,6 +11,7 @@ Each attempt has a folder of its own: what has failed in one is tried again in t
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +66,19 @@ class Attempt:
         except FileNotFoundError:
             return None
         return body["seconds"], [Problem.from_json(each) for each in body["problems"]]
+
+    def give_up(self, lack: str) -> None:
+        """Say why no pilot can go on; where the disk is full, that the file is there must do."""
+        with suppress(OSError):
+            (self.folder / "lack").write_text(lack, encoding="utf-8")
+
+    def lack(self) -> str | None:
+        """Why no pilot can go on; None if nobody said so."""
+        try:
+            said = (self.folder / "lack").read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return None
+        return said or (
+            f"pilots: expected room for what they make, got a full disk, as they say in "
+            f"{self.said}; free some space and run the same command again"
+        )

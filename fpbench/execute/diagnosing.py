@@ -190,6 +190,8 @@ def _plugins(modules: tuple[str, ...]) -> Iterator[Finding]:
         own = broken.distribution.startswith("fpbench ")
         text = f"{broken.plugin} of {broken.distribution} could not be loaded: {broken.error}"
         yield Finding("plugins", Grade.MISSING if own else Grade.NOTE, text)
+    for dispute in catalogue.disputes():
+        yield Finding("plugins", Grade.NOTE, dispute)
 
 
 def _weights(folder: Path | None) -> Iterator[Finding]:

@@ -63,11 +63,12 @@ def read_events(folder: Path) -> list[Event]:
     """The stages that ended in a run, in their order; what a kill tore is passed over."""
     file = folder / "events.jsonl"
     found = []
-    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
+    text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+    for line in text.splitlines():
         try:
             data = json.loads(line)
             found.append(Event(**{**data, "outcome": Outcome(data["outcome"])}))
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             continue
     return found
 

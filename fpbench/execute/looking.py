@@ -284,7 +284,8 @@ class _Look:
         stage = self._run.graph.stages[key]
         whole, left = self._past.seconds(stage), None
         if whole is not None:
-            left = max(0.0, whole - (self._now - holder.since))
+            # By clocks of two machines: at most what it takes in all.
+            left = min(whole, max(0.0, whole - (self._now - holder.since)))
         where = (holder.host, holder.pid, holder.since)
         return Running(stage.label, str(stage.kind), key, *where, left)
 

@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from fpbench.api import NoSpace
 from fpbench.builtin.local.executor import LocalExecutor, LocalParams
 from fpbench.execute.attempt import Attempt
 from fpbench.execute.careful import Careful
@@ -55,6 +56,9 @@ def main() -> None:
                 lambda: worker.stop() if interrupt.requested else None,
                 IDLE_S,
             )
+        except NoSpace as error:
+            attempt.give_up(str(error))
+            raise
         finally:
             worker.close()
             leases.close()

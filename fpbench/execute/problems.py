@@ -81,12 +81,16 @@ def _cut(text: str) -> str:
     return text if len(text) <= _MOST_REASON else f"{text[:_MOST_REASON]} … (all of it in the log)"
 
 
+def _starts(file: Path, head: str) -> bool:
+    return file.is_file() and file.read_bytes().startswith(head.encode())
+
+
 def write_log(folder: Path, problem: Problem) -> None:
     """Keep the traceback of a problem where the summary says."""
     name = "".join(c if c.isalnum() else "-" for c in problem.label)[:80]
     head = f"{problem.label}\n"
     file, number = folder / "logs" / f"{name}.txt", 1
-    while file.is_file() and not file.read_text(encoding="utf-8").startswith(head):
+    while file.exists() and not _starts(file, head):
         number += 1  # another label that reads alike
         file = file.with_name(f"{name}-{number}.txt")
     write_text(file, f"{head}{problem.reason}\n\n{problem.trace}")

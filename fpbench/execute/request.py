@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from fpbench.api import SpecError
 from fpbench.plan import DataFacts, Plan, PlannedBackbone, make_plan, plan_backbones
@@ -130,10 +130,11 @@ def kept_request(folder: Path) -> Request:
         text = (folder / "request.json").read_text(encoding="utf-8")
         return Request.from_json(text).portable()
     except (OSError, ValueError, KeyError, RecursionError) as error:
+        said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
         raise SpecError(
             [
                 f"{folder}: expected the folder of a run with a request.json, got none that can be "
-                f"read ({type(error).__name__}: {error}); run the suite again"
+                f"read ({said}); run the suite again"
             ]
         ) from None
 
@@ -159,5 +160,5 @@ def write_request(folder: Path, request: Request, plan: Plan, text: str) -> None
     }
     for name, content in texts.items():
         target = folder / name
-        if not target.is_file() or target.read_text(encoding="utf-8") != content:
+        if not target.is_file() or target.read_bytes() != content.encode():
             write_text(target, content)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import queue
 import secrets
-import sys
 import tempfile
 import threading
 import time
@@ -24,7 +23,6 @@ from fpbench.api import (
     Cluster,
     Executor,
     MissingResource,
-    Needs,
     Outcome,
     StoreError,
     digest,
@@ -40,6 +38,7 @@ from fpbench.execute.request import Request, write_request
 from fpbench.execute.results import write_results
 from fpbench.execute.runner import Runner
 from fpbench.execute.schedule import Schedule, pending_stages
+from fpbench.execute.sending import Pilots
 from fpbench.execute.worker import Worker
 from fpbench.plan import Cell, Kind, Plan, Stage, graph_of
 from fpbench.plan.pending import is_done, pending_of_copy, share_pending
@@ -71,6 +70,10 @@ class Reporter(Protocol):
 
     def finished(self, label: str, outcome: Outcome, seconds: float, note: str) -> None:
         """A stage ended."""
+        ...
+
+    def waiting(self, label: str, whom: str) -> None:
+        """Nothing is to be done until a stage ends that somebody else is at."""
         ...
 
 
@@ -143,8 +146,6 @@ class Summary:
 _READING = (Kind.COPY, Kind.NEGATIVES, Kind.MEASURING)
 _LIGHT = 30_000
 """Images to attack and read up to which one process does it: a second takes seconds to start."""
-_MOST_VAIN = 20
-"""Pilots started in a row that ran no stage, before the run gives up."""
 OF_ITS_OWN = (Outcome.UNAVAILABLE, Outcome.OUT_OF_MEMORY, Outcome.TIMED_OUT)
 """Outcomes of a stage that its cells have too, instead of being blocked by it."""
 
@@ -299,6 +300,7 @@ class Run:
             self._leases,
             self._halted,
             memory_gib(),
+            lambda stage, holder: self._reporter.waiting(stage.label, holder.text()),
         )
 
         def tick() -> None:
@@ -328,40 +330,19 @@ class Run:
         attempt = Attempt(self._folder.resolve() / "attempts" / secrets.token_hex(4))
         request = replace(self._request, jobs=1, store=str(self._store.root.resolve()))
         attempt.begin(request, stage_s=3600 * hours if hours else None)
-        command = [sys.executable, "-m", "fpbench.execute.pilot", str(attempt.folder)]
-        groups, told = Groups(stages.values(), self._reporter), set[str]()
-        vain = ended = 0
+        groups = Groups(stages.values(), self._reporter)
 
-        def verdict(stage: Stage) -> bool | None:
-            ended = attempt.ended(stage.key)
-            if ended is None:
-                return self._verdict(stage)
-            seconds, problems = ended
+        def ended(stage: Stage, seconds: float, problems: list[Problem]) -> None:
+            for problem in problems:
+                self._fail(problem)
+            groups.started(stage)
             own = next((p for p in problems if p.key == stage.key), None)
-            if stage.key not in told:
-                told.add(stage.key)
-                for problem in problems:
-                    self._fail(problem)
-                groups.started(stage)
-                self._end(stage, groups, seconds, own)
-            return own is None
+            self._end(stage, groups, seconds, own)
 
-        def tick(at_work: int, free: list[Stage]) -> None:
-            nonlocal vain, ended
-            # Pilots may come and go; that they go again and again, and do nothing, is no accident.
-            vain = 0 if at_work or len(told) > ended else vain
-            ended = len(told)
-            vain += cluster.keep(command, attempt.said, _heaviest(free), at_work + len(free))
-            if vain > _MOST_VAIN:
-                raise MissingResource(
-                    f"executor {cluster.name}: expected pilots to run {len(free)} stages, got "
-                    f"{vain} that ended without any; what they said is in {attempt.said}"
-                )
-
-        schedule = Schedule(stages, lambda key: False, verdict, self._leases, self._halted)
         done = False
         try:
-            schedule.watch(tick)
+            pilots = Pilots(cluster, attempt, self._verdict, ended)
+            pilots.follow(stages, self._leases, self._halted)
             done = True
         finally:
             # What was sent goes on without us, unless the user wants it to stop.
@@ -495,14 +476,6 @@ class Run:
     def _write_request(self) -> None:
         write_request(self._folder, self._request, self._plan, self._suite_text)
         keep_sources(self._plan, self._folder)
-
-
-def _heaviest(stages: Iterable[Stage]) -> Needs:
-    """What the most demanding of some stages asks for."""
-    needs = [stage.needs for stage in stages]
-    return Needs(
-        max((n.gpus for n in needs), default=0), max((n.memory_gib for n in needs), default=0.0)
-    )
 
 
 def _check_writable(place: Path) -> None:

@@ -14,7 +14,7 @@ from fpbench.plan import Fit, Plan
 from fpbench.plan.plan import SHOWN_COPIES
 from fpbench.stages.measuring import Measurer
 from fpbench.store.names import Slugs
-from fpbench.store.objects import write_text
+from fpbench.store.objects import read_object, write_text
 
 _GAIN = 10
 _SAMPLES = 8  # images of a strip of samples over a training
@@ -43,7 +43,7 @@ def write_samples(plan: Plan, measurer: Measurer, folder: Path) -> None:
     """
     key = digest([plan.host_key, [c.key for c in plan.cells if measurer.measured(c)]])
     index_file = folder / "samples.json"
-    if index_file.is_file() and json.loads(index_file.read_text(encoding="utf-8"))["key"] == key:
+    if (read_object(index_file) or {}).get("key") == key:
         return
     strips = _Strips(folder)
     index: dict[str, Any] = {"key": key, "methods": {}}

@@ -13,6 +13,7 @@ from fpbench.api import Executor
 from fpbench.plan import Graph, Kind, Plan, Stage
 from fpbench.plan.pending import is_done
 from fpbench.store import Leases, Store
+from fpbench.store.leases import Holder
 
 _POLL_S = 0.5
 """Between two looks at the user's wishes, and at what another run computes."""
@@ -58,6 +59,7 @@ class Schedule:
         halted: whether nothing more may be started.
         memory_gib: what stages that run at the same time may ask for together; one that asks for
             more runs alone.
+        waits: told of a stage that somebody else is at, when there is nothing else to do.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Schedule:
         leases: Leases,
         halted: Callable[[], bool],
         memory_gib: float = math.inf,
+        waits: Callable[[Stage, Holder], None] = lambda stage, holder: None,
     ) -> None:
         self._stages = stages
         self._run = run
@@ -75,6 +78,8 @@ class Schedule:
         self._leases = leases
         self._halted = halted
         self._memory_gib = memory_gib
+        self._waits = waits
+        self._waiting = False
         self._left: dict[str, int] = {}
         self._behind: dict[str, list[str]] = {key: [] for key in stages}
         self._bad: set[str] = set()
@@ -116,14 +121,25 @@ class Schedule:
             if not running:
                 if idle_s is not None and time.monotonic() - busy > idle_s:
                     return
+                self._say_waiting()
                 time.sleep(_POLL_S / 5)
                 continue
             busy = time.monotonic()
+            self._waiting = False
             tick()
             for future in wait(running, timeout=_POLL_S, return_when=FIRST_COMPLETED)[0]:
                 key = running.pop(future)
                 self._leases.release(key)
                 self._ended(key, good=future.result())
+
+    def _say_waiting(self) -> None:
+        """Once for each time that there is nothing else to do, tell who is waited for."""
+        for key in self._elsewhere if not self._waiting else ():
+            holder = self._leases.holder(key)
+            if holder is not None:
+                self._waiting = True
+                self._waits(self._stages[key], holder)
+                return
 
     def _look_again(self) -> None:
         """Once in a while, take what others are at for ready: they may be through with it."""

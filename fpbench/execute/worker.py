@@ -83,7 +83,8 @@ class Worker:
         timed_out = threading.Event()
         timer = None
         if self._stage_s is not None:
-            timer = threading.Timer(self._stage_s, self._end_late, (timed_out,))
+            longest = min(self._stage_s, threading.TIMEOUT_MAX)
+            timer = threading.Timer(longest, self._end_late, (timed_out,))
             timer.start()
         try:
             with contextlib.suppress(OSError):  # it died before: reading says so

@@ -35,7 +35,7 @@ from fpbench.publish.manifest import (
     make_manifest,
     manifest_text,
 )
-from fpbench.publish.strips import INDEX, check_index, index_files
+from fpbench.publish.strips import INDEX, index_files, read_index
 from fpbench.report.inputs import Inputs, read_inputs
 from fpbench.spec import suite_text
 from fpbench.stages.measuring import Measurer, Needed
@@ -118,7 +118,7 @@ def _strips(inputs: Inputs, wish: Wish) -> dict[str, Content]:
     folder = inputs.folder / "samples"
     if not (folder / INDEX).is_file():
         return {}
-    index = check_index(json.loads((folder / INDEX).read_text("utf-8")), folder / INDEX)
+    index = read_index(folder / INDEX)
     if not wish.keep_real and not drawn(inputs.suite):
         return {}
     if not wish.keep_real:

@@ -9,7 +9,7 @@ from typing import Any
 
 from fpbench.api import StoreError
 from fpbench.publish.redact import SUITE_FILE
-from fpbench.publish.strips import INDEX, Index, check_index, index_files, strip_files
+from fpbench.publish.strips import INDEX, Index, index_files, read_index, strip_files
 from fpbench.publish.suites import SuiteJson, source_header, without_cards
 from fpbench.store.objects import write_text
 
@@ -134,7 +134,7 @@ def _read(folder: Path) -> Index:
     file = folder / INDEX
     if not file.is_file():
         return {"methods": {}}
-    index = check_index(json.loads(file.read_text(encoding="utf-8")), file)
+    index = read_index(file)
     index.pop("key", None)  # of one run
     return {"methods": {}, **index}
 

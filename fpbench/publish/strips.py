@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fpbench.api import StoreError
+from fpbench.store.objects import read_object
 
 INDEX = "samples.json"
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -66,17 +67,16 @@ def photographs_in(index: Index, forged: Collection[str]) -> list[str]:
     ]
 
 
-def check_index(index: object, place: Path) -> Index:
-    """The index, if it is one at all.
+def read_index(file: Path) -> Index:
+    """The index in a file, if it is one at all.
 
     Raises:
         StoreError: it is none.
     """
-    if isinstance(index, dict) and isinstance(index.get("methods", {}), dict):
+    index = read_object(file)
+    if index is not None and isinstance(index.get("methods", {}), dict):
         return index
-    raise StoreError(
-        f"samples: expected an index of strips in {place}, got another JSON; run again"
-    )
+    raise StoreError(f"samples: expected an index of strips in {file}, got none; run again")
 
 
 def _is_png(path: Path) -> bool:

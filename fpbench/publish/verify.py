@@ -267,7 +267,9 @@ def _strangers(suite: SuiteJson, catalogue: Catalogue) -> Iterator[str]:
     for kind, part in parts:
         cls, who = catalogue.get(kind, part["name"]), f"{kind.removesuffix('s')} {part['name']}"
         broken = catalogue.broken(part["name"])
-        if cls is None and broken is not None:
+        if dispute := catalogue.dispute(kind, part["name"]):
+            yield dispute
+        elif cls is None and broken is not None:
             yield f"{who}: its plugin could not be loaded: {broken.error}"
         elif cls is None:
             yield f"{who} is not installed here; install its plugin, or name it with -p"

@@ -1,7 +1,8 @@
 """From entry points to classes by kind and name.
 
 Discovery reads metadata only. Loading imports the plugins' torch-free `plugin.py` modules; one
-that fails to import becomes *unavailable* with its error and matters only to suites that name it.
+that fails to import, or breaks a contract, becomes *unavailable* with its error and matters only to
+suites that name it. So does a name that two of them offer: it is nobody's.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class Catalogue:
     _classes: dict[str, dict[str, type[Component[Any]]]] = field(
         default_factory=lambda: {kind: {} for kind in KINDS}
     )
-    _origin: dict[tuple[str, str], str] = field(default_factory=dict)
+    _origins: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     _relay: Any = None
 
     def names(self, kind: str) -> list[str]:
@@ -91,20 +92,46 @@ class Catalogue:
 
         Raises:
             KeyError: there is none.
+            PluginError: two plugins offer it.
         """
+        if dispute := self.dispute(kind, name):
+            raise PluginError(dispute)
         return self._classes[kind][name]
 
     def metrics(self) -> tuple[Metric[Any], ...]:
-        """Every metric with default parameters, in order of registration."""
+        """Every metric with default parameters, in order of registration.
+
+        Raises:
+            PluginError: two plugins offer one of them.
+        """
+        if disputes := self.disputes("metrics"):
+            raise PluginError("\n".join(disputes))
         classes = self._classes["metrics"].values()
         return tuple(cls(cls.Params()) for cls in classes)  # type: ignore[misc]
 
     def origin(self, kind: str, name: str) -> str:
         """Distribution and version that offers a component."""
-        return self._origin[kind, name]
+        return self._origins[kind, name][0]
+
+    def dispute(self, kind: str, name: str) -> str:
+        """One sentence about a name that several plugins offer; empty if they do not."""
+        origins = self._origins.get((kind, name), [])
+        if len(origins) < 2:
+            return ""
+        return (
+            f"expected one {kind.removesuffix('s')} '{name}', got {len(origins)}, from "
+            f"{' and from '.join(origins)}; uninstall all but one"
+        )
+
+    def disputes(self, *kinds: str) -> list[str]:
+        """Such sentences about all names of some kinds; of every kind if none is given."""
+        asked = [each for each in self._origins if not kinds or each[0] in kinds]
+        return [said for each in asked if (said := self.dispute(*each))]
 
     def unknown(self, kind: str, name: str) -> str:
-        """One sentence about a name that is not there: nearest match, or the broken plugin."""
+        """One sentence about a name that is not there: why, nearest match, or broken plugins."""
+        if dispute := self.dispute(kind, name):
+            return dispute
         singular = kind.removesuffix("s")
         text = f"unknown {singular} '{name}'{nearest(name, self.names(kind))}"
         for broken in self.unavailable:
@@ -130,22 +157,16 @@ class Catalogue:
                 said = f"{type(error).__name__}: {error}"
                 warnings.warn(f"fpbench_stage_finished: an observer broke: {said}", stacklevel=2)
 
-    def add(self, kind: str, cls: Any, origin: str) -> None:
-        """Register one class.
-
-        Raises:
-            PluginError: it is not a concrete, fully declared subclass of its kind, or the name
-                is taken.
-        """
-        _check_class(kind, cls, origin)
-        taken = self._origin.get((kind, cls.name))
-        if taken is not None and self._classes[kind][cls.name] is not cls:
-            raise PluginError(
-                f"{kind}: expected one '{cls.name}', got two, from {taken} and from {origin}; "
-                "uninstall one of them"
-            )
-        self._classes[kind][cls.name] = cls
-        self._origin[kind, cls.name] = origin
+    def add(self, kind: str, cls: type[Component[Any]], origin: str) -> None:
+        """Register one class; from the second on that has its name, nobody has it."""
+        classes, origins = self._classes[kind], self._origins.setdefault((kind, cls.name), [])
+        if not origins:
+            classes[cls.name] = cls
+        elif classes.get(cls.name) is cls:
+            return
+        else:
+            classes.pop(cls.name, None)
+        origins.append(origin)
 
 
 def load(extra_modules: Iterable[str] = ()) -> Catalogue:
@@ -155,8 +176,7 @@ def load(extra_modules: Iterable[str] = ()) -> Catalogue:
         extra_modules: dotted names of further plugin modules, as `-p MODULE` gives them.
 
     Raises:
-        PluginError: two plugins offer one name, an extra module cannot be imported, or a class
-            breaks its contract.
+        PluginError: an extra module cannot be imported, or breaks its contract.
     """
     manager = pluggy.PluginManager(hooks.PROJECT)
     manager.add_hookspecs(hooks)
@@ -170,8 +190,8 @@ def load(extra_modules: Iterable[str] = ()) -> Catalogue:
         _register(manager, catalogue, module, module, importer)
         if len(catalogue.unavailable) > before:
             raise PluginError(
-                f"plugin module '{module}': expected a module that imports, got "
-                f"{catalogue.unavailable[-1].error}; check the name given with -p"
+                f"plugin module '{module}': expected a plugin that loads, got: "
+                f"{catalogue.unavailable[-1].error}; mend it, or check the name given with -p"
             )
     return catalogue
 
@@ -183,33 +203,46 @@ def _register(
     origin: str,
     importer: Callable[[], Any],
 ) -> None:
-    if manager.has_plugin(name):
-        line = f"expected one plugin called '{name}', got another from {origin}; uninstall one"
-        catalogue.unavailable.append(Unavailable(name, origin, line, ""))
-        return
     try:
         module = importer()
-        offered = {
-            kind: list(function())
-            for kind in KINDS
-            if (function := getattr(module, f"fpbench_{kind}", None)) is not None
-        }
+        if manager.is_registered(module):
+            return  # named twice
+        offered = _offered(manager, module, name, origin)
     except GeneratorExit:
         raise
     except BaseException as error:  # noqa: BLE001 - it may fail in any way and must not stop others
         trace = traceback.format_exc()
-        line = f"{type(error).__name__}: {error}"
+        line = " ".join(f"{type(error).__name__}: {error}".split())
         catalogue.unavailable.append(Unavailable(name, origin, line, trace))
         return
-    manager.register(module, name)
-    try:
-        manager.check_pending()
-    except pluggy.PluginValidationError as error:
-        raise PluginError(f"plugin '{name}' from {origin}: {error}") from error
     for kind, classes in offered.items():
         for cls in classes:
             catalogue.add(kind, cls, origin)
     catalogue.distributions[name] = origin
+
+
+def _offered(
+    manager: pluggy.PluginManager, module: Any, name: str, origin: str
+) -> dict[str, list[type[Component[Any]]]]:
+    """What a plugin offers by kind, checked; the manager knows it from now on."""
+    if manager.has_plugin(name):
+        raise PluginError(f"expected one plugin called '{name}', got another; uninstall one")
+    offered = {
+        kind: list(function())
+        for kind in KINDS
+        if (function := getattr(module, f"fpbench_{kind}", None)) is not None
+    }
+    for kind, classes in offered.items():
+        for cls in classes:
+            _check_class(kind, cls, origin)
+    try:
+        manager.register(module, name)
+        manager.check_pending()
+    except pluggy.PluginValidationError:
+        if manager.is_registered(module):
+            manager.unregister(module)
+        raise
+    return offered
 
 
 def _plain(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Any
 
 from fpbench.api import StoreError
 from fpbench.store import RecordLog
+from fpbench.store.objects import read_object
 
 CODES = 2
 """Users whose untouched strips the page shows: enough to compare two codes."""
@@ -241,11 +241,8 @@ def _submissions(path: Path) -> tuple[Submission, ...]:
 def _json(path: Path) -> Record:
     if not path.is_file():
         return {}
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        data = None
-    if not isinstance(data, dict):
+    data = read_object(path)
+    if data is None:
         raise StoreError(f"page: expected a JSON object in {path}; run the suite again to write it")
     return data
 

@@ -98,8 +98,8 @@ def read_suite(
     place, text = _find(name_or_path)
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SpecError([f"{place}: not valid TOML: {error}"]) from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise SpecError([_not_toml(place, error)]) from None
     reader = _Reader(place, source.locate(text), catalogue)
     reader.assign(data, assignments)
     for key, chosen in (("methods", methods), ("attacks", attacks)):
@@ -317,7 +317,7 @@ class _Reader:
         if not isinstance(name, str) or self.catalogue.get(kind, name) is not None:
             return False
         plugin = self.catalogue.broken(name)
-        if plugin is None:
+        if plugin is None or self.catalogue.dispute(kind, name):
             return False
         reason = (
             f"plugin '{plugin.plugin}' ({plugin.distribution}) could not be loaded: "
@@ -482,7 +482,10 @@ def _find(name_or_path: str) -> tuple[str, str]:
     if path.suffix == ".toml" or path.is_file():
         if not path.is_file():
             raise SpecError([f"{path}: no such file"])
-        return str(path), path.read_text(encoding="utf-8")
+        try:
+            return str(path), path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise SpecError([_not_toml(path, error)]) from None
     packaged = resources.files("fpbench.spec") / "suites" / f"{name_or_path}.toml"
     if packaged.is_file():
         return f"{name_or_path}/suite.toml", packaged.read_text(encoding="utf-8")
@@ -496,6 +499,10 @@ def _find(name_or_path: str) -> tuple[str, str]:
             "or give the path of a suite.toml"
         ]
     )
+
+
+def _not_toml(place: object, error: Exception) -> str:
+    return f"{place}: not valid TOML: {error}; mend it, or, if a run keeps it, run the suite again"
 
 
 def _checkout_boards() -> Path | None:

@@ -5,7 +5,8 @@
 
 A lease is made by a hard link, which fails where one is there; its holder touches it every half
 minute, and one that was not touched for five is anybody's. Times are those of the file system
-alone: clocks of machines differ.
+alone: clocks of machines differ. Where that clock was set back, a sign of life from the future is
+dated now.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from fpbench.api import StoreError
 from fpbench.store.objects import disk_errors
@@ -57,6 +59,13 @@ class Holder:
     def gone(self) -> bool:
         """Whether it is taken as dead: too long silent, or a process of this machine that ended."""
         return self.age_s > EXPIRY_S or (self.place == _place() and not _alive(self.pid))
+
+    def text(self) -> str:
+        """Who it is, for people who wait."""
+        return (
+            f"process {self.pid} on {self.host or 'a machine unknown'}, last heard of "
+            f"{self.age_s:.0f} s ago; silent for {EXPIRY_S:.0f} s, it is taken as dead"
+        )
 
 
 class Leases:
@@ -132,10 +141,10 @@ class Leases:
         while not self.take(key, label):
             if time.monotonic() > until:
                 other = self.holder(key)
-                who = f"process {other.pid} on {other.host}" if other is not None else "another"
+                who = other.text() if other is not None else "another"
                 raise StoreError(
-                    f"store: expected {label} to be free within {patience_s:.0f} s, got {who} at "
-                    "it; wait until it ends and run the same command again"
+                    f"store: expected {label} to be free within {patience_s:.0f} s, got it held by "
+                    f"{who}; wait until it ends and run the same command again"
                 )
             time.sleep(0.05)
         try:
@@ -170,18 +179,34 @@ class Leases:
                 os.link(aside, path)  # somebody was faster: his lease goes back
             aside.unlink(missing_ok=True)
             return False
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):  # a folder, say: litter from now on
+            aside.unlink()
         return True
 
     def _read(self, path: Path) -> Holder | None:
         try:
-            about = json.loads(path.read_text(encoding="utf-8"))
-            return Holder(**about, age_s=self._now() - path.stat().st_mtime)
+            age_s = self._age_s(path)
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError):
-            # Not ours, or torn by a full disk: nobody lives on it.
-            return Holder("", "", "", 0, "unknown", 0.0, EXPIRY_S + 1)
+        try:
+            about = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except PermissionError:
+            return _unknown(age_s)  # another user's, who lives by its time
+        except (IsADirectoryError, ValueError, RecursionError):
+            about = None
+        if not _says_who(about):
+            return _unknown(EXPIRY_S + 1)  # torn by a full disk, or no lease: nobody lives on it
+        return Holder(**about, age_s=age_s)
+
+    def _age_s(self, path: Path) -> float:
+        """Seconds since a lease was touched."""
+        age_s = self._now() - path.stat().st_mtime
+        if age_s < -BEAT_S:
+            with suppress(OSError):
+                os.utime(path)
+        return max(0.0, age_s)
 
     def _now(self) -> float:
         """The time by the file system; by the machine where nothing can be written."""
@@ -204,6 +229,15 @@ class Leases:
                     os.utime(self._folder / key)
 
 
+def _says_who(about: Any) -> bool:
+    kinds = {field.name: field.type for field in fields(Holder) if field.name in _TOLD}
+    return isinstance(about, dict) and kinds == {k: type(v).__name__ for k, v in about.items()}
+
+
+def _unknown(age_s: float) -> Holder:
+    return Holder("", "", "", 0, "unknown", 0.0, age_s)
+
+
 @cache
 def _place() -> str:
     """This boot and this container, so that a number of a process is looked up where it counts."""
@@ -218,6 +252,8 @@ def _alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
+        return False
+    except OverflowError:
         return False
     except OSError:
         return True

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fpbench.api import NoSpace, StoreError, canonical_json
+from fpbench.api import MissingResource, NoSpace, StoreError, canonical_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -83,6 +83,7 @@ class Store:
 
         Raises:
             StoreError: it is absent or damaged.
+            MissingResource: another version of fpbench is needed to read it.
         """
         return self._load(self._shard_path(key, _MAIN), key)
 
@@ -291,18 +292,25 @@ class Store:
     def _manifest(self, path: Path, key: str) -> dict[str, Any]:
         file = path / "manifest.json"
         try:
-            text = file.read_text()
-            body: dict[str, Any] = json.loads(text)
-            stated = body.pop("self")
-            # Canonical as it was written: without its own digest it is the text that was digested.
-            intact = stated == _sha256(text.replace(f'"self":"{stated}",', ""))
-            intact = intact and body["key"] == key
-        except FileNotFoundError:
+            text = file.read_text(encoding="utf-8")
+        except (FileNotFoundError, NotADirectoryError):
             raise _damaged(key, file, "a manifest", "none") from None
-        except (ValueError, KeyError, TypeError):
-            raise _damaged(key, file, "a readable manifest", "broken JSON") from None
-        if not intact or body["shard"] != path.name:
+        except (IsADirectoryError, UnicodeDecodeError):
+            text = ""
+        body = object_in(text)
+        if body is None or "self" not in body:
+            raise _damaged(key, file, "a readable manifest", "broken JSON")
+        # Canonical as it was written: without its own digest it is the text that was digested.
+        stated = body.pop("self")
+        intact = stated == _sha256(text.replace(f'"self":"{stated}",', ""))
+        if not intact or (body["key"], body["shard"]) != (key, path.name):
             raise _damaged(key, file, "the manifest as it was written", "an edited one")
+        if body["format"] != FORMAT:
+            # It is whole, so nobody may drop it as damaged.
+            raise MissingResource(
+                f"store: artefact {key[:16]}… at {file}: expected format {FORMAT}, got "
+                f"{body['format']}, of another fpbench; update fpbench, or name another --store"
+            )
         return body
 
     def _load(self, path: Path, key: str) -> Shard:
@@ -389,6 +397,23 @@ def write_text(path: Path, text: str) -> None:
 
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_object(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file; None where there is none that can be read."""
+    try:
+        return object_in(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError):
+        return None
+
+
+def object_in(text: str) -> dict[str, Any] | None:
+    """The JSON object that a text is; None if it is none."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return data if isinstance(data, dict) else None
 
 
 def _damaged(key: str, path: Path, expected: str, got: str) -> StoreError:

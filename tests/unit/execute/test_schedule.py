@@ -1,3 +1,4 @@
+import os
 import threading
 import time
 
@@ -82,10 +83,15 @@ def test_what_somebody_else_is_at_is_waited_for(tmp_path):
         ended["a"] = True
         other.close()
 
-    thread = threading.Thread(target=later)
+    thread, said = threading.Thread(target=later), []
     thread.start()
-    assert walk(tmp_path, graph, run, verdict=lambda stage: ended.get(stage.key)) == ["c", "b"]
+    options = {"waits": lambda stage, holder: said.append((stage.key, holder.text()))}
+    done = walk(tmp_path, graph, run, verdict=lambda stage: ended.get(stage.key), **options)
+    assert done == ["c", "b"]
     thread.join()
+    ((key, text),) = said  # once, not with every look
+    assert key == "a"
+    assert text.startswith(f"process {os.getpid()} on ")
 
 
 def test_memory_decides_what_runs_beside_what(tmp_path):

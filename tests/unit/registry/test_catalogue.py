@@ -26,11 +26,91 @@ def test_installed_components_are_found():
     assert catalogue.origin("attacks", "jpeg").startswith("fpbench ")
 
 
-def test_one_name_from_two_plugins_is_an_error_naming_both(monkeypatch):
-    twin = type("Twin", (Blind,), {})
-    names = [plugin(monkeypatch, "one", Blind), plugin(monkeypatch, "two", twin)]
-    with pytest.raises(PluginError, match="'blind', got two, from one and from two"):
-        load(names)
+@pytest.fixture
+def installed(monkeypatch, tmp_path):
+    """Installs a plugin of one module, as its own distribution."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def install(name, text):
+        (tmp_path / f"{name}.py").write_text(text)
+        info = tmp_path / f"{name}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[fpbench]\n{name} = {name}\n")
+
+    yield install
+    for path in tmp_path.glob("*.py"):
+        sys.modules.pop(path.stem, None)
+
+
+TWIN = """
+from fpbench.api import hookimpl
+from fpbench.testing.fakes import {base}
+
+class Twin({base}):
+    "Another of the same name."
+
+@hookimpl
+def fpbench_{kind}():
+    return [Twin]
+"""
+
+
+def test_a_name_of_two_distributions_is_nobodys(installed, command, suite_file):
+    for name in ("one", "two"):
+        installed(name, TWIN.format(base="Blind", kind="methods"))
+    both = "expected one method 'blind', got 2, from one 1.0 and from two 1.0; uninstall all but"
+    code, out, err = command("plugins")
+    assert (code, both in out) == (6, True)
+    assert both in command("list")[2]
+    assert both in command("doctor")[1]
+    assert both in command("info", "blind")[2]
+    code, _, err = command("-p", "fpbench.testing.fakes", "plan", suite_file())
+    assert (code, "from one 1.0 and from two 1.0" in err) == (2, True)
+    code, _, err = command("-p", "fpbench.testing.fakes", "plan", suite_file(), "-m", "perfect")
+    assert (code, err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "base", "place"),
+    [
+        ("metrics", "BitAccuracy", "fpbench.builtin.metrics.reading"),
+        ("executors", "LocalExecutor", "fpbench.builtin.local.executor"),
+    ],
+)
+def test_what_every_run_needs_from_two_distributions_names_both(
+    installed, command, suite_file, tmp_path, kind, base, place
+):
+    installed("twin", TWIN.replace("fpbench.testing.fakes", place).format(base=base, kind=kind))
+    code, _, err = command("-p", "fpbench.testing.fakes", "run", suite_file(), "--runs", tmp_path)
+    assert (code, "from fpbench" in err, "from twin 1.0" in err) == (6, True, True)
+    assert command("list")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("def fpbench_stage_finished(sort): ...", "can not be found in the hookspec"),
+        ("def fpbench_metods(): ...", "unknown hook 'fpbench_metods'"),
+        ("def fpbench_methods(config): ...", "missing 1 required positional argument"),
+        ("def fpbench_methods(): return [int]", "expected a subclass of Method"),
+        ("def fpbench_methods(): raise SystemExit(0)", "SystemExit: 0"),
+    ],
+)
+def test_a_plugin_with_a_wrong_hook_is_unavailable(installed, command, text, said):
+    installed("wrong", f"from fpbench.api import hookimpl\n@hookimpl\n{text}\n")
+    catalogue = load()
+    assert [(b.plugin, b.distribution) for b in catalogue.unavailable] == [("wrong", "wrong 1.0")]
+    assert said in catalogue.broken("wrong").error
+    assert "jpeg" in catalogue.names("attacks")
+    catalogue.stage_finished("train", "train x", "done", 1.0)
+    code, out, _ = command("plugins")
+    assert (code, said in out) == (6, True)
+
+
+def test_a_plugin_named_twice_is_loaded_once(installed, monkeypatch):
+    twice = plugin(monkeypatch, "one", Blind)
+    assert load([twice, twice, "fpbench.builtin.plugin"]).unavailable == []
 
 
 def test_unfinished_classes_are_refused_with_what_is_missing(monkeypatch):

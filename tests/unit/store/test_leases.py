@@ -140,3 +140,56 @@ def test_others_wait_and_are_told_who_holds_it(tmp_path):
 
 def test_a_place_is_a_boot_and_a_container():
     assert module._place() == module._place() != ""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"pid": "me"},
+        {"pid": 2**80},
+        {"since": "yesterday"},
+        {"more": 1},
+        {"token": None},
+        "[" * 100_000,
+        "\0" * 100,
+        b"\xff\xfe",
+        "[]",
+        "folder",
+    ],
+)
+def test_what_is_no_lease_is_nobodys(tmp_path, change):
+    own = Leases(tmp_path)
+    assert own.take(KEY, "it")
+    path = tmp_path / "leases" / KEY
+    if isinstance(change, dict):
+        path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    elif change == "folder":
+        path.unlink()
+        path.mkdir()
+    else:
+        path.write_bytes(change if isinstance(change, bytes) else change.encode())
+    assert Leases(tmp_path).all() == {}
+    assert Leases(tmp_path).take(KEY, "it")
+
+
+def test_a_lease_that_may_not_be_read_lives_by_its_time(tmp_path, monkeypatch):
+    strange(tmp_path, KEY)
+
+    def refuse(path, encoding):
+        raise PermissionError(path)
+
+    monkeypatch.setattr(module.Path, "read_text", refuse)
+    assert not Leases(tmp_path).take(KEY, "it")
+    aged(tmp_path, KEY, EXPIRY_S + 1)
+    assert Leases(tmp_path).take(KEY, "it")
+
+
+def test_a_sign_of_life_from_the_future_is_dated_now(tmp_path):
+    strange(tmp_path, KEY)
+    path = tmp_path / "leases" / KEY
+    now = path.stat().st_mtime
+    os.utime(path, (now + 86400, now + 86400))
+    assert not Leases(tmp_path).take(KEY, "it")
+    assert path.stat().st_mtime < now + 60
+    aged(tmp_path, KEY, EXPIRY_S + 1)
+    assert Leases(tmp_path).take(KEY, "it")
