@@ -118,7 +118,8 @@ class Worker:
         """End the process, and whatever it has started."""
         if self._process is None:
             return
-        self._down.close()
+        with contextlib.suppress(OSError):  # it may have died before it heard of its request
+            self._down.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_GRACE_S)
         self.kill()
