@@ -169,3 +169,14 @@ def test_without_its_plugin_a_run_is_read_and_nothing_of_it_dropped(made, comman
     code, _, err = command("cache", "gc", "--keep", "small", "--yes", "--store", made / "store")
     assert (code, "nothing is deleted" in err or "'perfect'" in err) == (2, True)
     assert sorted((made / "store" / "objects").glob("*/*")) == kept
+
+
+def test_a_code_that_is_lost_is_issued_again_for_measuring(made, ask):
+    objects = made / "store" / "objects"
+    lines = (made / "small" / "records.jsonl").read_text().splitlines()
+    lost = {json.loads(line)["cell"] for line in lines}
+    metas = {p: json.loads(p.read_text())["meta"] for p in objects.glob("*/*/main/manifest.json")}
+    lost |= {path.parents[1].name for path, meta in metas.items() if "code" in meta}
+    for key in lost:
+        shutil.rmtree(objects / key[:2] / key, ignore_errors=True)
+    assert ask("run")[0] == 0
