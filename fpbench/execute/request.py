@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from fpbench.api import SpecError
 from fpbench.plan import DataFacts, Plan, PlannedBackbone, make_plan, plan_backbones
@@ -38,6 +38,9 @@ class Request:
             there is looked up.
         data: what was found out about the images; None = looked up.
     """
+
+    # What a newer version asks for is not passed over.
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     suite: str
     assignments: tuple[str, ...] = ()
@@ -130,11 +133,11 @@ def kept_request(folder: Path) -> Request:
         text = (folder / "request.json").read_text(encoding="utf-8")
         return Request.from_json(text).portable()
     except (OSError, ValueError, KeyError, RecursionError) as error:
-        said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        said = _first(error) if isinstance(error, ValidationError) else str(error)
         raise SpecError(
             [
                 f"{folder}: expected the folder of a run with a request.json, got none that can be "
-                f"read ({said}); run the suite again"
+                f"read ({said}); run the suite again, or use the fpbench that wrote it"
             ]
         ) from None
 
@@ -162,3 +165,9 @@ def write_request(folder: Path, request: Request, plan: Plan, text: str) -> None
         target = folder / name
         if not target.is_file() or target.read_bytes() != content.encode():
             write_text(target, content)
+
+
+def _first(error: ValidationError) -> str:
+    """The first fault, in one line."""
+    fault = error.errors()[0]
+    return ": ".join([*map(str, fault["loc"]), fault["msg"]])

@@ -205,7 +205,9 @@ def _readings(plan: Plan, fit: Fit) -> Iterator[Stage]:
         yield Stage(Kind.COPY, key, label, (*before, *own), cells=cells, fit=fit, user=user)
     key, label = plan.null_key(fit, "real", None), f"read {name}: negatives"
     yield Stage(Kind.NEGATIVES, key, label, before, cells=cells, fit=fit)
-    behind = [*(plan.reading_key(fit, user, None) for user in everyone), key]
+    # Codes are measured with, though whatever read the copies is done.
+    behind = [*(issued[user] for user in everyone)]
+    behind += [*(plan.reading_key(fit, user, None) for user in everyone), key]
     if plan.suite.secrecy.steps:
         key, label = plan.secrecy_key(fit), f"look for the fingerprint of {name}"
         inputs = (*fitted, *(issued[user] for user in everyone))

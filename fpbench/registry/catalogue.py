@@ -134,6 +134,8 @@ class Catalogue:
             return dispute
         singular = kind.removesuffix("s")
         text = f"unknown {singular} '{name}'{nearest(name, self.names(kind))}"
+        if not text.endswith("?"):
+            text += "; what is not installed as a plugin is named with -p MODULE"
         for broken in self.unavailable:
             text += f" (plugin '{broken.plugin}' could not be loaded: {broken.error})"
         return text
