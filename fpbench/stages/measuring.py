@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import statistics
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -19,7 +19,6 @@ from fpbench.api import (
     ContractError,
     NoSpace,
     Row,
-    StoreError,
     digest,
 )
 from fpbench.builtin.metrics.reading import alike
@@ -36,16 +35,15 @@ from fpbench.plan import (
 )
 from fpbench.plan.keys import ACCEPTED
 from fpbench.plan.stages import cell_label
+from fpbench.stages.columns import Columns
 from fpbench.stages.origins import cell_origins
 from fpbench.stages.process import Visit
 from fpbench.stages.resources import environment
 from fpbench.store import Store
-from fpbench.store.objects import Shard
 
 if TYPE_CHECKING:
     from fpbench.stages.bench import Bench
 
-MOST_KEPT = 2**29  # bytes of readings at hand
 MOST_DRAWN = 10_000  # registered users whose codes are drawn one by one
 
 
@@ -95,39 +93,26 @@ class Measurer:
     def __init__(self, plan: Plan, store: Store) -> None:
         self._plan = plan
         self._store = store
-        # One copy's shard serves every image point, so the shards of a fit are kept at hand.
-        self._shards: OrderedDict[tuple[str, str], Shard] = OrderedDict()
-        self._shard_bytes = 0
-        self._columns = lru_cache(maxsize=100_000)(store.columns)
+        self._columns = Columns(store)
         self._fact_of = lru_cache(maxsize=100_000)(store.meta)
         self._codes = lru_cache(maxsize=64)(self._drawn)
         self._issued = lru_cache(maxsize=64)(self._issue_keys)
+        self._readings = lru_cache(maxsize=8)(self._reading_keys)
         self._real: dict[str, BackboneEvidence] = {}
-
-    def _shard(self, key: str, shard: str) -> Shard:
-        """A part of a reading; as many as fit into the memory set aside for them are kept."""
-        known = self._shards.get((key, shard))
-        if known is not None:
-            self._shards.move_to_end((key, shard))
-            return known
-        found = self._store.shard(key, shard)
-        self._shards[key, shard] = found
-        self._shard_bytes += _size(found)
-        while self._shard_bytes > MOST_KEPT and len(self._shards) > 1:
-            self._shard_bytes -= _size(self._shards.popitem(last=False)[1])
-        return found
 
     def needed(self, cell: Cell) -> Needed:
         """What `rows` and `about` read of the store for a cell that is not refused."""
         plan, fit, point = self._plan, cell.fit, cell.point
         wants = [want for want in plan.wants(fit, point.model) if want.image == point.image]
-        columns = {
-            key: {plan.column(want) for want in wants if measured or want.backbone is None}
-            for key, measured in self._inputs(cell)
-        }
+        measured = frozenset(plan.column(want) for want in wants)
+        read = frozenset(plan.column(want) for want in wants if want.backbone is None)
+        columns = dict.fromkeys(self._readings(fit, point.model), measured)
+        columns |= dict.fromkeys(self._nulls(cell), read)
         # Costs and thresholds stand on untouched negatives, whatever the point.
+        untouched = frozenset([plan.column(Want())])
         for source in ("host", "real"):
-            columns.setdefault(plan.null_key(fit, source, None), set()).add(plan.column(Want()))
+            key = plan.null_key(fit, source, None)
+            columns[key] = columns.get(key, untouched) | untouched
         whole = [plan.reference_key]
         if plan.suite.secrecy.steps and point.label == "none":
             whole.append(plan.secrecy_key(fit))
@@ -136,7 +121,7 @@ class Measurer:
             if backbone.features:
                 whole.append(plan.host_features_key(backbone))
         facts = [plan.host_key, fit.key, *self._issued(fit), *self._tuning(cell)]
-        return Needed({k: frozenset(v) for k, v in columns.items()}, tuple(whole), tuple(facts))
+        return Needed(columns, tuple(whole), tuple(facts))
 
     def missing(self, cell: Cell) -> list[str]:
         """Keys of readings and measures that a cell still lacks, once for each column."""
@@ -144,8 +129,7 @@ class Measurer:
         lacking = [
             key
             for key, columns in needed.columns.items()
-            for column in sorted(columns)
-            if column not in self._columns(key)
+            for _ in columns - self._columns.of(key).keys()
         ]
         return lacking + [key for key in needed.whole if not self._store.has(key)]
 
@@ -184,7 +168,7 @@ class Measurer:
 
     def about(self, cell: Cell) -> dict[str, Any]:
         """What records say of a cell beside its numbers: the readings, what an attack chose."""
-        inputs = digest([key for key, _ in self._inputs(cell)])
+        inputs = digest([*self._readings(cell.fit, cell.point.model), *self._nulls(cell)])
         alike = self._no_effect(cell)
         effect = "none" if alike and all(alike) else ""
         told = {"inputs": inputs, "tuned": self._tuned(cell), "effect": effect}
@@ -193,13 +177,12 @@ class Measurer:
     def _accepted(self, cell: Cell) -> bool:
         """Whether something that a cell is made of was made with other source of a component."""
         needed = self.needed(cell)
-        shards = {
-            (key, shard)
+        metas: list[Mapping[str, Any]] = [self._fact_of(key) for key in needed.facts]
+        metas += [
+            self._columns.meta(key, column)
             for key, columns in needed.columns.items()
-            for column, shard in self._columns(key).items()
-            if column in columns
-        }
-        metas = [*map(self._fact_of, needed.facts), *(self._shard(*s).meta for s in shards)]
+            for column in columns
+        ]
         return any(ACCEPTED in meta for meta in metas)
 
     def measured(self, cell: Cell) -> bool:
@@ -212,29 +195,21 @@ class Measurer:
         Raises:
             StoreError: the reading lacks the column, or is damaged.
         """
-        column = self._plan.column(want)
-        shard = self._columns(key).get(column)
-        if shard is None:
-            raise StoreError(f"store: expected column {column} of reading {key}, got none", key)
-        prefix = f"{column}/"
-        arrays = self._shard(key, shard).arrays
-        found = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-        for array in found.values():
-            array.flags.writeable = False  # every metric and every cell is shown the same one
-        return found
+        return self._columns.column(key, self._plan.column(want))
 
     # -- evidence ----------------------------------------------------------------------------
 
-    def _inputs(self, cell: Cell) -> list[tuple[str, bool]]:
-        """Readings and nulls behind a cell, and whether their images are measured too."""
+    def _nulls(self, cell: Cell) -> list[str]:
+        """Keys of the negatives behind a cell beside its readings; their images are only read."""
         plan, fit, model = self._plan, cell.fit, cell.point.model
-        subjects = range(len(plan.subjects(model)))
-        keys = [(plan.reading_key(fit, subject, model), True) for subject in subjects]
-        if plan.host_is_negative(model):
-            keys.append((plan.null_key(fit, "host", model), False))
-        if model is None:
-            keys.append((plan.null_key(fit, "real", None), False))
-        return keys
+        sources = ["host"] if plan.host_is_negative(model) else []
+        sources += ["real"] if model is None else []
+        return [plan.null_key(fit, source, model) for source in sources]
+
+    def _reading_keys(self, fit: Fit, model: AttackPoint | None) -> tuple[str, ...]:
+        """Keys of the readings of all subjects at a model point."""
+        subjects = range(len(self._plan.subjects(model)))
+        return tuple(self._plan.reading_key(fit, subject, model) for subject in subjects)
 
     def evidence(self, cell: Cell) -> CellEvidence:
         """Everything stored about a cell."""
@@ -258,8 +233,9 @@ class Measurer:
             }
             if users <= registered <= MOST_DRAWN:
                 registry = self._codes(fit, registered)
-        subjects = plan.subjects(point.model)
-        readings = [plan.reading_key(fit, index, point.model) for index in range(len(subjects))]
+        readings, own = self._readings(fit, point.model), plan.column(read)
+        wants = [w for w in plan.wants(fit, point.model) if w.image == point.image]
+        columns = [plan.column(want) for want in wants]
         return CellEvidence(
             placement=str(method.placement),
             keeps_sample=method.keeps_sample,
@@ -268,15 +244,15 @@ class Measurer:
             codes=self._codes(fit, users),
             registry=registry,
             calibration=calibration,
-            users=subjects,
-            copies=[self._merged(cell, key) for key in readings],
+            users=plan.subjects(point.model),
+            copies=[self._merged(key, columns) for key in readings],
             negatives=negatives,
             clean_host=self.column(plan.null_key(fit, "host", None), Want()),
             reference=self._store.get(plan.reference_key).arrays["features"],
             registered=registered,
             false_rate=plan.suite.score.false_rate,
             costs=self._costs(fit),
-            attack_costs=[self._cost(key, point.image) for key in readings],
+            attack_costs=[self._columns.meta(key, own)["cost"] for key in readings],
             attack_steps=plan.attack_steps(cell),
             backbones=[self._backbone(backbone) for backbone in plan.backbones],
             builds_on_host=method.builds_on_host,
@@ -288,18 +264,18 @@ class Measurer:
 
     def _no_effect(self, cell: Cell) -> tuple[bool, ...]:
         """Of each subject, whether the attack left what marks it to the bit as it was."""
-        plan, model = self._plan, cell.point.model
+        model = cell.point.model
         if model is None:
             return ()
-        keys = [
-            plan.reading_key(cell.fit, subject, model)
-            for subject in range(len(plan.subjects(model)))
-        ]
-        return tuple(self._fact(key, cell.point.image, "no_effect") for key in keys)
+        readings = self._readings(cell.fit, model)
+        return tuple(self._facts(readings, cell.point.image, "no_effect"))
 
-    def _fact(self, reading: str, image: AttackPoint | None, name: str) -> bool:
-        shard = self._columns(reading).get(self._plan.column(Want(image)))
-        return shard is not None and bool(self._shard(reading, shard).meta.get(name, False))
+    def _facts(
+        self, readings: Iterable[str], image: AttackPoint | None, name: str
+    ) -> Iterator[bool]:
+        """What was found out about each reading at an image point; False where nothing was."""
+        column = self._plan.column(Want(image))
+        return (bool(self._columns.meta(key, column).get(name, False)) for key in readings)
 
     def _check_effect(self, cell: Cell) -> None:
         """Refuse an attack that changes nothing of any copy at any strength meant to."""
@@ -314,9 +290,9 @@ class Measurer:
             for image in images
         ]
         if points and all(
-            self._fact(plan.reading_key(fit, subject, other), image, "unchanged")
+            unchanged
             for other, image in points
-            for subject in range(len(plan.subjects(other)))
+            for unchanged in self._facts(self._readings(fit, other), image, "unchanged")
         ):
             raise ContractError(
                 f"attack {model.attack.label}: expected to change the copy at some strength, got "
@@ -332,11 +308,10 @@ class Measurer:
             return {}
         return self._store.get(self._plan.secrecy_key(cell.fit)).arrays
 
-    def _merged(self, cell: Cell, key: str) -> Column:
-        """All that is stored of a reading's images at a cell's image point."""
-        wants = self._plan.wants(cell.fit, cell.point.model)
-        columns = [self.column(key, want) for want in wants if want.image == cell.point.image]
-        return {name: array for column in columns for name, array in column.items()}
+    def _merged(self, key: str, columns: Sequence[str]) -> Column:
+        """All that is stored of a reading's images in some columns."""
+        parts = [self._columns.column(key, column) for column in columns]
+        return {name: array for part in parts for name, array in part.items()}
 
     def _backbone(self, backbone: PlannedBackbone) -> BackboneEvidence:
         plan, store = self._plan, self._store
@@ -376,16 +351,13 @@ class Measurer:
     def _issue_keys(self, fit: Fit) -> list[str]:
         return [self._plan.issue_key(fit, u) for u in range(self._plan.suite.population.copies)]
 
-    def _cost(self, reading: str, image: AttackPoint | None) -> dict[str, float]:
-        shard = self._columns(reading)[self._plan.column(Want(image))]
-        cost: dict[str, float] = self._shard(reading, shard).meta["cost"]
-        return cost
-
     def sheet(self, key: str, image: AttackPoint | None) -> np.ndarray | None:
         """(N, 3, H, W) uint8 images of a sheet under an image attack, None if none were kept."""
         column = self._plan.column(Want(image))
-        shard = self._columns(key).get(column) if key else None
-        return None if shard is None else self._shard(key, shard).arrays[f"{column}/images"]
+        if not key or column not in self._columns.of(key):
+            return None
+        images: np.ndarray = self._columns.column(key, column)["images"]
+        return images
 
     def training_images(self, trained: str) -> dict[str, np.ndarray]:
         """Samples kept while the stage of this key was trained: phase/step -> uint8 images."""
@@ -405,18 +377,14 @@ class Measurer:
         plan, store = self._plan, self._store
         host, own = store.meta(plan.host_key)["cost"], store.meta(fit.key)["cost"]
         issued = [self._fact_of(key)["cost"]["wall_s"] for key in self._issued(fit)]
-        real = plan.null_key(fit, "real", None)
+        read = self._columns.meta(plan.null_key(fit, "real", None), plan.column(Want()))
         return {
             "host_fit_s": host["wall_s"],
             "fit_s": own["wall_s"],
             "issue_s": statistics.median(issued),
-            "extract_s_per_image": self._cost(real, None)["extract_s_per_image"],
+            "extract_s_per_image": read["cost"]["extract_s_per_image"],
             **{k: v for k, v in own.items() if k.startswith("peak_")},
         }
-
-
-def _size(shard: Shard) -> int:
-    return 1000 + sum(array.nbytes for array in shard.arrays.values())
 
 
 def _phases(meta: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -452,7 +420,7 @@ def _check_alive(cell: Cell, evidence: CellEvidence) -> None:
 
 def plain(row: Row) -> dict[str, Any]:
     """A row as plain data."""
-    data = asdict(row)
+    data = asdict(replace(row, by_copy=()))  # which walks through every value
     data["outcome"] = str(row.outcome)
     data["by_copy"] = [float(v) for v in row.by_copy]
     return {k: _number(v) for k, v in data.items()}
@@ -460,12 +428,14 @@ def plain(row: Row) -> dict[str, Any]:
 
 def _number(value: Any) -> Any:
     """Plain Python values; what is not finite becomes None, which JSON has a word for."""
+    if type(value) is float:  # by far the most
+        return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {k: _number(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_number(v) for v in value]
     if isinstance(value, np.generic):
         value = value.item()
-    if isinstance(value, float) and not np.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
