@@ -156,6 +156,7 @@ class Leases:
         about = {name: getattr(own, name) for name in _TOLD}
         handle, name = tempfile.mkstemp(dir=self._folder, prefix=".new.")
         try:
+            os.fchmod(handle, 0o644)  # who shares the store reads who is at what
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(json.dumps(about) + "\n")
             os.link(name, self._folder / key)

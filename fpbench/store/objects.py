@@ -269,6 +269,7 @@ class Store:
             folder = Path(tempfile.mkdtemp(dir=self._made_tmp()))
             try:
                 yield folder
+                shutil.copymode(path.parent, folder)  # others may share the store
                 folder.rename(path)
                 if self._lasting:
                     _sync_folder(path.parent)

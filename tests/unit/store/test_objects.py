@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fpbench.api import NoSpace, StoreError
-from fpbench.store import Store
+from fpbench.store import Leases, Store
 
 KEY, OTHER = "ab" * 32, "cd" * 32
 
@@ -122,6 +122,22 @@ def test_full_disk_is_a_clear_error_and_earlier_results_stay(store, monkeypatch)
             store.put("cd" * 32, arrays(), {})
     assert store.get(KEY).arrays["x"].shape == (2, 3)
     assert not list((store.root / "tmp").iterdir())
+
+
+def test_who_may_enter_the_store_may_read_what_is_in_it(store):
+    before = os.umask(0o002)
+    try:
+        store.put(KEY, {"a": np.arange(3)}, {})
+        leases = Leases(store.root)
+        assert leases.take(OTHER, "a stage")
+        (lease,) = (store.root / "leases").glob("[!.]*")
+        modes = {path.name: path.stat().st_mode & 0o777 for path in store._key_path(KEY).rglob("*")}
+        modes["lease"] = lease.stat().st_mode & 0o777
+        leases.close()
+    finally:
+        os.umask(before)
+    files = dict.fromkeys(("manifest.json", "arrays.safetensors"), 0o664)
+    assert modes == {"main": 0o775, **files, "lease": 0o644}
 
 
 def test_what_another_store_has_is_taken_whole_or_not_at_all(store, tmp_path):
