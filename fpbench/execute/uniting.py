@@ -14,18 +14,24 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fpbench.api import SpecError, StoreError
 from fpbench.execute.accepting import unite_sources
 from fpbench.execute.reach import Artefact, artefacts
 from fpbench.execute.request import Request, kept_request, write_request
 from fpbench.execute.runs import OpenRun
-from fpbench.plan import Plan
+from fpbench.plan import Cell, Kind, Plan
 from fpbench.spec import suite_text
 from fpbench.store import RecordLog, Store
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 _SHOWN = 12
+
+Digests = dict[str, dict[str, str]]
+"""Key -> shard -> what the first run that has it says of its content, damaged or not."""
 
 
 @dataclass
@@ -88,9 +94,9 @@ def unite(runs: Sequence[OpenRun], target: Path, suite: str = "") -> Union:
     _check_places(runs, target)
     request = united_request(runs, suite)
     plan, _ = request.plan()
-    store, found = Store(target.parent / "store"), Union()
+    store, digests, found = Store(target.parent / "store"), Digests(), Union()
     for run in runs:
-        _take(run, store, found)
+        _take(run, store, digests, found)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".merge-") as place:
         fresh = Path(place) / target.name
@@ -161,24 +167,23 @@ def _check_places(runs: Sequence[OpenRun], target: Path) -> None:
 # -- stores ------------------------------------------------------------------------------------
 
 
-def _take(run: OpenRun, target: Store, found: Union) -> None:
+def _take(run: OpenRun, target: Store, digests: Digests, found: Union) -> None:
     """Copy what a run has made, but for what stands on what the target has otherwise."""
     name, own = str(run.folder), run.store.root.resolve() == target.root.resolve()
     lost, taken = set[str](), 0
     for artefact in artefacts(run.plan, run.graph).values():
-        if not run.store.started(artefact.key):
+        if not run.store.started(artefact.key) or not _speaks_of(run, target, artefact.cell):
             continue
         if lost.intersection(run.graph.stages[artefact.stage].inputs):
             lost.add(artefact.stage)
             found.behind[name] = found.behind.get(name, 0) + 1
             continue
-        if own:
-            taken += 1
-            continue
         try:
-            same = _take_one(run.store, target, artefact)
+            same = _take_one(run.store, target, artefact, digests)
         except StoreError as error:
             found.damaged.append(str(error))
+            if not digests.get(artefact.key):
+                lost.add(artefact.stage)  # nobody can tell of which content the rest was made
             continue
         if not same:
             lost.add(artefact.stage)
@@ -190,14 +195,48 @@ def _take(run: OpenRun, target: Store, found: Union) -> None:
             found.checkpoints += target.take_checkpoints(run.store, key)
 
 
-def _take_one(source: Store, target: Store, artefact: Artefact) -> bool:
-    """Copy the shards of an artefact; False where the target has other content for one of them."""
-    shards, there = source.digests(artefact.key), target.digests(artefact.key)
-    if any(there.get(shard, content) != content for shard, content in shards.items()):
+def _speaks_of(run: OpenRun, target: Store, cell: Cell | None) -> bool:
+    """Whether the numbers of a cell tell of the trainings that the target has, seconds and all."""
+    if cell is None:
+        return True
+    keys = (run.plan.host_key, cell.fit.key)
+    return all(target.has(k) and target.meta(k) == run.store.meta(k) for k in keys)
+
+
+def _take_one(source: Store, target: Store, artefact: Artefact, digests: Digests) -> bool:
+    """Copy the shards of an artefact; False where there is other content under its key."""
+    key, shards = artefact.key, source.digests(artefact.key)
+    if artefact.kind == Kind.TUNING:  # all that it says is plain
+        shards = {name: f"{each} {source.meta(key)['chosen']}" for name, each in shards.items()}
+    known = digests.setdefault(key, {})
+    if any(known.get(shard, content) != content for shard, content in shards.items()):
         return False
-    for shard in shards.keys() - there.keys():
-        target.take(source, artefact.key, shard)
+    for shard in sorted(shards.keys() - target.digests(key).keys()):
+        if not _same_columns(source, target, key, shard):
+            return False
+        # Also of what is damaged: what stands on it goes with no other content.
+        known[shard] = shards[shard]
+        target.take(source, key, shard)
+    known |= shards
     return True
+
+
+def _same_columns(source: Store, target: Store, key: str, shard: str) -> bool:
+    """Whether the columns of a shard that the target has in another one are the same there."""
+    there = target.columns(key)
+    shared = [name for name, where in source.columns(key).items() if where == shard]
+    for column in (name for name in shared if name in there):
+        ours, theirs = target.shard(key, there[column]).arrays, source.shard(key, shard).arrays
+        names = [name for name in theirs if name.startswith(f"{column}/")]
+        if any(name not in ours or not _equal(ours[name], theirs[name]) for name in names):
+            return False
+    return True
+
+
+def _equal(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    return (
+        one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+    )
 
 
 # -- the folder --------------------------------------------------------------------------------
