@@ -295,6 +295,13 @@ class Store:
         try:
             text = file.read_text(encoding="utf-8")
         except (FileNotFoundError, NotADirectoryError):
+            if not path.exists():
+                raise StoreError(
+                    f"store: expected artefact {key[:16]}… in {self.root}, got none; run the suite "
+                    "again, which makes it",
+                    key,
+                    str(path),
+                ) from None
             raise _damaged(key, file, "a manifest", "none") from None
         except (IsADirectoryError, UnicodeDecodeError):
             text = ""
