@@ -87,7 +87,6 @@ class CellEvidence:
             has as many; 0 = all there are.
         secrecy: scores of the secrecy detector: `copies` (C, M) of unseen copies, `host` (H,) of
             unseen host images, `seen` of the copies it learnt from; empty where not asked for.
-        memo: what metrics have computed of this cell, for those that come behind; by name.
     """
 
     placement: str
@@ -113,7 +112,6 @@ class CellEvidence:
     secrecy: Column = field(default_factory=dict)
     no_effect: tuple[bool, ...] = ()
     distance_count: int = 0
-    memo: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @property
     def uniform(self) -> bool:

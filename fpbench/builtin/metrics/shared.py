@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from fpbench.api import CellEvidence, Outcome, Row
 
@@ -90,11 +91,27 @@ def negative_match(evidence: CellEvidence, source: str) -> Matching:
     return _once(evidence, f"match of {source}", made)
 
 
+class _Last:
+    """The cell that was asked for last, and what was computed of it."""
+
+    cell: weakref.ref[CellEvidence] | None = None
+    found: ClassVar[dict[str, Any]] = {}
+
+
 def _once(evidence: CellEvidence, name: str, make: Callable[[], T]) -> T:
-    if name not in evidence.memo:
-        evidence.memo[name] = make()
-    found: T = evidence.memo[name]
+    """What all measures of a cell share. It is ours alone: nobody else's metric can spoil it."""
+    if _Last.cell is None or _Last.cell() is not evidence:
+        _Last.found.clear()
+        _Last.cell = weakref.ref(evidence, _forget)
+    if name not in _Last.found:
+        _Last.found[name] = make()
+    found: T = _Last.found[name]
     return found
+
+
+def _forget(gone: weakref.ref[CellEvidence]) -> None:
+    if _Last.cell is gone:
+        _Last.found.clear()
 
 
 def image_counts(evidence: CellEvidence) -> NDArray[np.int64]:

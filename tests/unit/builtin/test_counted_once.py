@@ -1,5 +1,7 @@
 """Matches are counted once a cell, whoever asks, and a few rows at a time."""
 
+import gc
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -75,3 +77,11 @@ def test_another_cell_has_its_own_matches():
     assert rows(Detection, first)[""].value == 1
     assert shared.reading(first) is shared.reading(first)
     assert shared.reading(other).match.own.mean() < shared.reading(first).match.own.mean()
+
+
+def test_what_was_counted_goes_with_the_cell():
+    found = cell(flip=0.0)
+    kept = weakref.ref(shared.reading(found))
+    del found
+    gc.collect()
+    assert kept() is None

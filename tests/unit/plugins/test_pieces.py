@@ -52,6 +52,15 @@ def images():
     return SplitStream(ToyFaces(ToyFaces.Params(train=64)), "train", CPU)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """How work is dealt to threads may round a pixel the other way."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(autouse=True)
 def _without_statistics_over_several_images(monkeypatch):
     """Decision 0010 leaves to a piece: the minibatch deviation, the mean of path lengths."""
@@ -101,9 +110,7 @@ def assert_pieces_and_devices_agree(fit, count, monkeypatch, tmp_path):
     for name, cut in found.items():
         for one, other in zip(whole, cut, strict=True):
             apart = (one - other).norm() / one.norm().clamp_min(1e-6)
-            # A pixel that is rounded the other way moves a gradient by a percent; what is shared
-            # wrongly moves it by tens.
-            assert apart < 5e-2, (name, tuple(one.shape), float(apart))
+            assert apart < 1e-2, (name, tuple(one.shape), float(apart))
 
 
 @pytest.mark.timeout(120)
