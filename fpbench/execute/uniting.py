@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from fpbench.api import SpecError, StoreError
 from fpbench.execute.accepting import unite_sources
+from fpbench.execute.journal import read_events
 from fpbench.execute.reach import Artefact, artefacts
 from fpbench.execute.request import Request, kept_request, write_request
 from fpbench.execute.runs import OpenRun
@@ -172,13 +173,15 @@ def _take(run: OpenRun, target: Store, digests: Digests, found: Union) -> None:
     name, own = str(run.folder), run.store.root.resolve() == target.root.resolve()
     lost, taken = set[str](), 0
     for artefact in artefacts(run.plan, run.graph).values():
-        if not run.store.started(artefact.key) or not _speaks_of(run, target, artefact.cell):
+        if not run.store.started(artefact.key):
             continue
         if lost.intersection(run.graph.stages[artefact.stage].inputs):
             lost.add(artefact.stage)
             found.behind[name] = found.behind.get(name, 0) + 1
             continue
         try:
+            if not _speaks_of(run, target, artefact.cell):
+                continue
             same = _take_one(run.store, target, artefact, digests)
         except StoreError as error:
             found.damaged.append(str(error))
@@ -255,9 +258,9 @@ def _write(
     folders = [run.folder for run in runs]
     unite_sources(folders, fresh)
     found.records = _join_records(folders, fresh)
-    events = [line for folder in folders for line in _lines(folder / "events.jsonl")]
-    timed = sorted(events, key=lambda line: float(json.loads(line)["time"]))
-    (fresh / "events.jsonl").write_text("".join(timed), encoding="utf-8")
+    events = [asdict(event) for folder in folders for event in read_events(folder)]
+    timed = sorted(events, key=lambda event: float(event["time"]))
+    (fresh / "events.jsonl").write_text("".join(json.dumps(e) + "\n" for e in timed))
     for number, folder in enumerate(folders):
         for log in sorted((folder / "logs").glob("*.txt")):
             name = f"{log.stem}-{number}{log.suffix}" if number else log.name

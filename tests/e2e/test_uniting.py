@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from fpbench.api import SpecError
+from fpbench.execute.journal import read_events
 from fpbench.execute.runs import open_run
 from fpbench.execute.uniting import unite
 from fpbench.plan import Kind
@@ -45,8 +46,12 @@ def test_halves_make_the_whole_and_nothing_is_computed_again(machine, run_in, tm
     whole = machine("whole").folder
     a = machine("a", methods=("perfect",))
     b = machine("b", methods=("blind",))
+    with (b.folder / "events.jsonl").open("ab") as file:
+        file.write(b"\xff torn\n")
     found = unite([a, b], tmp_path / "c" / "run")
     assert found.whole
+    ended = [read_events(folder) for folder in (a.folder, b.folder, tmp_path / "c" / "run")]
+    assert ended[2] == sorted(ended[0] + ended[1], key=lambda event: event.time)
     assert set(found.taken) == {str(a.folder), str(b.folder)}
     assert asked(tmp_path / "c" / "run")["methods"] == ("perfect", "blind")
     assert contents(tmp_path / "c" / "run").keys() == contents(whole).keys()
