@@ -60,6 +60,10 @@ class LocalRay:
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.05)
 
+    def start_node(self, name: str, number: int) -> None:
+        """Start a node with a place for one pilot on 127.0.0.``number``, or start it again."""
+        self._start(name, 1, f"--address={self.address}", f"--node-ip-address=127.0.0.{number}")
+
     def _start(self, name: str, cpus: int, *options: str) -> None:
         """Start a node; Ray gives up by itself where the machine is slow, so try twice."""
         self._launch(name, cpus, *options)
@@ -128,8 +132,7 @@ def local_ray(*names: str) -> Iterator[LocalRay]:
         own = (f"--temp-dir={root}/own", "--include-dashboard=false")
         ray._start("head", 0, "--head", "--node-ip-address=127.0.0.2", *ports, *own)
         for number, name in enumerate(names, 3):
-            host = f"--node-ip-address=127.0.0.{number}"
-            ray._start(name, 1, f"--address={ray.address}", host)
+            ray.start_node(name, number)
         yield ray
     finally:
         for name in reversed(list(ray._nodes)):

@@ -106,8 +106,10 @@ def test_a_lost_node_changes_no_number(ray, start, suite_file, run_suite, tmp_pa
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    ray.kill_node("one" if found in ray.pilots("one") else "two")
+    lost, number = ("one", 3) if found in ray.pilots("one") else ("two", 4)
+    ray.kill_node(lost)
     _, err = process.communicate(timeout=200)
+    ray.start_node(lost, number)  # the next test finds two
     assert process.returncode == 0, err
     found = RecordLog(tmp_path / "runs" / "fakes" / "records.jsonl").read()
     _, alone, _ = run_suite(suite)
