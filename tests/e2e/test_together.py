@@ -95,4 +95,5 @@ def test_samples_of_all_phases_of_a_group_are_finite(tmp_path):
 def test_what_breaks_in_a_group_is_one_problem_and_ends_the_helpers(tmp_path):
     # There is no host to train the method on.
     (problem,), _, _ = run(tmp_path, 2, kind=Kind.TRAINING)
-    assert "expected artefact" in problem.reason and "got none" in problem.reason
+    assert "expected artefact" in problem.reason
+    assert "got none" in problem.reason
