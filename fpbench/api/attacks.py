@@ -100,7 +100,7 @@ class Surface:
         return value
 
 
-class ImageAttack(Attack[P]):
+class SampleAttack(Attack[P]):
     """Changes images."""
 
     access: ClassVar[frozenset[Access]] = frozenset({Access.IMAGES})
@@ -182,7 +182,7 @@ def tier_of(attack: Attack[Any], steps: int) -> str:
         trains or owns clean images or the method's trainer, else "copy"; "" for coalitions and
         forgeries, which are not scored.
     """
-    if isinstance(attack, ImageAttack):
+    if isinstance(attack, SampleAttack):
         return "samples"
     if isinstance(attack, CoalitionAttack | ForgeryAttack):
         return ""

@@ -8,7 +8,7 @@ is a `State`; what it builds from a state is a `Generator`. Images cross every b
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -20,14 +20,20 @@ from fpbench.api.params import Params, local_digest
 from fpbench.api.types import (
     Access,
     Card,
+    Conditions,
+    Enrolled,
     Evidence,
-    ImageInfo,
-    ImageStream,
+    Gives,
     Needs,
+    Offer,
     Placement,
+    Reads,
     Refusal,
+    SampleInfo,
+    SampleStream,
     State,
     Strength,
+    User,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +43,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
+    from fpbench.api.attacks import Surface
     from fpbench.api.context import Context
 
 P = TypeVar("P", bound=Params)
@@ -80,36 +87,46 @@ class TrainedHost:
     state: State
     generator: Generator
 
-    def encode(self, images: Tensor, ctx: Context) -> Tensor:
-        """Latents that reproduce `images` as well as the host can; see `Host.encode`."""
-        return self.component.encode(self.state, images, ctx)
+    def encode(self, samples: Tensor, ctx: Context, step: str | None = None) -> Any:
+        """Latents that reproduce `samples` as well as the host can; see `Host.encode`."""
+        return self.component.encode(self.state, samples, ctx, step)
 
 
 class Host(Component[P]):
-    """A generator before fingerprinting."""
+    """A generator before fingerprinting.
 
-    def objection(self, images: ImageInfo) -> str:
+    Class attributes beside the component's:
+        offers: what it can do beyond `fit` and `assemble`; methods and attacks that ask for
+            anything else are refused before anything is trained.
+        modalities: of the samples that it makes.
+    """
+
+    offers: ClassVar[frozenset[Offer]] = frozenset(Offer)
+    modalities: ClassVar[frozenset[str]] = frozenset({"image"})
+
+    def objection(self, images: SampleInfo) -> str:
         """Why it cannot be trained on such images, and what to set; empty if it can. No torch."""
         del images
         return ""
 
     @abstractmethod
-    def fit(self, images: ImageStream, ctx: Context) -> State:
+    def fit(self, images: SampleStream, ctx: Context) -> State:
         """Train on `images`."""
 
     @abstractmethod
     def assemble(self, state: State, ctx: Context) -> Generator:
         """The generator of a state: no training, no randomness."""
 
-    @abstractmethod
     def untrained(self, state: State, ctx: Context) -> Generator:
         """A generator with the steps and latents of `assemble`, its weights freshly drawn."""
+        del state, ctx
+        raise self._not_offered(Offer.UNTRAINED)
 
-    @abstractmethod
-    def encode(self, state: State, images: Tensor, ctx: Context) -> Tensor:
-        """Latents (N, ...) of uint8 images (N, 3, H, W)."""
+    def encode(self, state: State, samples: Tensor, ctx: Context, step: str | None = None) -> Any:
+        """Latents of samples (N, ...); with `step`, what goes into that step."""
+        del state, samples, ctx, step
+        raise self._not_offered(Offer.ENCODE)
 
-    @abstractmethod
     def finetune(
         self,
         state: State,
@@ -135,13 +152,72 @@ class Host(Component[P]):
         Yields:
             (mark, generator after that many steps), all along one trajectory.
         """
+        del state, generator, images, learning_rate, marks, ctx
+        raise self._not_offered(Offer.FINETUNE)
+
+    def _not_offered(self, offer: Offer) -> ContractError:
+        return ContractError(
+            f"host {self.name}: expected to be asked for what it offers "
+            f"({', '.join(sorted(self.offers)) or 'nothing'}), got a request for {offer}; "
+            "implement it, or take it out of `offers`"
+        )
+
+
+class Code(Component[P]):
+    """How codes are drawn and whom a reading accuses; goes with any method that gives BITS.
+
+    numpy only. Letters: N readings, U users, K bits. The book is what all codes of a suite share.
+    """
+
+    def book(self, bits: int, rng: np.random.Generator) -> Mapping[str, np.ndarray]:
+        """What all codes of a suite share (Tardos: the biases), drawn once for each K."""
+        del bits, rng
+        return {}
+
+    def objection(self, bits: int) -> str:
+        """Why there are no codes of so many bits, and what to set; empty if there are."""
+        del bits
+        return ""
+
+    @abstractmethod
+    def draw(
+        self, bits: int, count: int, rng: np.random.Generator, book: Mapping[str, np.ndarray]
+    ) -> np.ndarray:
+        """(count, K) bool codes, independent of each other."""
+
+    @abstractmethod
+    def match(
+        self, logits: np.ndarray, codes: np.ndarray, book: Mapping[str, np.ndarray]
+    ) -> np.ndarray:
+        """(N, U) float64: how well each reading (N, K) fits each code (U, K); more is better."""
+
+    @abstractmethod
+    def log_tail(
+        self, logits: np.ndarray, score: np.ndarray, book: Mapping[str, np.ndarray]
+    ) -> np.ndarray:
+        """(N, U) log P(a fresh code of an innocent fits reading i at least as well as score[i, j]).
+
+        The null is over codes: an innocent's code is independent of any image, so the tail of the
+        reading in hand is exact for any number of users, whatever the reader's bias.
+
+        Args:
+            logits: (N, K).
+            score: (N, U), from `match`.
+            book: of the suite.
+
+        Returns:
+            Logarithms in [-inf, 0].
+        """
 
 
 class Method(Component[P]):
-    """A fingerprinting method: fit once, issue per user, extract from images.
+    """A fingerprinting method: fit once, issue per user, extract from samples or weights.
 
     Class attributes beside the component's:
         placement: where the fingerprint sits.
+        reads: what `extract` looks at; attacks on samples are refused where it is weights.
+        gives: what a reading is; only BITS have codes and a field `bits` in their parameters.
+        modalities: of the samples that it marks.
         keeps_sample: True when a copy shows the host's image of the same latent, so that paired
             image measures against the host make sense.
         builds_on_host: True when a copy is the host's own network with other weights or further
@@ -156,12 +232,23 @@ class Method(Component[P]):
             all training seeds, and it is run once.
         uses_host: False when `fit` takes nothing of the host: it then neither waits for it nor is
             made again with another one, and what it is handed as host refuses to be asked.
-        gate: least clean bit accuracy on unseen codes that counts as converged.
-    `self.params` must have a field `bits`.
+        asks: what the host must offer.
+        negatives: sources of samples that must not fire, of "real" and "host"; detectors of
+            generated samples name real ones alone.
+        separable: column u of SCORES depends on user u alone, so that leaving him out of the
+            registry is leaving out his column.
+        gate: least clean bit accuracy on unseen codes (BITS), closed-set top-1 (SCORES) or AUROC
+            (PRESENCE) that counts as converged.
     """
 
     placement: ClassVar[Placement]
+    reads: ClassVar[Reads] = Reads.SAMPLES
+    gives: ClassVar[Gives] = Gives.BITS
+    modalities: ClassVar[frozenset[str]] = frozenset({"image"})
     keeps_sample: ClassVar[bool]
+    asks: ClassVar[frozenset[Offer]] = frozenset()
+    negatives: ClassVar[frozenset[str]] = frozenset({"real", "host"})
+    separable: ClassVar[bool] = False
     builds_on_host: ClassVar[bool] = True
     uses_host: ClassVar[bool] = True
     host_latents: ClassVar[bool] = True
@@ -171,44 +258,75 @@ class Method(Component[P]):
 
     @property
     def bits(self) -> int:
-        """Length K of a code."""
-        bits: int = self.params.bits  # type: ignore[attr-defined]
-        return bits
+        """Length K of a code; 0 for a method without codes."""
+        return int(getattr(self.params, "bits", 0))
 
     @abstractmethod
-    def fit(self, host: TrainedHost, images: ImageStream, ctx: Context) -> State:
+    def fit(self, host: TrainedHost, images: SampleStream, ctx: Context) -> State:
         """Train everything that is paid once; codes come from `ctx.training_codes` alone."""
 
-    def issue(self, state: State, host: TrainedHost, code: Tensor, ctx: Context) -> State:
+    def issue(
+        self, state: State, host: TrainedHost, user: User, samples: SampleStream, ctx: Context
+    ) -> State:
         """What is stored for one user; may train, and its seconds are a measure.
 
         Args:
             state: from `fit`.
             host: the trained host.
-            code: (K,) bool.
+            user: who gets the copy, with his code.
+            samples: those that `fit` has learnt from.
             ctx: seeds and device.
 
         Returns:
             The user's state; the default keeps the code alone.
         """
-        del state, host, ctx
-        return {"code": code}
+        del state, host, samples, ctx
+        return {"code": user.code}
 
     @abstractmethod
     def assemble(self, state: State, host: TrainedHost, issued: State, ctx: Context) -> Generator:
         """The user's copy, exactly what he would hold: no training, no randomness, no extractor."""
 
+    def enrol(
+        self,
+        state: State,
+        host: TrainedHost,
+        users: Sequence[Enrolled],
+        samples: SampleStream,
+        ctx: Context,
+    ) -> State:
+        """What the owner prepares of all registered users, found in `Evidence.registry`; may train.
+
+        Args:
+            state: from `fit`.
+            host: the trained host.
+            users: in the order of the columns of SCORES.
+            samples: those that `fit` has learnt from.
+            ctx: seeds and device.
+
+        Returns:
+            The registry's state; nothing as it comes.
+        """
+        del state, host, users, samples, ctx
+        return {}
+
     @abstractmethod
     def extract(self, state: State, host: TrainedHost, evidence: Evidence, ctx: Context) -> Tensor:
-        """(N, K) float logits of the code in each image; above 0 reads as 1."""
+        """The reading, as `gives` says: (N, K), (N, U) or (N,) floats. It draws nothing.
+
+        A reader of weights gives one row a copy: zeros where the place that it reads is gone.
+        """
 
     def draw_codes(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """(count, K) bool codes. Uniform unless overridden (error-correcting or tracing codes)."""
         return rng.integers(0, 2, size=(count, self.bits), dtype="uint8").astype(bool)
 
-    def objection(self, images: ImageInfo) -> str:
-        """Why it cannot be trained on such images, and what to set; empty if it can. No torch."""
-        del images
+    def objection(self, info: SampleInfo, users: int) -> str:
+        """Why it cannot serve such samples, or so many users of one `fit`; empty if it can.
+
+        No torch. It says what to set.
+        """
+        del info, users
         return ""
 
     def refuse(self, host: Host[Any], attack: Attack[Any] | None) -> Refusal | None:
@@ -245,6 +363,30 @@ class PostHocMethod(Method[P]):
         return host.generator.replace(POST, step, after=last)
 
 
+class PassiveMethod(Method[P]):
+    """A method that inserts nothing: a user's copy is the host trained again with his seed.
+
+    The harness makes such copies once for all passive methods and trainings, and their cost is
+    nobody's.
+    """
+
+    placement: ClassVar[Placement] = Placement.PASSIVE
+    keeps_sample: ClassVar[bool] = False
+    builds_on_host: ClassVar[bool] = False
+
+    def issue(
+        self, state: State, host: TrainedHost, user: User, samples: SampleStream, ctx: Context
+    ) -> State:
+        """The host's `fit`, with the user's seed in the context."""
+        del state, user
+        return host.component.fit(samples, ctx)
+
+    def assemble(self, state: State, host: TrainedHost, issued: State, ctx: Context) -> Generator:
+        """The host's generator of that state."""
+        del state
+        return host.component.assemble(issued, ctx)
+
+
 @dataclass(frozen=True)
 class Setting:
     """What a suite runs an attack against; all of it is known before anything is trained.
@@ -274,6 +416,8 @@ class Attack(Component[P]):
         strength: its knob; None for an attack that is done or not done.
         geometric: it moves pixels, so that comparing images place by place says nothing of its
             damage.
+        modalities: of the samples that it is meant for; None = any.
+        asks: what the host must offer.
     """
 
     family: ClassVar[str]
@@ -281,6 +425,17 @@ class Attack(Component[P]):
     changes_weights: ClassVar[bool] = False
     strength: ClassVar[Strength | None] = None
     geometric: bool = False
+    modalities: ClassVar[frozenset[str] | None] = None
+    asks: ClassVar[frozenset[Offer]] = frozenset()
+
+    def fit(self, surface: Surface, ctx: Context) -> State:
+        """What the adversary learns once, before any copy is attacked; found in `ctx.fitted`.
+
+        An autoencoder, a surrogate. Of the surface the clean images and the public host alone are
+        open. Its seconds and its `steps` are part of the price.
+        """
+        del surface, ctx
+        return {}
 
     def refuse(self, setting: Setting) -> Refusal | None:
         """A reason why the attack has no meaning in this setting; called at plan time."""
@@ -304,7 +459,7 @@ class Dataset(Component[P]):
     drawn: ClassVar[bool] = False
 
     @abstractmethod
-    def info(self) -> ImageInfo:
+    def info(self) -> SampleInfo:
         """Size and counts; quick, save for the first look at images that must be read for it.
 
         Raises:
@@ -318,6 +473,11 @@ class Dataset(Component[P]):
     @abstractmethod
     def read(self, split: str, indices: np.ndarray) -> np.ndarray:
         """(N, H, W, 3) uint8 images of a split."""
+
+    def conditions(self, split: str, indices: np.ndarray) -> Conditions:
+        """Captions or classes of a split's samples, as `info` says; empty where it has none."""
+        del split, indices
+        return ()
 
     def verify(self) -> None:
         """Read all that `digest` only took a look at; called before anything is trained.

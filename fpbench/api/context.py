@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import torch
 
     from fpbench.api.types import State
+
+T = TypeVar("T")
 
 
 class Peers:
@@ -51,6 +53,11 @@ class Context(ABC):
 
     @property
     @abstractmethod
+    def fitted(self) -> State:
+        """Of an attack what its own `fit` has learnt; empty elsewhere."""
+
+    @property
+    @abstractmethod
     def peers(self) -> Peers:
         """The processes that train together with this one."""
 
@@ -76,6 +83,10 @@ class Context(ABC):
 
         For module initialisation, and for what modules draw by themselves.
         """
+
+    @abstractmethod
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """What `make` gives, made once a process for this stage's key: sessions, processes."""
 
     @abstractmethod
     def training_codes(self, count: int, rng: torch.Generator) -> torch.Tensor:

@@ -6,12 +6,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fpbench.api.types import Conditions
+
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
+Latents = Any
+"""A tensor, or a tuple or dict of tensors with one row a sample; only passed on by the harness."""
 POST = "post"
 """Name of the step that a post-hoc method adds behind the images."""
+PRIOR = "prior"
+"""Name of the step that draws latents in the place of the host's prior."""
 
 
 class Generator(ABC):
@@ -22,13 +28,14 @@ class Generator(ABC):
     def steps(self) -> Mapping[str, Module]:
         """What a leaked copy reveals, in the order it runs; equal parts are shared objects.
 
-        A mark behind the images is the step "post".
+        A marked sampler is the step "prior": it draws the latents, is not run again on them, and
+        makes way for the host's own prior where it is dropped. A mark behind the images is "post".
         """
 
     @property
     def output(self) -> str:
         """The step that fine-tuning starts from: the last one that is not called "post"."""
-        return [name for name in self.steps if name != POST][-1]
+        return [name for name in self.steps if name not in (PRIOR, POST)][-1]
 
     @property
     def opaque(self) -> frozenset[str]:
@@ -43,14 +50,14 @@ class Generator(ABC):
 
         Args:
             x: what goes into the first step: latents, or features or images behind a step.
-            first: name of the first step that is run; None = of all.
+            first: name of the first step that is run; None = of all behind the prior.
             until: name of the step before which it ends; None = behind the last.
 
         Raises:
             KeyError: there is no step of such a name.
         """
         steps = self.steps
-        names = list(steps)
+        names = [name for name in steps if name != PRIOR]
         for name in (first, until):
             if name is not None and name not in names:
                 raise KeyError(f"no step called {name!r}; this generator has {names}")
@@ -60,11 +67,19 @@ class Generator(ABC):
         return x
 
     @abstractmethod
-    def prior(self, seeds: Sequence[int]) -> Tensor:
-        """(N, ...) latents, one per image seed; row i depends on seed i alone."""
+    def prior(self, seeds: Sequence[int], conditions: Conditions = ()) -> Latents:
+        """N latents, one per sample seed; row i depends on seed i and condition i alone.
+
+        Args:
+            seeds: N of them.
+            conditions: N captions or classes; empty where the host takes none.
+
+        Returns:
+            A tensor, or a tuple or dict of tensors, with one row a sample.
+        """
 
     @abstractmethod
-    def sample(self, latents: Tensor) -> Tensor:
+    def sample(self, latents: Latents) -> Tensor:
         """(N, 3, H, W) uint8 images; image i does not depend on the batch it is in."""
 
     @abstractmethod

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from fpbench.api.components import Attack, Cluster, Dataset, Executor, Host, Method, Metric
+    from fpbench.api.components import (
+        Attack,
+        Cluster,
+        Code,
+        Dataset,
+        Executor,
+        Host,
+        Method,
+        Metric,
+    )
 
 PROJECT = "fpbench"
 ENTRY_POINT_GROUP = "fpbench"
@@ -26,6 +35,12 @@ def fpbench_hosts() -> Sequence[type[Host[Any]]]:
 @hookspec
 def fpbench_methods() -> Sequence[type[Method[Any]]]:
     """Fingerprinting methods this plugin offers."""
+    return ()
+
+
+@hookspec
+def fpbench_codes() -> Sequence[type[Code[Any]]]:
+    """Ways to draw codes this plugin offers."""
     return ()
 
 

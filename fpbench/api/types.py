@@ -5,17 +5,57 @@ Letters used in every docstring: N images, K bits, U users, H and W pixels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from fpbench.api.errors import ContractError
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from fpbench.api.generator import Generator
+
+T = TypeVar("T")
+
 State = dict[str, "Tensor"]
 """What a component learnt: named tensors, stored as safetensors."""
+Conditions = Sequence[Any]
+"""Captions or class numbers, one a sample; empty where a host takes none."""
+
+
+class Reads(StrEnum):
+    """What an extractor looks at."""
+
+    SAMPLES = "samples"
+    WEIGHTS = "weights"
+
+
+class Gives(StrEnum):
+    """What a reading is."""
+
+    BITS = "bits"
+    """(N, K) logits; above 0 reads as 1."""
+    SCORES = "scores"
+    """(N, U), column j that of the j-th enrolled user; above 0 the method itself says yes."""
+    PRESENCE = "presence"
+    """(N,), above 0 the method itself says "marked" or "generated"; there are no users."""
+
+
+class Offer(StrEnum):
+    """What not every host can do."""
+
+    ENCODE = "encode"
+    FINETUNE = "finetune"
+    UNTRAINED = "untrained"
+    GAUSSIAN = "gaussian"
+    """`prior` is one standard normal tensor, and `encode` gives the same."""
+    WEIGHTS = "weights"
+    """The output step is a torch module that can be changed and differentiated."""
+    CONVOLUTIONS = "convolutions"
+    """... and has convolutions."""
 
 
 class Placement(StrEnum):
@@ -131,41 +171,123 @@ class Strength:
 
 
 @dataclass(frozen=True)
-class ImageInfo:
-    """What is known of a data set's images before any is read.
+class SampleInfo:
+    """What is known of a data set's samples before any is read.
 
     Attributes:
-        size: height and width in pixels.
-        counts: number of images in each split.
+        modality: "image", "audio"; the name of the modality they are of.
+        shape: of one sample, (3, H, W) of an image.
+        dtype: what a file could carry, "uint8" or "int16".
+        counts: number of samples in each split.
+        rate: samples of a sound in a second, hertz; None for images.
+        conditions: what a sample may be asked for by: "", "classes" or "captions".
     """
 
-    size: int
-    counts: dict[str, int]
+    modality: str
+    shape: tuple[int, ...]
+    dtype: str
+    counts: Mapping[str, int]
+    rate: int | None = None
+    conditions: str = ""
 
-
-class ImageStream(Protocol):
-    """One split of a data set, read in any order."""
+    @classmethod
+    def of_images(cls, size: int, counts: Mapping[str, int], conditions: str = "") -> SampleInfo:
+        """Of square images of `size` pixels."""
+        return cls("image", (3, size, size), "uint8", dict(counts), conditions=conditions)
 
     @property
     def size(self) -> int:
-        """Height and width, pixels."""
+        """Height and width of an image, pixels; length of a sound, samples."""
+        return self.shape[-1]
+
+
+class SampleStream(Protocol):
+    """One split of a data set, or what a generator draws, in any order."""
+
+    @property
+    def info(self) -> SampleInfo:
+        """What is known of them."""
         ...
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Number of samples."""
         ...
 
     def read(self, indices: Sequence[int] | np.ndarray) -> Tensor:
-        """The images at `indices`: (N, 3, H, W) uint8 sRGB, channels-last memory, on the device."""
+        """The samples at `indices` as a file could carry them, on the device.
+
+        Images: (N, 3, H, W) uint8 sRGB in channels-last memory.
+        """
+        ...
+
+    def conditions(self, indices: Sequence[int] | np.ndarray) -> Conditions:
+        """Captions or classes of the samples at `indices`; empty where there are none."""
+        ...
+
+
+@dataclass(frozen=True)
+class User:
+    """Who is issued a copy.
+
+    Attributes:
+        index: his number; registered users come first.
+        code: (K,) bool; (0,) for a method without codes.
+    """
+
+    index: int
+    code: Tensor
+
+
+class Enrolled(Protocol):
+    """A registered user as `Method.enrol` meets him; nothing is loaded or drawn unasked."""
+
+    @property
+    def user(self) -> User:
+        """Who he is."""
+        ...
+
+    @property
+    def issued(self) -> State:
+        """What `Method.issue` gave for him."""
+        ...
+
+    def samples(self, count: int) -> Tensor:
+        """(count, ...) samples of his copy, of latents that are never measured.
+
+        Sample i is always the same.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What an extractor is shown.
+    """What an extractor is shown; never the conditions, since a verifier has the file alone.
 
-    Attributes:
-        images: (N, 3, H, W) uint8, exactly what a file could carry.
+    Args:
+        samples: to be read by methods that read samples.
+        copy: to be read by methods that read weights.
+        registry: what `Method.enrol` gave; empty where nobody is enrolled.
     """
 
-    images: Tensor
+    _samples: Tensor | None = None
+    _copy: Generator | None = None
+    registry: State = field(default_factory=dict)
+
+    @property
+    def samples(self) -> Tensor:
+        """(N, ...) samples, exactly what a file could carry; images are (N, 3, H, W) uint8."""
+        return _there(self._samples, "samples", "reads = Reads.SAMPLES")
+
+    @property
+    def copy(self) -> Generator:
+        """The copy whose weights are read."""
+        return _there(self._copy, "a copy", "reads = Reads.WEIGHTS")
+
+
+def _there(value: T | None, what: str, where: str) -> T:
+    if value is None:
+        raise ContractError(
+            f"evidence: expected {what} to be asked for by methods with {where} alone; set it, or "
+            "ask for the other"
+        )
+    return value

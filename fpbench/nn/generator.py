@@ -10,7 +10,8 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from fpbench.api import ContractError, Generator
+from fpbench.api import Conditions, ContractError, Generator
+from fpbench.api.generator import PRIOR
 from fpbench.api.images import to_uint8
 
 __all__ = ["ChainGenerator", "Tail"]
@@ -21,7 +22,8 @@ class ChainGenerator(Generator):
 
     Args:
         steps: modules in the order they run; the output of the last is float images in [-1, 1]
-            or uint8 images, (N, 3, H, W).
+            or uint8 images, (N, 3, H, W). One called "prior" marks latents as they are drawn: it is
+            called with standard normal ones (N, latent_dim) and their seeds (N,) int64.
         latent_dim: length of a latent.
         device: where the steps live.
     """
@@ -40,13 +42,19 @@ class ChainGenerator(Generator):
         """The modules by name, in order."""
         return MappingProxyType(self._steps)
 
-    def prior(self, seeds: Sequence[int]) -> Tensor:
-        """(N, latent_dim) standard normal; row i is a function of seed i alone."""
+    @torch.no_grad()
+    def prior(self, seeds: Sequence[int], conditions: Conditions = ()) -> Tensor:
+        """(N, latent_dim) standard normal, or marked; row i is a function of seed i alone."""
+        del conditions  # it takes none
         rows = [
             torch.randn(self._latent_dim, generator=torch.Generator().manual_seed(seed))
             for seed in seeds
         ]
-        return torch.stack(rows).to(self._device)
+        latents = torch.stack(rows).to(self._device)
+        if PRIOR not in self._steps:
+            return latents
+        marked: Tensor = self._steps[PRIOR](latents, torch.tensor(seeds, dtype=torch.int64))
+        return marked
 
     @torch.no_grad()
     def sample(self, latents: Tensor) -> Tensor:
@@ -61,6 +69,9 @@ class ChainGenerator(Generator):
         steps = dict(self._steps)
         if step is None:
             del steps[name]
+        elif name == PRIOR:
+            others = {key: value for key, value in steps.items() if key != PRIOR}
+            steps = {PRIOR: step, **others}
         elif after is None:
             if name not in steps:
                 raise KeyError(f"no step called {name!r}; this generator has {list(steps)}")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from fpbench.api import ImageInfo
+from fpbench.api import SampleInfo
 
 __all__ = ["objection"]
 
 _LEAST, _MOST = 16, 512
 
 
-def objection(images: ImageInfo, batch: int) -> str:
+def objection(images: SampleInfo, batch: int) -> str:
     """Why a pyramid of powers of two cannot be trained on such images; empty if it can.
 
     Args:

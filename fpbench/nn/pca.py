@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fpbench.api import ImageStream
+from fpbench.api import SampleStream
 
 __all__ = ["PCA_SIZE", "components_of", "fit_pca", "project"]
 
@@ -20,7 +20,7 @@ _IMAGES = 10_000
 _CHUNK = 1024
 
 
-def components_of(images: ImageStream, components: int) -> tuple[Tensor, Tensor]:
+def components_of(images: SampleStream, components: int) -> tuple[Tensor, Tensor]:
     """`fit_pca` of the first images of a split, 10,000 at most: whoever asks gets the same."""
     count = min(len(images), _IMAGES)
     places = np.array_split(np.arange(count), -(-count // _CHUNK))

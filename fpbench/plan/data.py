@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from fpbench.api import Host, ImageInfo, Method, SpecError
+from fpbench.api import Host, Method, SampleInfo, SpecError
 from fpbench.plan.faults import Fault, asked
 from fpbench.plan.identity import identity
 from fpbench.spec import Suite
@@ -52,19 +52,20 @@ def check_data(suite: Suite, facts: DataFacts) -> None:
     ]
     trained: dict[str, Host[Any] | Method[Any]] = {f"host {suite.host.name}": suite.host}
     trained |= {f"method {m.label}": m.component for m in suite.methods}
-    info = ImageInfo(facts.size, facts.counts)
+    info = SampleInfo.of_images(facts.size, facts.counts)
     problems = problems or [
         f"{who}: {objection}"
         for who, component in trained.items()
-        if (objection := _objection(who, component, info))
+        if (objection := _objection(who, component, info, suite.population.copies))
     ]
     if problems:
         raise SpecError(problems)
 
 
-def _objection(who: str, component: Host[Any] | Method[Any], info: ImageInfo) -> str:
+def _objection(who: str, component: Host[Any] | Method[Any], info: SampleInfo, users: int) -> str:
+    told = (info,) if isinstance(component, Host) else (info, users)
     try:
-        return asked(f"{who}: objection", component.objection, info)
+        return asked(f"{who}: objection", component.objection, *told)
     except Fault:
         if isinstance(component, Host):
             raise

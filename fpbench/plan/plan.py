@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fpbench.api import Access, ImageInfo, Metric
+from fpbench.api import Access, Metric, SampleInfo
 from fpbench.api.numerics import NUMERICS_EPOCH
 from fpbench.plan.backbones import PlannedBackbone
 from fpbench.plan.data import DataFacts, check_data, data_identity, look_at
@@ -420,7 +420,10 @@ def _cell(suite: Suite, fit: Fit, point: Point, facts: DataFacts, identity: str)
     key = hashlib.sha256(identity.encode()).hexdigest()
     try:
         return Cell(
-            fit, point, key, *refusal_of(suite, fit, point, ImageInfo(facts.size, facts.counts))
+            fit,
+            point,
+            key,
+            *refusal_of(suite, fit, point, SampleInfo.of_images(facts.size, facts.counts)),
         )
     except Fault as fault:
         return Cell(fit, point, key, fault=str(fault))

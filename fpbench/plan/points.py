@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from fpbench.api import CoalitionAttack, ForgeryAttack, ImageAttack, Refusal
+from fpbench.api import CoalitionAttack, ForgeryAttack, Refusal, SampleAttack
 from fpbench.plan.backbones import PlannedBackbone
 from fpbench.plan.identity import identity
 from fpbench.spec import Suite, SuiteAttack, SuiteMethod
@@ -29,7 +29,7 @@ class AttackPoint:
     def kind(self) -> str:
         """What it changes: "image", "model" (pipeline included), "coalition" or "forgery"."""
         component = self.attack.component
-        if isinstance(component, ImageAttack):
+        if isinstance(component, SampleAttack):
             return "image"
         if isinstance(component, CoalitionAttack):
             return "coalition"
@@ -152,7 +152,7 @@ def star(suite: Suite) -> tuple[Point, ...]:
     for attack in suite.attacks:
         own = [AttackPoint(attack, strength) for strength in attack.points]
         by_label[attack.label] = own
-        image = isinstance(attack.component, ImageAttack)
+        image = isinstance(attack.component, SampleAttack)
         points += [Point(image=p) if image else Point(model=p) for p in own]
     for cross in suite.crosses:
         points += [Point(m, i) for m in by_label[cross.model] for i in by_label[cross.image]]

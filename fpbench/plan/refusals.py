@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from fpbench.api import Access, Attack, ImageInfo, PostHocMethod, Refusal, Setting
+from fpbench.api import Access, Attack, PostHocMethod, Refusal, SampleInfo, Setting
 from fpbench.plan.faults import asked
 from fpbench.plan.points import AttackPoint, Fit, Point
 from fpbench.spec import Suite
 
 
-def refusal_of(suite: Suite, fit: Fit, point: Point, info: ImageInfo) -> tuple[Refusal | None, str]:
+def refusal_of(
+    suite: Suite, fit: Fit, point: Point, info: SampleInfo
+) -> tuple[Refusal | None, str]:
     """A reason and who gives it; only what the attack gives may pass as surviving it.
 
     Raises:
@@ -18,7 +20,7 @@ def refusal_of(suite: Suite, fit: Fit, point: Point, info: ImageInfo) -> tuple[R
     """
     method, label = fit.method.component, fit.method.label
     asked(f"{label}: needs", method.needs)
-    asked(f"{label}: objection", method.objection, info)
+    asked(f"{label}: objection", method.objection, info, suite.population.copies)
     if refusal := asked(f"{label}: refuse", method.refuse, suite.host, None):
         return refusal, "method"
     for part in filter(None, (point.model, point.image)):

@@ -22,6 +22,7 @@ import pluggy
 from fpbench.api import (
     Attack,
     Cluster,
+    Code,
     Component,
     Dataset,
     Executor,
@@ -37,6 +38,7 @@ from fpbench.api.errors import nearest
 KINDS: Mapping[str, type[Component[Any]]] = {
     "hosts": Host,
     "methods": Method,
+    "codes": Code,
     "attacks": Attack,
     "datasets": Dataset,
     "metrics": Metric,

@@ -17,9 +17,9 @@ from fpbench.api import (
     Access,
     Attack,
     Component,
-    ImageAttack,
     ModelAttack,
     Params,
+    SampleAttack,
     SpecError,
 )
 from fpbench.api.errors import nearest
@@ -248,7 +248,9 @@ class _Reader:
                 if unknown := sorted(set(chosen) - set(strengths)):
                     text = f"{unknown} are not among the strengths {list(strengths)}"
                     self._problem((*path, name), text)
-            if options.samples and not (isinstance(component, ImageAttack) and component.geometric):
+            if options.samples and not (
+                isinstance(component, SampleAttack) and component.geometric
+            ):
                 text = (
                     "expected an image attack that moves pixels; the damage of any other is "
                     "measured, and [score] sample_budget says how much counts"
@@ -302,7 +304,7 @@ class _Reader:
             if attack is None:
                 continue
             component, strengths = attack
-            if not isinstance(component, ImageAttack) or isinstance(component, Chain):
+            if not isinstance(component, SampleAttack) or isinstance(component, Chain):
                 self._problem((*place, "use"), "expected an image attack that is no chain itself")
             elif component.strength is not None and len(strengths) != 1:
                 name = component.strength.name
@@ -342,8 +344,8 @@ class _Reader:
         return tuple(sorted({float(v) for v in values}, reverse=not knob.rising))
 
     def _crosses(self, entries: Any, attacks: list[SuiteAttack]) -> dict[source.Path, Cross]:
-        image = [a.label for a in attacks if isinstance(a.component, ImageAttack)]
-        other = [a.label for a in attacks if not isinstance(a.component, ImageAttack)]
+        image = [a.label for a in attacks if isinstance(a.component, SampleAttack)]
+        other = [a.label for a in attacks if not isinstance(a.component, SampleAttack)]
         found: dict[source.Path, Cross] = {}
         for path, entry in self._entries("crosses", entries):
             good = True

@@ -18,7 +18,15 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from fpbench.api import ContractError, Generator, Host, State, TrainedHost
+from fpbench.api import (
+    Conditions,
+    ContractError,
+    Generator,
+    Host,
+    Latents,
+    State,
+    TrainedHost,
+)
 from fpbench.stages.process import call, stepped
 
 T = TypeVar("T")
@@ -144,11 +152,11 @@ class Lent(Generator):
         """See `Generator.steps`."""
         return _Steps(self)
 
-    def prior(self, seeds: Sequence[int]) -> Tensor:
+    def prior(self, seeds: Sequence[int], conditions: Conditions = ()) -> Latents:
         """See `Generator.prior`."""
-        return self._whole.prior(seeds)
+        return self._whole.prior(seeds, conditions)
 
-    def sample(self, latents: Tensor) -> Tensor:
+    def sample(self, latents: Latents) -> Tensor:
         """See `Generator.sample`."""
         return self._whole.sample(latents)
 
@@ -217,10 +225,10 @@ class _NoGenerator(Generator):
     def steps(self) -> Mapping[str, nn.Module]:
         raise self._refused()
 
-    def prior(self, seeds: Sequence[int]) -> Tensor:
+    def prior(self, seeds: Sequence[int], conditions: Conditions = ()) -> Latents:
         raise self._refused()
 
-    def sample(self, latents: Tensor) -> Tensor:
+    def sample(self, latents: Latents) -> Tensor:
         raise self._refused()
 
     def replace(self, name: str, step: nn.Module | None, *, after: str | None = None) -> Generator:
@@ -232,12 +240,38 @@ def returned(made: T) -> T | Generator:
     return made.returned() if isinstance(made, Lent) else made
 
 
-def drawn(generator: Generator, latents: Tensor) -> Tensor:
+def own_latents(latents: Latents) -> Latents:
+    """Latents in memory of their own, with all that they are made of."""
+    if isinstance(latents, Tensor):
+        return latents.clone()
+    if isinstance(latents, Mapping):
+        return {name: own_latents(part) for name, part in latents.items()}
+    return tuple(own_latents(part) for part in latents)
+
+
+def same_latents(one: Latents, other: Latents) -> bool:
+    """Whether two latents are equal in all that they are made of."""
+    if isinstance(one, Tensor):
+        return isinstance(other, Tensor) and torch.equal(one, other)
+    if isinstance(one, Mapping):
+        return (
+            isinstance(other, Mapping)
+            and one.keys() == other.keys()
+            and all(same_latents(part, other[name]) for name, part in one.items())
+        )
+    return (
+        isinstance(other, tuple | list)
+        and len(one) == len(other)
+        and all(map(same_latents, one, other))
+    )
+
+
+def drawn(generator: Generator, latents: Latents) -> Tensor:
     """`generator.sample(latents)` in channels-last memory of its own; the latents stay as they are.
 
     In one memory format, so that images read the same when they come out of the store.
     """
-    images: object = generator.sample(latents.clone())
+    images: object = generator.sample(own_latents(latents))
     if isinstance(images, Tensor) and images.dim() == 4:
         return images.clone(memory_format=torch.channels_last)
     # Whatever it is, it is checked behind this.

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import numpy as np
 from torch import Tensor
 
-from fpbench.api import Generator
+from fpbench.api import Generator, User
 from fpbench.backbones.distances import fid, reference_arrays
 from fpbench.plan import PlannedBackbone, Stage
 from fpbench.stages.bench import Bench, chunks
@@ -44,11 +44,12 @@ def choose(stage: Stage, bench: Bench) -> None:
 
     def copies(state: dict[str, Tensor]) -> Iterator[Generator]:
         ctx = bench.context("choice", bits=method.bits)
-        for code in ctx.training_codes(count, ctx.rng("codes")):
+        for user, code in enumerate(ctx.training_codes(count, ctx.rng("codes"))):
             who = f"{fit.method.label}: issue"
             with bench.visit(who, bench.host_loan):
                 host = bench.lent_host()
-                issued = check_state(who, method.issue(state, host, code, ctx))
+                made = method.issue(state, host, User(user, code), bench.train_images, ctx)
+                issued = check_state(who, made)
                 copy = method.assemble(state, host, issued, ctx)
             yield copy
 

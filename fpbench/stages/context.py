@@ -13,7 +13,7 @@ import torch
 from numpy.random.bit_generator import ISeedSequence
 from torch import Tensor
 
-from fpbench.api import Context, ContractError, State, derive_seed
+from fpbench.api import Context, ContractError, State, canonical_json, derive_seed
 from fpbench.api.context import Peers
 from fpbench.plan import is_reserved
 from fpbench.stages.checks import check_state
@@ -25,6 +25,8 @@ _MASK = 2**64 - 1
 _GOLDEN = 0x9E3779B97F4A7C15
 
 Words = TypeVar("Words", int, np.ndarray)
+T = TypeVar("T")
+_MADE: dict[object, Any] = {}  # of this process: what plugins have opened for a stage
 
 
 class StageContext(Context):
@@ -43,6 +45,7 @@ class StageContext(Context):
         peers: processes that train together.
         snapshots: how many states of a training are kept, the last among them.
         snapshots_key: where the others go.
+        fitted: what an attack has learnt before.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class StageContext(Context):
         peers: Peers | None = None,
         snapshots: int = 0,
         snapshots_key: str = "",
+        fitted: State | None = None,
     ) -> None:
         self._device = device
         self._root = seed_root
@@ -75,6 +79,7 @@ class StageContext(Context):
         self._peers = peers or Peers()
         self._snapshots = snapshots
         self._snapshots_key = snapshots_key
+        self._fitted = fitted or {}
         self.curves: dict[str, list[dict[str, float]]] = {}
         self.sheets: dict[str, np.ndarray] = {}
         self.rates: dict[str, dict[str, float]] = {}
@@ -93,6 +98,19 @@ class StageContext(Context):
     def accumulation(self) -> int:
         """See `Context.accumulation`."""
         return self._accumulation
+
+    @property
+    def fitted(self) -> State:
+        """See `Context.fitted`."""
+        return self._fitted
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """See `Context.once`."""
+        place = (canonical_json(list(self._root)), name)
+        if place not in _MADE:
+            _MADE[place] = make()
+        found: T = _MADE[place]
+        return found
 
     @property
     def peers(self) -> Peers:
@@ -145,6 +163,7 @@ class StageContext(Context):
             precision=self._precision,
             accumulation=self._accumulation,
             peers=self._peers,
+            fitted=self._fitted,
         )
 
     @contextmanager

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fpbench.api import ContractError, Dataset
+from fpbench.api import Conditions, ContractError, Dataset
 
 _HELD_BYTES = 2**30
 
 
 class SplitStream:
-    """The first `count` images of a split; an `fpbench.api.ImageStream`.
+    """The first `count` images of a split; an `fpbench.api.SampleStream`.
 
     A split of up to 1 GiB is kept once it was read: drawing or decoding it again for every batch
     would cost a tenth of a training.
@@ -36,13 +36,12 @@ class SplitStream:
         *,
         count: int | None = None,
     ) -> None:
-        info = dataset.info()
+        self.info = info = dataset.info()
         self._dataset = dataset
         self._split = split
         self._device = device
         self._count = info.counts[split] if count is None else count
-        self.size = info.size
-        shape = (self._count, self.size, self.size, 3)
+        shape = (self._count, info.size, info.size, 3)
         held = math.prod(shape) <= _HELD_BYTES
         self._images = np.empty(shape, np.uint8) if held else None
         self._known = np.zeros(self._count, bool)
@@ -62,6 +61,10 @@ class SplitStream:
         # The channels-last memory of HWC arrays is what codecs and filters read without a copy.
         return torch.from_numpy(array).to(self._device).permute(0, 3, 1, 2)
 
+    def conditions(self, indices: Sequence[int] | np.ndarray) -> Conditions:
+        """Captions or classes; empty where the data set has none."""
+        return self._dataset.conditions(self._split, np.asarray(indices, dtype=np.int64))
+
     def _held(self, wanted: np.ndarray) -> np.ndarray:
         if self._images is None:
             return self._fresh(wanted)
@@ -73,10 +76,10 @@ class SplitStream:
         return held
 
     def _fresh(self, wanted: np.ndarray) -> np.ndarray:
-        array = self._dataset.read(self._split, wanted)
-        if array.dtype != np.uint8 or array.shape != (len(wanted), self.size, self.size, 3):
+        array, size = self._dataset.read(self._split, wanted), self.info.size
+        if array.dtype != np.uint8 or array.shape != (len(wanted), size, size, 3):
             raise ContractError(
                 f"dataset {self._dataset.name}: expected uint8 "
-                f"({len(wanted)}, {self.size}, {self.size}, 3), got {array.dtype} {array.shape}"
+                f"({len(wanted)}, {size}, {size}, 3), got {array.dtype} {array.shape}"
             )
         return array

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from fpbench.api import Generator
+from fpbench.api import Generator, User
 from fpbench.plan import Fit, Stage
 from fpbench.stages import boundary
 from fpbench.stages.bench import Bench
@@ -28,7 +28,10 @@ def copy_of(bench: Bench, fit: Fit, user: int) -> Generator:
     started, new = time.monotonic(), not bench.store.has(key)
     with boundary.unharmed(who, bench.host_loan, loan):
         if new:
-            made = call(method.issue, loan.lent(), bench.lent_host(), code, ctx)
+            person = User(user, code)
+            made = call(
+                method.issue, loan.lent(), bench.lent_host(), person, bench.train_images, ctx
+            )
             issued = boundary.cloned(check_state(who, made))
         else:
             # Not kept at hand: of a large population there are many.

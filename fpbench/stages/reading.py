@@ -22,11 +22,12 @@ from fpbench.api import (
     Evidence,
     ForgeryAttack,
     Generator,
-    ImageAttack,
+    Latents,
     ModelAttack,
     NoSpace,
     PipelineAttack,
     PostHocMethod,
+    SampleAttack,
     Surface,
     digest,
 )
@@ -116,7 +117,7 @@ class GeneratorReader:
         self._sheets = sheets
         self._drawings = drawings
         self._failures: Failures = {}
-        self._untouched: list[tuple[Tensor, Beside]] = []  # latents, and what the subject draws
+        self._untouched: list[tuple[Latents, Beside]] = []  # latents, and what the subject draws
         self._effects: dict[AttackPoint | None, dict[str, bool]] = {}
         self._attack_s: dict[AttackPoint | None, float] = {}
 
@@ -361,13 +362,13 @@ class GeneratorReader:
         for point, error in reader.failures.items():
             self._failures[model, point] = error
 
-    def _beside(self, model: AttackPoint | None, latents: Tensor) -> Beside | None:
+    def _beside(self, model: AttackPoint | None, latents: Latents) -> Beside | None:
         """The image each drawn one is compared with: the host's, or the copy's before attack."""
         if model is not None:
             # Every strength of every attack has the same images beside it, unless it asks for more
             # or draws its latents in a way of its own.
             for former, beside in self._untouched:
-                if torch.equal(former, latents):
+                if boundary.same_latents(former, latents):
                     return beside
             beside = Beside("damage", boundary.drawn(self.subject, latents))
             self._untouched.append((latents, beside))
@@ -547,7 +548,7 @@ class ImageReader:
         if point is None:
             return images
         attack = point.attack.component
-        assert isinstance(attack, ImageAttack)
+        assert isinstance(attack, SampleAttack)
         ctx = self._bench.context(*attack_root(point), *self._origin)
         strength = 0.0 if point.strength is None else point.strength
         who, numbers = f"attack {point.attack.label}", indices.tolist()

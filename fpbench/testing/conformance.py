@@ -21,9 +21,10 @@ from fpbench.api import (
     Evidence,
     Generator,
     Host,
-    ImageStream,
     Method,
+    SampleStream,
     TrainedHost,
+    User,
 )
 from fpbench.builtin.toy_faces.dataset import ToyFaces
 from fpbench.nn.weights import exchanged, reachable
@@ -98,7 +99,8 @@ def check_method(
         who = f"method {method.name}: user {user}"
         ctx = context("issue", user)
         with boundary.unharmed(who, loan, boundary.Loan("its state", state)):
-            made = method.issue(state, lent(), torch.from_numpy(code), ctx)
+            one = User(user, torch.from_numpy(code))
+            made = method.issue(state, lent(), one, images, ctx)
             issued = check_state(who, made)
             copy = method.assemble(state, lent(), issued, ctx)
         leaked = tuple(name for name in copy.steps if name not in trained.generator.steps)
@@ -112,7 +114,7 @@ def check_method(
     return Conformance(float(np.mean(accuracies)), leaked)
 
 
-def _host(host: Host[Any], images: ImageStream, ctx: StageContext) -> TrainedHost:
+def _host(host: Host[Any], images: SampleStream, ctx: StageContext) -> TrainedHost:
     state = check_state(f"host {host.name}: fit", host.fit(images, ctx))
     return TrainedHost(host, state, host.assemble(state, ctx))
 

@@ -18,11 +18,11 @@ from fpbench.api import (
     Evidence,
     Generator,
     Host,
-    ImageStream,
     Method,
     Params,
     Placement,
     PostHocMethod,
+    SampleStream,
     State,
     TrainedHost,
     hookimpl,
@@ -60,7 +60,7 @@ class TinyHost(Host[TinyHostParams]):
     Params = TinyHostParams
     card = _CARD
 
-    def fit(self, images: ImageStream, ctx: Context) -> State:
+    def fit(self, images: SampleStream, ctx: Context) -> State:
         """A few regression steps, checkpointed like any training."""
         from fpbench.testing import networks
 
@@ -80,12 +80,14 @@ class TinyHost(Host[TinyHostParams]):
 
         return networks.untrained(state, ctx)
 
-    def encode(self, state: State, images: Tensor, ctx: Context) -> Tensor:
+    def encode(
+        self, state: State, samples: Tensor, ctx: Context, step: str | None = None
+    ) -> Tensor:
         """Pseudo-inverse of the linear map."""
         from fpbench.testing import networks
 
-        del ctx
-        return networks.encode(state, images)
+        del ctx, step  # it has one step alone
+        return networks.encode(state, samples)
 
     def finetune(
         self,
@@ -135,7 +137,7 @@ class Perfect(PostHocMethod[PerfectParams]):
     trains = False
     card = _CARD
 
-    def fit(self, host: TrainedHost, images: ImageStream, ctx: Context) -> State:
+    def fit(self, host: TrainedHost, images: SampleStream, ctx: Context) -> State:
         """Nothing to learn."""
         import torch
 
@@ -154,7 +156,7 @@ class Perfect(PostHocMethod[PerfectParams]):
         from fpbench.testing import networks
 
         del state, host, ctx
-        logits = networks.block_contrast(evidence.images, self.params.bits)
+        logits = networks.block_contrast(evidence.samples, self.params.bits)
         if self.params.reads == "batch":
             logits = logits - logits.mean(dim=0)
         if self.params.reads == "stuck":
@@ -174,7 +176,7 @@ class Blind(Method[FakeParams]):
     uses_host = False
     card = _CARD
 
-    def fit(self, host: TrainedHost, images: ImageStream, ctx: Context) -> State:
+    def fit(self, host: TrainedHost, images: SampleStream, ctx: Context) -> State:
         """Nothing to learn."""
         import torch
 
@@ -191,7 +193,7 @@ class Blind(Method[FakeParams]):
         from fpbench.testing import networks
 
         del state, host, ctx
-        return networks.coins(evidence.images, self.params.bits)
+        return networks.coins(evidence.samples, self.params.bits)
 
 
 class BrokenParams(FakeParams):
@@ -215,7 +217,7 @@ class Broken(Method[BrokenParams]):
     keeps_sample = True
     card = _CARD
 
-    def fit(self, host: TrainedHost, images: ImageStream, ctx: Context) -> State:
+    def fit(self, host: TrainedHost, images: SampleStream, ctx: Context) -> State:
         """Raises if told so."""
         import torch
 
@@ -241,7 +243,7 @@ class Broken(Method[BrokenParams]):
         del state, host, ctx
         width = self.params.bits + (self.params.where == "shape")
         fill = float("nan") if self.params.where == "nan" else 1.0
-        return torch.full((len(evidence.images), width), fill)
+        return torch.full((len(evidence.samples), width), fill)
 
 
 @hookimpl

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from fpbench.api import Context, Generator, ImageStream, State
+from fpbench.api import Context, Generator, SampleStream, State
 from fpbench.api.images import to_float
 from fpbench.nn.generator import ChainGenerator, Tail
 from fpbench.training import TrainingRun
@@ -61,11 +61,11 @@ def coins(images: Tensor, bits: int) -> Tensor:
 
 
 def fit_linear(
-    images: ImageStream, ctx: Context, steps: int, step_s: float, checkpoint_steps: int
+    images: SampleStream, ctx: Context, steps: int, step_s: float, checkpoint_steps: int
 ) -> State:
     """Regress images on random latents; the result matters less than that it is trained."""
     with ctx.seeded("init"):
-        model = LinearImages(images.size).to(ctx.device)
+        model = LinearImages(images.info.size).to(ctx.device)
     adam = torch.optim.Adam(model.parameters(), lr=1e-2)
     with TrainingRun(
         ctx,
@@ -84,7 +84,7 @@ def fit_linear(
             adam.step()
             run.log(loss=loss.detach())
             time.sleep(step_s)
-    size = torch.tensor([images.size], device=ctx.device)
+    size = torch.tensor([images.info.size], device=ctx.device)
     return {**{k: v.detach() for k, v in model.state_dict().items()}, "size": size}
 
 

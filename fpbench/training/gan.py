@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from fpbench.api import Context, ImageStream
+from fpbench.api import Context, SampleStream
 from fpbench.api.images import to_float
 from fpbench.nn.draws import Draws
 from fpbench.nn.ema import Average, warmed_decay
@@ -38,7 +38,7 @@ PATH_EVERY = 4
 _PATH_DECAY = 0.01
 
 
-def some_of(images: ImageStream, count: int, rng: torch.Generator) -> Tensor:
+def some_of(images: SampleStream, count: int, rng: torch.Generator) -> Tensor:
     """(count, 3, H, W) uint8 images of a stream, drawn with replacement."""
     return images.read(torch.randint(len(images), (count,), generator=rng).numpy())
 
@@ -47,7 +47,7 @@ def fit_pairs(
     generator: M,
     draw: Callable[[Tensor, Draws], Tensor],
     average: Average[M],
-    images: ImageStream,
+    images: SampleStream,
     encode: Callable[[Tensor], Tensor],
     ctx: Context,
     *,

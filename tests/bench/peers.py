@@ -3,7 +3,7 @@
 `pillow_peer` and `tensor_peers` hold the operations; here is what makes them comparable.
 
 Everyone is handed the same pixels, ready in the form described below, and his parameters for
-nothing; the draws, and all else that happens within `ImageAttack.apply`, count as our own time.
+nothing; the draws, and all else that happens within `SampleAttack.apply`, count as our own time.
 
     pillow: `Image.fromarray`, the operation, `np.asarray`, one image after the other. Where Pillow
         has no such operation (noise, salt-pepper), numpy on that image.

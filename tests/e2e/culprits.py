@@ -16,13 +16,13 @@ import numpy as np
 from fpbench.api import (
     Access,
     Card,
-    ImageAttack,
     Method,
     ModelAttack,
     NoParams,
     Params,
     Placement,
     PostHocMethod,
+    SampleAttack,
     Strength,
     hookimpl,
 )
@@ -34,7 +34,7 @@ class InPlaceParams(Params):
     how: Literal["flip", "sort", "zero", "invert-a-copy", "numpy", "opencv", "fails"] = "flip"
 
 
-class InPlace(ImageAttack[InPlaceParams]):
+class InPlace(SampleAttack[InPlaceParams]):
     name = "in-place"
     version = "1"
     Params = InPlaceParams
@@ -63,7 +63,7 @@ class InPlace(ImageAttack[InPlaceParams]):
         return images
 
 
-class Buffered(ImageAttack[NoParams]):
+class Buffered(SampleAttack[NoParams]):
     """Fills one buffer again and again; its strengths differ nevertheless."""
 
     name = "buffered"
@@ -158,12 +158,12 @@ class Ruinous(PostHocMethod[RuinousParams]):
             leave_a_mess()
         return {"amplitude": torch.full((1,), 0.25, dtype=torch.float32, device="cpu")}
 
-    def issue(self, state, host, code, ctx):
+    def issue(self, state, host, user, samples, ctx):
         if self.params.where == "issue":
             ruin(host.state)
-        issued = {"code": code.clone()}
+        issued = {"code": user.code.clone()}
         if self.params.where == "code":
-            code.logical_not_()
+            user.code.logical_not_()
         if self.params.where == "process":
             leave_a_mess()
         return issued
@@ -176,8 +176,8 @@ class Ruinous(PostHocMethod[RuinousParams]):
     def extract(self, state, host, evidence, ctx):
         from fpbench.testing import networks
 
-        logits = networks.block_contrast(evidence.images.clone(), self.params.bits)
-        evidence.images.zero_()
+        logits = networks.block_contrast(evidence.samples.clone(), self.params.bits)
+        evidence.samples.zero_()
         if self.params.where == "extract":
             ruin(host.state)
             state["amplitude"].add_(1)

@@ -10,7 +10,7 @@ import threading
 import time
 from typing import ClassVar, Literal
 
-from fpbench.api import Access, Card, ImageAttack, ModelAttack, Params, Strength, hookimpl
+from fpbench.api import Access, Card, ModelAttack, Params, SampleAttack, Strength, hookimpl
 from fpbench.testing.fakes import Perfect, PerfectParams
 
 CARD = Card("Deadly", "own", "Apache-2.0", "For tests.")
@@ -67,7 +67,7 @@ class DeedParams(Params):
     how: Deed = "exit"
 
 
-class DeadlyImage(ImageAttack[DeedParams]):
+class DeadlyImage(SampleAttack[DeedParams]):
     name = "deadly-image"
     version = "1"
     Params = DeedParams
@@ -122,9 +122,9 @@ class DeadlyMethod(Perfect):
         self.at("fit")
         return super().fit(host, images, ctx)
 
-    def issue(self, state, host, code, ctx):
+    def issue(self, state, host, user, samples, ctx):
         self.at("issue")
-        return super().issue(state, host, code, ctx)
+        return super().issue(state, host, user, samples, ctx)
 
     def extract(self, state, host, evidence, ctx):
         self.at("extract")

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from fpbench.api import ImageAttack
+from fpbench.api import SampleAttack
 from fpbench.registry import load
 from fpbench.stages.context import StageContext
 from fpbench.store import Store
@@ -11,7 +11,7 @@ def image_attacks():
     catalogue = load()
     for name in catalogue.names("attacks"):
         cls = catalogue.component("attacks", name)
-        if issubclass(cls, ImageAttack) and cls.__module__.startswith("fpbench_distortion"):
+        if issubclass(cls, SampleAttack) and cls.__module__.startswith("fpbench_distortion"):
             yield pytest.param(cls, id=name)
 
 

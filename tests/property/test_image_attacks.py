@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fpbench.api import ImageAttack
+from fpbench.api import SampleAttack
 from fpbench.builtin.toy_faces.faces import draw
 from fpbench.registry import load
 from fpbench.stages.context import StageContext
@@ -32,7 +32,7 @@ def attacks():
     catalogue = load()
     for name in catalogue.names("attacks"):
         cls = catalogue.component("attacks", name)
-        if not issubclass(cls, ImageAttack):
+        if not issubclass(cls, SampleAttack):
             continue
         if name == "chain":
             yield pytest.param(chain(catalogue), id=name)

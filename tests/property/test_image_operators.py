@@ -8,7 +8,7 @@ import torch
 from fpbench_distortion import arrays, tensors
 from fpbench_distortion.operators import operators
 
-from fpbench.api import ImageAttack
+from fpbench.api import SampleAttack
 from fpbench.builtin.toy_faces.faces import draw
 from fpbench.registry import load
 from fpbench.stages.context import StageContext
@@ -31,7 +31,7 @@ def points():
     catalogue = load()
     for name in catalogue.names("attacks"):
         cls = catalogue.component("attacks", name)
-        if issubclass(cls, ImageAttack) and cls.__module__.startswith("fpbench_distortion"):
+        if issubclass(cls, SampleAttack) and cls.__module__.startswith("fpbench_distortion"):
             knob = cls.strength
             grid = (0.0,) if knob is None else dict.fromkeys((*knob.grid, knob.low, knob.high))
             for strength in grid:

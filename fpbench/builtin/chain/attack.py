@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from fpbench.api import Card, Context, ImageAttack, Params
+from fpbench.api import Card, Context, Params, SampleAttack
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +24,7 @@ class ChainParams(Params):
     parts: Annotated[tuple[dict[str, Any], ...], Field(min_length=1)]
 
 
-class Chain(ImageAttack[ChainParams]):
+class Chain(SampleAttack[ChainParams]):
     """Image attacks one after the other, each with draws of its own.
 
     Args:
@@ -44,7 +44,7 @@ class Chain(ImageAttack[ChainParams]):
     )
 
     def __init__(
-        self, params: ChainParams, parts: Sequence[tuple[ImageAttack[Any], float | None]] = ()
+        self, params: ChainParams, parts: Sequence[tuple[SampleAttack[Any], float | None]] = ()
     ) -> None:
         super().__init__(params)
         self.parts = tuple(parts)
@@ -53,7 +53,7 @@ class Chain(ImageAttack[ChainParams]):
     def apply(
         self, images: Tensor, indices: Sequence[int], strength: float, ctx: Context
     ) -> Tensor:
-        """See `ImageAttack.apply`; a chain has no strength of its own."""
+        """See `SampleAttack.apply`; a chain has no strength of its own."""
         del strength
         for number, (attack, own) in enumerate(self.parts):
             branch = ctx.branch(attack.name, number)

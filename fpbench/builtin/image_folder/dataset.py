@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 from pydantic import Field
 
-from fpbench.api import Card, Dataset, ImageInfo, MissingResource, Params, digest
+from fpbench.api import Card, Dataset, MissingResource, Params, SampleInfo, digest
 from fpbench.api.params import Local
 from fpbench.builtin.image_folder.contents import Content, contents_of, forget, sha256
 from fpbench.builtin.image_folder.files import Files, Listing, open_files, shown
@@ -71,9 +71,9 @@ class ImageFolder(Dataset[ImageFolderParams]):
         "high byte, centre-cropped to a square and resized; equal ones count once.",
     )
 
-    def info(self) -> ImageInfo:
+    def info(self) -> SampleInfo:
         """Size and counts; images that were not looked at before are decoded once."""
-        return ImageInfo(self.params.size, {k: len(v) for k, v in self._splits.items()})
+        return SampleInfo.of_images(self.params.size, {k: len(v) for k, v in self._splits.items()})
 
     def digest(self) -> str:
         """Of the contents of each pool: that of a folder, of its copy and of its zip is the same.

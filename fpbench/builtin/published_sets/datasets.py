@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from fpbench.api import Card, Dataset, ImageInfo, MissingResource, Params, digest
+from fpbench.api import Card, Dataset, MissingResource, Params, SampleInfo, digest
 from fpbench.builtin.published_sets import prepared
 
 if TYPE_CHECKING:
@@ -60,10 +60,10 @@ class Published(Dataset[PublishedParams]):
     def _square(self, image: Image) -> Image:
         """The crop, at the final size."""
 
-    def info(self) -> ImageInfo:
+    def info(self) -> SampleInfo:
         """Size and counts."""
         self._found  # noqa: B018 - raises where nothing is prepared
-        return ImageInfo(self.size, self.counts)
+        return SampleInfo.of_images(self.size, self.counts)
 
     @property
     def counts(self) -> dict[str, int]:

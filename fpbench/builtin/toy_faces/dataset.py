@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from fpbench.api import Card, Dataset, ImageInfo, Params, digest
+from fpbench.api import Card, Dataset, Params, SampleInfo, digest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,11 +47,11 @@ class ToyFaces(Dataset[ToyFacesParams]):
         "works; they say little about photographs.",
     )
 
-    def info(self) -> ImageInfo:
+    def info(self) -> SampleInfo:
         """Size and counts."""
         p = self.params
         counts = {"train": p.train, "test": p.test, "reference": p.reference}
-        return ImageInfo(p.size, counts)
+        return SampleInfo.of_images(p.size, counts)
 
     def digest(self) -> str:
         """The images follow from source and parameters, which keys hold already."""

@@ -19,7 +19,7 @@ class SpreadSpectrum(PostHocMethod[SpreadParams]):
     def fit(self, host, images, ctx):
         import torch
 
-        shape = (self.params.bits, 3, images.size, images.size)
+        shape = (self.params.bits, 3, images.info.size, images.info.size)
         return {"patterns": torch.randn(shape, generator=ctx.rng("patterns")).to(ctx.device)}
 
     def embedder(self, state, ctx):
@@ -36,7 +36,7 @@ class SpreadSpectrum(PostHocMethod[SpreadParams]):
     def extract(self, state, host, evidence, ctx):
         from fpbench.api.images import to_float
 
-        return to_float(evidence.images).flatten(1) @ state["patterns"].flatten(1).T
+        return to_float(evidence.samples).flatten(1) @ state["patterns"].flatten(1).T
 
 
 @hookimpl

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fpbench.api import ImageInfo, MissingResource, SpecError
+from fpbench.api import MissingResource, SampleInfo, SpecError
 from fpbench.nn.limits import objection
 from fpbench.plan import make_plan
 from fpbench.registry import load
@@ -10,7 +10,7 @@ from fpbench.spec import read_suite
 
 
 def info(size, train=1000):
-    return ImageInfo(size, {"train": train, "test": 10, "reference": 10})
+    return SampleInfo.of_images(size, {"train": train, "test": 10, "reference": 10})
 
 
 @pytest.mark.parametrize("size", [16, 32, 64, 512])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fpbench.api import ImageInfo
+from fpbench.api import SampleInfo
 from fpbench.registry import load
 from fpbench.spec import read_suite, suite_names
 
@@ -20,9 +20,9 @@ def test_a_shipped_suite_reads_and_is_described(name):
     assert suite.header.title
     assert (BOARDS / name / "README.md").is_file()
     size = next((int(part) for part in name.split("-") if part.isdigit()), 32)
-    images = ImageInfo(size, {"train": 10_000, "test": 10_000, "reference": 10_000})
+    images = SampleInfo.of_images(size, {"train": 10_000, "test": 10_000, "reference": 10_000})
     assert suite.host.objection(images) == ""
-    assert all(m.component.objection(images) == "" for m in suite.methods)
+    assert all(m.component.objection(images, 10) == "" for m in suite.methods)
 
 
 @pytest.mark.parametrize("name", ["celeba-128", "lsun-bedroom-128", "lsun-cat-256"])

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from fpbench.api import Context, ImageAttack, Params
+from fpbench.api import Context, Params, SampleAttack
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 P = TypeVar("P", bound=Params)
 
 
-class Distortion(ImageAttack[P]):
+class Distortion(SampleAttack[P]):
     """An image attack that changes nothing, to the bit, at its identity strength."""
 
     def apply(
         self, images: Tensor, indices: Sequence[int], strength: float, ctx: Context
     ) -> Tensor:
-        """See `ImageAttack.apply`; the result lies in channels-last memory on the same device."""
+        """See `SampleAttack.apply`; the result lies in channels-last memory on the same device."""
         import torch
 
         if not len(images) or (self.strength and strength == self.strength.identity):

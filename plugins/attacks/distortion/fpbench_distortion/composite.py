@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from fpbench.api import Card, Context, ImageAttack, NoParams, Params, Strength
+from fpbench.api import Card, Context, NoParams, Params, SampleAttack, Strength
 from fpbench_distortion.base import Distortion
 from fpbench_distortion.colour import Brightness, Relight
 from fpbench_distortion.compression import Jpeg
@@ -19,7 +19,7 @@ from fpbench_distortion.occlusion import Erase
 if TYPE_CHECKING:
     from torch import Tensor
 
-Parts = tuple[tuple[type[ImageAttack[Any]], float, float], ...]
+Parts = tuple[tuple[type[SampleAttack[Any]], float, float], ...]
 """In order: the attack, where it starts, its strength at level 1."""
 
 _SEVEN: Parts = (

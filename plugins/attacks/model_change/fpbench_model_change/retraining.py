@@ -22,6 +22,7 @@ from fpbench.api import (
     Strength,
     Surface,
     TrainedHost,
+    User,
 )
 from fpbench_model_change.finetuning import own_latents
 
@@ -66,11 +67,12 @@ class Overwrite(ModelAttack[NoParams]):
         # Steps that mark the copy so far become part of the host that is marked now.
         host = TrainedHost(public.component, public.state, fused(surface.copy))
         code = ctx.training_codes(1, ctx.rng("overwrite/code"))[0]
+        clean = HeldImages(surface.clean_images)
         for effort in sorted(strengths):
             steps = {"steps": _share(method, effort)}
             shorter = type(method)(method.params.model_copy(update=steps))
-            state = shorter.fit(host, HeldImages(surface.clean_images), ctx)
-            issued = shorter.issue(state, host, code, ctx)
+            state = shorter.fit(host, clean, ctx)
+            issued = shorter.issue(state, host, User(0, code), clean, ctx)
             yield effort, shorter.assemble(state, host, issued, ctx)
 
 

@@ -9,8 +9,10 @@ from fpbench.api import (
     Access,
     Attack,
     Card,
+    Conditions,
     Context,
     Generator,
+    Latents,
     ModelAttack,
     NoParams,
     PipelineAttack,
@@ -27,11 +29,11 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-_POST = "post"
+_MARKS = ("prior", "post")
 
 
 class Bypass(PipelineAttack[NoParams]):
-    """Run the copy without its post-hoc step; a copy that has none is run as it is."""
+    """Run the copy without marked sampler or post-hoc step; one that has none is run as it is."""
 
     name = "bypass"
     version = "1"
@@ -42,15 +44,18 @@ class Bypass(PipelineAttack[NoParams]):
         "Bypass",
         "the failure of post-hoc marks that in-model fingerprints answer",
         "Apache-2.0",
-        "Drops the step that marks finished images. In-model methods have no such step, so their "
-        "result is the untouched one.",
+        "Drops the step that marks finished images, and the one that draws marked latents. "
+        "In-model methods have no such step, so their result is the untouched one.",
     )
 
     def apply(self, surface: Surface, ctx: Context) -> Generator:
-        """The copy without the step called "post"."""
+        """The copy without the steps called "prior" and "post"."""
         del ctx
         copy = surface.copy
-        return copy.replace(_POST, None) if _POST in copy.steps else copy
+        for name in _MARKS:
+            if name in copy.steps:
+                copy = copy.replace(name, None)
+        return copy
 
 
 class SwapStep(ModelAttack[NoParams]):
@@ -150,11 +155,12 @@ class Resampled(Generator):
         """The copy's."""
         return self._copy.steps
 
-    def prior(self, seeds: Sequence[int]) -> Tensor:
+    def prior(self, seeds: Sequence[int], conditions: Conditions = ()) -> Latents:
         """(N, ...) latents of the source; row i depends on seed i alone."""
-        return self._source.prior([derive_seed(self._seed, int(seed)) for seed in seeds])
+        own = [derive_seed(self._seed, int(seed)) for seed in seeds]
+        return self._source.prior(own, conditions)
 
-    def sample(self, latents: Tensor) -> Tensor:
+    def sample(self, latents: Latents) -> Tensor:
         """(N, 3, H, W) uint8 images of the copy."""
         return self._copy.sample(latents)
 

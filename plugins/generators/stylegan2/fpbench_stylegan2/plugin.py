@@ -10,9 +10,9 @@ from fpbench.api import (
     Context,
     Generator,
     Host,
-    ImageInfo,
-    ImageStream,
     Needs,
+    SampleInfo,
+    SampleStream,
     State,
     hookimpl,
 )
@@ -51,7 +51,7 @@ class StyleGAN2(Host[StyleGAN2Params]):
         "}",
     )
 
-    def objection(self, images: ImageInfo) -> str:
+    def objection(self, images: SampleInfo) -> str:
         """Sides must be powers of two, and a batch must be there to draw."""
         return limits.objection(images, self.params.batch)
 
@@ -59,7 +59,7 @@ class StyleGAN2(Host[StyleGAN2Params]):
         """Room for one training, as it was measured."""
         return Needs(memory_gib=2.0 if self.params.architecture == "compact" else 12.0)
 
-    def fit(self, images: ImageStream, ctx: Context) -> State:
+    def fit(self, images: SampleStream, ctx: Context) -> State:
         """Regression on paired codes if asked, then the adversarial training."""
         from fpbench_stylegan2 import training
 
@@ -84,7 +84,9 @@ class StyleGAN2(Host[StyleGAN2Params]):
         network = placed(network, ctx.device)
         return ChainGenerator({"generator": network}, self.params.latent_dim, ctx.device)
 
-    def encode(self, state: State, images: Tensor, ctx: Context) -> Tensor:
+    def encode(
+        self, state: State, samples: Tensor, ctx: Context, step: str | None = None
+    ) -> Tensor:
         """(N, Z) whitened principal components, near N(0, 1); the generator returns their image.
 
         Raises:
@@ -92,7 +94,8 @@ class StyleGAN2(Host[StyleGAN2Params]):
         """
         from fpbench_stylegan2 import training
 
-        return training.encode(state, images.to(ctx.device))
+        del step  # it has one step alone
+        return training.encode(state, samples.to(ctx.device))
 
     def finetune(
         self,

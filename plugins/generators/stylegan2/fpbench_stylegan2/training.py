@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from fpbench.api import Context, ContractError, ImageStream, State
+from fpbench.api import Context, ContractError, SampleStream, State
 from fpbench.api.images import to_float, to_uint8
 from fpbench.nn.discriminator import Discriminator
 from fpbench.nn.ema import Average
@@ -85,17 +85,17 @@ def restore(state: State, params: StyleGAN2Params, device: torch.device) -> Host
     return placed(network, device).eval().requires_grad_(False)
 
 
-def fit(images: ImageStream, params: StyleGAN2Params, ctx: Context) -> State:
+def fit(images: SampleStream, params: StyleGAN2Params, ctx: Context) -> State:
     """The trained generator, as one state.
 
     Keys: ``generator.*`` (averaged weights), ``image_size``; of a paired training also ``pca.mean``
     and ``pca.basis``, of one from noise ``discriminator.*``, with which anyone may go on.
     """
     with ctx.seeded("init"):
-        generator = placed(build(params, images.size), ctx.device)
-        discriminator = placed(build_discriminator(params, images.size), ctx.device)
+        generator = placed(build(params, images.info.size), ctx.device)
+        discriminator = placed(build_discriminator(params, images.info.size), ctx.device)
     average = Average(generator)
-    state: State = {"image_size": torch.tensor(images.size)}
+    state: State = {"image_size": torch.tensor(images.info.size)}
     encode: Callable[[Tensor], Tensor] | None = None
     if params.pair_steps:
         mean, basis = components_of(images, params.latent_dim)
@@ -128,7 +128,7 @@ def _fit_adversarial(
     generator: Host,
     discriminator: nn.Module,
     average: Average[Host],
-    images: ImageStream,
+    images: SampleStream,
     encode: Callable[[Tensor], Tensor] | None,
     whole: Callable[[], State],
     params: StyleGAN2Params,

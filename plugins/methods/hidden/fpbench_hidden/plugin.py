@@ -8,11 +8,11 @@ from fpbench.api import (
     Card,
     Context,
     Evidence,
-    ImageInfo,
-    ImageStream,
     Method,
     Needs,
     PostHocMethod,
+    SampleInfo,
+    SampleStream,
     State,
     TrainedHost,
     hookimpl,
@@ -52,15 +52,16 @@ class Hidden(PostHocMethod[HiddenParams]):
         "}",
     )
 
-    def objection(self, images: ImageInfo) -> str:
+    def objection(self, info: SampleInfo, users: int) -> str:
         """Sides must be powers of two, and a batch must be there to draw."""
-        return limits.objection(images, self.params.batch)
+        del users
+        return limits.objection(info, self.params.batch)
 
     def needs(self) -> Needs:
         """Room for one training."""
         return Needs(memory_gib=1.5)
 
-    def fit(self, host: TrainedHost, images: ImageStream, ctx: Context) -> State:
+    def fit(self, host: TrainedHost, images: SampleStream, ctx: Context) -> State:
         """Trains on photographs and host images, half and half."""
         import torch
 
@@ -84,7 +85,7 @@ class Hidden(PostHocMethod[HiddenParams]):
         from fpbench_hidden import training
 
         del host, ctx
-        return training.extract(state, evidence.images, self.params)
+        return training.extract(state, evidence.samples, self.params)
 
 
 @hookimpl

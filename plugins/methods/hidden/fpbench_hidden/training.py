@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from fpbench.api import Context, ImageStream, State
+from fpbench.api import Context, SampleStream, State
 from fpbench.api.images import quantise, to_float
 from fpbench.nn.distortions import blur, crop_resize, jpeg, paste
 from fpbench.nn.draws import Draws, dealt
@@ -39,7 +39,7 @@ def build_reader(image_size: int, params: HiddenParams) -> Reader:
 
 
 def fit(
-    images: ImageStream,
+    images: SampleStream,
     host: Callable[[int, torch.Generator], Tensor],
     params: HiddenParams,
     ctx: Context,
@@ -57,7 +57,7 @@ def fit(
     """
     with ctx.seeded("init"):
         embedder = build(params)
-        reader = build_reader(images.size, params)
+        reader = build_reader(images.info.size, params)
     embedder = placed(embedder, ctx.device)
     reader = placed(reader, ctx.device)
     optimiser = adam(

@@ -11,12 +11,12 @@ from fpbench.api import (
     Evidence,
     Generator,
     Host,
-    ImageInfo,
-    ImageStream,
     Method,
     Needs,
     Placement,
     Refusal,
+    SampleInfo,
+    SampleStream,
     State,
     TrainedHost,
     hookimpl,
@@ -64,9 +64,10 @@ class ScalableGAN(Method[ScalableGANParams]):
         "}",
     )
 
-    def objection(self, images: ImageInfo) -> str:
+    def objection(self, info: SampleInfo, users: int) -> str:
         """Sides must be powers of two, and a batch must be there to draw."""
-        return limits.objection(images, self.params.batch)
+        del users
+        return limits.objection(info, self.params.batch)
 
     def refuse(self, host: Host[Any], attack: Attack[Any] | None) -> Refusal | None:
         """Where a host says that its latents have another length: nothing of them would pair."""
@@ -83,7 +84,7 @@ class ScalableGAN(Method[ScalableGANParams]):
         """Room for one training, as it was measured."""
         return Needs(memory_gib=2.0 if self.params.architecture == "compact" else 12.0)
 
-    def fit(self, host: TrainedHost, images: ImageStream, ctx: Context) -> State:
+    def fit(self, host: TrainedHost, images: SampleStream, ctx: Context) -> State:
         """Trains a generator of its own on the images; pairs with their principal components."""
         from fpbench_scalable_gan import training
 
@@ -107,7 +108,7 @@ class ScalableGAN(Method[ScalableGANParams]):
         from fpbench_scalable_gan import training
 
         del host, ctx
-        return training.extract(state, evidence.images, self.params)
+        return training.extract(state, evidence.samples, self.params)
 
 
 @hookimpl

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fpbench.api import Context, ImageStream, State
+from fpbench.api import Context, SampleStream, State
 from fpbench.api.images import quantise, to_float, to_uint8
 from fpbench.nn.discriminator import Discriminator
 from fpbench.nn.ema import Average, warmed_decay
@@ -125,7 +125,7 @@ def consistency_loss(images: Tensor, others: Tensor) -> Tensor:
     return functional.mse_loss(images, others)
 
 
-def fit(images: ImageStream, params: ScalableGANParams, ctx: Context) -> State:
+def fit(images: SampleStream, params: ScalableGANParams, ctx: Context) -> State:
     """Trains images and code together; with ``pair_steps`` first images, the code switched off.
 
     Pairs are images and their whitened principal components, as of a paired host.
@@ -141,9 +141,9 @@ def fit(images: ImageStream, params: ScalableGANParams, ctx: Context) -> State:
     latent_dim = params.latent_dim
     encode = _encoder(images, latent_dim) if params.pair_steps else _no_pairs
     with ctx.seeded("init"):
-        generator = build(images.size, latent_dim, params)
-        discriminator = build_discriminator(images.size, params)
-        reader = build_reader(images.size, latent_dim, params)
+        generator = build(images.info.size, latent_dim, params)
+        discriminator = build_discriminator(images.info.size, params)
+        reader = build_reader(images.info.size, latent_dim, params)
     generator = placed(generator, ctx.device)
     discriminator = placed(discriminator, ctx.device)
     reader = placed(reader, ctx.device)
@@ -165,7 +165,7 @@ def fit(images: ImageStream, params: ScalableGANParams, ctx: Context) -> State:
     )
 
 
-def _encoder(images: ImageStream, latent_dim: int) -> Callable[[Tensor], Tensor]:
+def _encoder(images: SampleStream, latent_dim: int) -> Callable[[Tensor], Tensor]:
     mean, basis = components_of(images, latent_dim)
     return lambda some: project(some, mean, basis)
 
@@ -179,7 +179,7 @@ def _fit_jointly(
     discriminator: nn.Module,
     reader: CodeReader,
     average: Average[FingerprintGenerator],
-    images: ImageStream,
+    images: SampleStream,
     encode: Callable[[Tensor], Tensor],
     latent_dim: int,
     params: ScalableGANParams,
@@ -191,7 +191,10 @@ def _fit_jointly(
     kept = reader_average.module if params.average_reader else reader
 
     def whole() -> State:
-        sizes = {"image_size": torch.tensor(images.size), "latent_dim": torch.tensor(latent_dim)}
+        sizes = {
+            "image_size": torch.tensor(images.info.size),
+            "latent_dim": torch.tensor(latent_dim),
+        }
         return prefixed({"generator": average.module, "reader": kept}) | sizes
 
     # Every latent appears twice, under two codes. Of a paired training three latents of four belong

@@ -10,11 +10,11 @@ from fpbench.api import (
     ContractError,
     Evidence,
     Generator,
-    ImageInfo,
-    ImageStream,
     Method,
     Needs,
     Placement,
+    SampleInfo,
+    SampleStream,
     State,
     TrainedHost,
     hookimpl,
@@ -56,20 +56,21 @@ class WeightModulation(Method[WeightModulationParams]):
         "}",
     )
 
-    def objection(self, images: ImageInfo) -> str:
+    def objection(self, info: SampleInfo, users: int) -> str:
         """Sides must be powers of two, and a batch must be there to draw."""
-        return limits.objection(images, self.params.batch)
+        del users
+        return limits.objection(info, self.params.batch)
 
     def needs(self) -> Needs:
         """Room for one training."""
         return Needs(memory_gib=2.0)
 
-    def fit(self, host: TrainedHost, images: ImageStream, ctx: Context) -> State:
+    def fit(self, host: TrainedHost, images: SampleStream, ctx: Context) -> State:
         """Fine-tunes the host together with the code map and the reader; needs no photographs."""
         from fpbench_weight_modulation import training
 
         latent_dim = host.generator.prior([0]).shape[1]
-        return training.fit(_network(host), images.size, latent_dim, self.params, ctx)
+        return training.fit(_network(host), images.info.size, latent_dim, self.params, ctx)
 
     def assemble(self, state: State, host: TrainedHost, issued: State, ctx: Context) -> Generator:
         """The host's generator with the user's factors folded into its convolutions."""
@@ -83,7 +84,7 @@ class WeightModulation(Method[WeightModulationParams]):
         from fpbench_weight_modulation import training
 
         del host, ctx
-        return training.extract(state, evidence.images, self.params)
+        return training.extract(state, evidence.samples, self.params)
 
 
 def _network(host: TrainedHost) -> Module:
