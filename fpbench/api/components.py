@@ -317,10 +317,6 @@ class Method(Component[P]):
         A reader of weights gives one row a copy: zeros where the place that it reads is gone.
         """
 
-    def draw_codes(self, count: int, rng: np.random.Generator) -> np.ndarray:
-        """(count, K) bool codes. Uniform unless overridden (error-correcting or tracing codes)."""
-        return rng.integers(0, 2, size=(count, self.bits), dtype="uint8").astype(bool)
-
     def objection(self, info: SampleInfo, users: int) -> str:
         """Why it cannot serve such samples, or so many users of one `fit`; empty if it can.
 

@@ -263,9 +263,7 @@ class Enrolled(Protocol):
 class Evidence:
     """What an extractor is shown; never the conditions, since a verifier has the file alone.
 
-    Args:
-        samples: to be read by methods that read samples.
-        copy: to be read by methods that read weights.
+    Attributes:
         registry: what `Method.enrol` gave; empty where nobody is enrolled.
     """
 

@@ -45,8 +45,8 @@ def test_every_in_tree_method_is_checked():
 
 
 def test_fakes_have_the_known_answers(tmp_path):
-    assert check_method(Perfect(Perfect.Params()), tmp_path).bit_accuracy == 1
-    assert abs(check_method(Blind(Blind.Params()), tmp_path).bit_accuracy - 0.5) < 0.12
+    assert check_method(Perfect(Perfect.Params()), tmp_path).right == 1
+    assert abs(check_method(Blind(Blind.Params()), tmp_path).right - 0.5) < 0.12
 
 
 def template():
@@ -60,7 +60,7 @@ def template():
 
 def test_the_template_works_as_it_is(tmp_path):
     cls = template().SpreadSpectrum
-    assert check_method(cls(cls.Params()), tmp_path).bit_accuracy > 0.9
+    assert check_method(cls(cls.Params()), tmp_path).right > 0.9
 
 
 def test_the_template_stays_short():
@@ -115,7 +115,7 @@ def hidden_carrier(**own):
 def test_a_mark_that_no_attack_on_weights_reaches_is_found_unless_it_says_so(tmp_path):
     with pytest.raises(ContractError, match="got the same images with all 0 of them at 0"):
         check_method(hidden_carrier(), tmp_path)
-    assert check_method(hidden_carrier(opaque=True), tmp_path / "said").bit_accuracy > 0.9
+    assert check_method(hidden_carrier(opaque=True), tmp_path / "said").right > 0.9
 
 
 def test_an_opaque_step_of_a_method_that_does_not_say_so_is_found(tmp_path):

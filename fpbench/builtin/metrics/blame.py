@@ -53,10 +53,11 @@ class Collusion(Metric[NoParams]):
             "coalition": len(evidence.users[0]),
             "registered": n,
             "false_rate": rate,
-            "threshold_bits": t,
+            **shared.told(t),
             "members_accused": float((theirs >= t).sum(axis=1).mean()),
-            "member_match": float(theirs.mean() / k),
         }
+        if evidence.uniform:
+            detail["member_match"] = float(theirs.mean() / k)
         values = (found.traced, found.traced_and_framed, found.framed, found.lost)
         return [
             shared.rate_row(value, counts, name, detail)
@@ -85,26 +86,24 @@ class Forgery(Metric[NoParams]):
         """Row "" (the victim), and "match", the share of the victim's bits in a forged image."""
         import numpy as np
 
-        from fpbench import stats
-
         if evidence.level != "forgery":
             return []
         k = evidence.codes.shape[1]
         counts = shared.image_counts(evidence)
         victims = np.repeat([users[0] for users in evidence.users], counts)
         match = shared.match_of(evidence, _logits(evidence)).of(victims)
-        share = shared.rate_row(match / k, counts, "match")
+        share = [shared.rate_row(match / k, counts, "match")] if evidence.uniform else []
         if not shared.supported(evidence):
-            return [shared.not_supported(evidence), share]
+            return [shared.not_supported(evidence), *share]
         t = shared.threshold_of(evidence)
         detail = {
             "registered": evidence.registered,
             "false_rate": evidence.false_rate,
-            "threshold_bits": t,
+            **shared.told(t),
             # What one innocent user risks from any image that has nothing to do with him.
-            "by_chance": float(np.exp(stats.log_tail(k, t))) if evidence.uniform else None,
+            "by_chance": shared.claim_tail(evidence, t),
         }
-        return [shared.rate_row(match >= t, counts, detail=detail), share]
+        return [shared.rate_row(match >= t, counts, detail=detail), *share]
 
 
 def _logits(evidence: CellEvidence) -> NDArray[np.float32]:

@@ -1,0 +1,1 @@
+"""Ways to draw users' codes, and to say whom a reading accuses."""
