@@ -49,6 +49,7 @@ from fpbench.stats.ranking import (
     ranks,
 )
 from fpbench.stats.search import Nearest, nearest
+from fpbench.stats.surprise import Surprise, surprise_threshold, unsurpassed
 from fpbench.stats.tails import (
     capacity,
     largest_supported,
@@ -75,6 +76,7 @@ __all__ = [
     "Reference",
     "Sample",
     "Standing",
+    "Surprise",
     "accused",
     "auroc",
     "binomial_excess",
@@ -112,9 +114,11 @@ __all__ = [
     "rate",
     "reference",
     "supports",
+    "surprise_threshold",
     "survives",
     "threshold",
     "unregistered",
+    "unsurpassed",
     "upper_bound",
     "verification",
 ]

@@ -5,7 +5,9 @@ but integrated out, so the answers are probabilities. Letters: s the match with 
 b the best match with another issued code, t = `threshold(K, alpha, registered)`,
 q(x) = `survives(K, x, D)`. The arguments mean the same in every function:
 
-    match: A `Matching`, or `(N, U)` whole numbers in [0, K] from `matches`; here N counts images.
+    match: A `Matching`, or `(N, U)` whole numbers in [0, K] from `matches`; here N counts images. A
+        `Surprise` of codes that are not uniform: then s, b and t are surprises and q(x) is
+        `unsurpassed(x, D)`, so that what is called the probability of an innocent is its bound.
     owners: `(N,)` index in [0, U) of the user behind each image; of a `Matching` they are known.
     bits: K.
     registered: Number of registered users, at least U.
@@ -20,10 +22,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fpbench.stats.matching import Bools, Ints, Matching, TableMatching, check_bits
+from fpbench.stats.matching import Bools, Hits, Ints, Matching, TableMatching, check_bits
+from fpbench.stats.surprise import Surprise, surprise_threshold, unsurpassed
 from fpbench.stats.tails import log_any_tail, supports, survives, threshold
 
 Floats = npt.NDArray[np.float64]
+Seen = Matching | Surprise
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ def matches(readings: npt.ArrayLike, codes: npt.ArrayLike) -> Ints:
 
 
 def open_set(
-    match: npt.ArrayLike | Matching,
+    match: npt.ArrayLike | Seen,
     owners: npt.ArrayLike | None,
     bits: int,
     registered: int,
@@ -95,17 +99,15 @@ def open_set(
     seen = _seen("open_set", match, owners, bits)
     t, distractors = _registry("open_set", seen, bits, registered, false_rate, calibrated)
     own, other = seen.own, seen.other
-    accused_anyway = np.where(other >= t, 1.0, _any_distractor(bits, t, distractors))
-    # Few values of a match there are, whatever the number of images.
-    spared = survives(bits, np.arange(bits + 1), distractors)[own]
-    right = np.where((own >= t) & (own > other), spared, 0.0)
+    accused_anyway = np.where(other >= t, 1.0, _any_distractor(seen, bits, t, distractors))
+    right = np.where((own >= t) & (own > other), _spared(seen, bits, distractors), 0.0)
     wrong = np.where(own >= t, 1 - right, accused_anyway)
     none = np.where(own >= t, 0.0, 1 - accused_anyway)
     return OpenSet(right, wrong, none)
 
 
 def accused(
-    match: npt.ArrayLike | Matching,
+    match: npt.ArrayLike | Seen,
     bits: int,
     registered: int,
     false_rate: float,
@@ -117,11 +119,11 @@ def accused(
     """
     seen = _seen("accused", match, None, bits)
     t, distractors = _registry("accused", seen, bits, registered, false_rate, calibrated)
-    return np.where(seen.best >= t, 1.0, _any_distractor(bits, t, distractors))
+    return np.where(seen.best >= t, 1.0, _any_distractor(seen, bits, t, distractors))
 
 
 def unregistered(
-    match: npt.ArrayLike | Matching,
+    match: npt.ArrayLike | Seen,
     owners: npt.ArrayLike,
     bits: int,
     registered: int,
@@ -136,11 +138,11 @@ def unregistered(
     seen = _seen("unregistered", match, owners, bits)
     t, distractors = _registry("unregistered", seen, bits, registered, false_rate, calibrated)
     instead = distractors + 1 if calibrated is None else distractors
-    return np.where(seen.other >= t, 1.0, _any_distractor(bits, t, instead))
+    return np.where(seen.other >= t, 1.0, _any_distractor(seen, bits, t, instead))
 
 
 def detection(
-    match: npt.ArrayLike | Matching,
+    match: npt.ArrayLike | Seen,
     bits: int,
     registered: int,
     false_rate: float,
@@ -154,7 +156,7 @@ def detection(
 
 
 def collusion(
-    match: npt.ArrayLike | Matching,
+    match: npt.ArrayLike | Seen,
     members: npt.ArrayLike,
     bits: int,
     registered: int,
@@ -186,8 +188,8 @@ def collusion(
         raise ValueError(msg)
     reached = np.sum([seen.of(column) >= t for column in inside.T], axis=0)
     caught = np.asarray(reached > 0, dtype=np.float64)
-    innocent = seen.hits(t).by_image > reached
-    framed: Floats = np.where(innocent, 1.0, _any_distractor(bits, t, distractors))
+    innocent = _hits(seen, t).by_image > reached
+    framed: Floats = np.where(innocent, 1.0, _any_distractor(seen, bits, t, distractors))
     return Collusion(
         traced=caught * (1 - framed),
         traced_and_framed=caught * framed,
@@ -196,22 +198,22 @@ def collusion(
     )
 
 
-def closed_set(match: npt.ArrayLike | Matching, owners: npt.ArrayLike) -> Bools:
+def closed_set(match: npt.ArrayLike | Seen, owners: npt.ArrayLike | None) -> Bools:
     """Whether the owner's code is strictly the best match among the U issued ones, `(N,)` bool."""
     seen = _seen("closed_set", match, owners, None)
     return np.asarray(seen.own > seen.other_issued)
 
 
 def verification(
-    match: npt.ArrayLike | Matching, owners: npt.ArrayLike, bits: int, false_rate: float
+    match: npt.ArrayLike | Seen, owners: npt.ArrayLike, bits: int, false_rate: float
 ) -> Bools:
     """Whether each image fits the claimed code of its owner, `(N,)` bool: s >= t of one code."""
     seen = _seen("verification", match, owners, bits)
-    return np.asarray(seen.own >= _threshold("verification", bits, 1, false_rate))
+    return np.asarray(seen.own >= _threshold("verification", seen, bits, 1, false_rate))
 
 
 def false_verification(
-    match: npt.ArrayLike | Matching, owners: npt.ArrayLike | None, bits: int, false_rate: float
+    match: npt.ArrayLike | Seen, owners: npt.ArrayLike | None, bits: int, false_rate: float
 ) -> Floats:
     """False verification rate `(U,)` of each issued user over the images that are not of that user.
 
@@ -219,7 +221,7 @@ def false_verification(
     worst user's. Owners None = images of nobody.
     """
     seen = _seen("false_verification", match, owners, bits)
-    hits = seen.hits(_threshold("false_verification", bits, 1, false_rate)).by_code
+    hits = _hits(seen, _threshold("false_verification", seen, bits, 1, false_rate)).by_code
     counts, rates = seen.foreign, np.full(seen.codes, np.nan)
     return np.asarray(np.divide(hits, counts, out=rates, where=counts > 0))
 
@@ -245,28 +247,43 @@ def auroc(positive: npt.ArrayLike, negative: npt.ArrayLike) -> float:
     return float(below.sum() / (2 * high.size * low.size))
 
 
-def _any_distractor(bits: int, t: int, distractors: int) -> float:
-    return float(np.exp(log_any_tail(bits, t, distractors)))
+def _any_distractor(seen: Seen, bits: int, t: float, distractors: int) -> float:
+    """Probability that any distractor reaches t."""
+    if isinstance(seen, Surprise):
+        return float(1 - unsurpassed(t, distractors))
+    return float(np.exp(log_any_tail(bits, int(t), distractors)))
 
 
-def _threshold(who: str, bits: int, registered: int, false_rate: float) -> int:
+def _spared(seen: Seen, bits: int, distractors: int) -> Floats:
+    """Probability `(N,)` that no distractor ties with the owner or beats him."""
+    if isinstance(seen, Surprise):
+        return unsurpassed(seen.own, distractors)
+    # Few values of a match there are, whatever the number of images.
+    return survives(bits, np.arange(bits + 1), distractors)[seen.own]
+
+
+def _hits(seen: Seen, t: float) -> Hits:
+    return seen.hits(t) if isinstance(seen, Surprise) else seen.hits(int(t))
+
+
+def _threshold(who: str, seen: Seen, bits: int, registered: int, false_rate: float) -> float:
     t = threshold(bits, false_rate, registered)
     if t is None or not supports(bits, registered, false_rate):
         msg = (
             f"{who}: {bits} bits do not support {registered} users at a false rate of {false_rate}"
         )
         raise ValueError(msg)
-    return t
+    return surprise_threshold(false_rate, registered) if isinstance(seen, Surprise) else t
 
 
 def _registry(
     who: str,
-    match: Matching,
+    match: Seen,
     bits: int,
     registered: int,
     false_rate: float,
     calibrated: int | None,
-) -> tuple[int, int]:
+) -> tuple[float, int]:
     """Threshold t and number of distractors D."""
     issued = match.codes
     if registered < issued:
@@ -280,12 +297,12 @@ def _registry(
             )
             raise ValueError(msg)
         return calibrated, 0
-    return _threshold(who, bits, registered, false_rate), registered - issued
+    return _threshold(who, match, bits, registered, false_rate), registered - issued
 
 
 def _seen(
-    who: str, match: npt.ArrayLike | Matching, owners: npt.ArrayLike | None, bits: int | None
-) -> Matching:
-    if isinstance(match, Matching):
+    who: str, match: npt.ArrayLike | Seen, owners: npt.ArrayLike | None, bits: int | None
+) -> Seen:
+    if isinstance(match, Matching | Surprise):
         return match
     return TableMatching(who, match, owners, bits)
