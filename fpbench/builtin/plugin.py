@@ -6,6 +6,7 @@ from typing import Any
 
 from fpbench.api import Attack, Cluster, Code, Dataset, Executor, Metric, hookimpl
 from fpbench.builtin.chain.attack import Chain
+from fpbench.builtin.codes.bch import Bch
 from fpbench.builtin.codes.tardos import Tardos
 from fpbench.builtin.codes.uniform import Uniform
 from fpbench.builtin.image_folder.dataset import ImageFolder
@@ -39,7 +40,7 @@ def fpbench_datasets() -> list[type[Dataset[Any]]]:
 @hookimpl
 def fpbench_codes() -> list[type[Code[Any]]]:
     """Codes."""
-    return [Uniform, Tardos]
+    return [Uniform, Bch, Tardos]
 
 
 @hookimpl
