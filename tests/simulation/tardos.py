@@ -12,11 +12,12 @@ from collections.abc import Callable
 
 import click
 import numpy as np
+from scipy.stats import binom
 
 from fpbench import stats
-from fpbench.api import Code
+from fpbench.api import Code, NoParams
 from fpbench.builtin.codes.tardos import Tardos, TardosParams
-from fpbench.builtin.codes.uniform import NoParams, Uniform
+from fpbench.builtin.codes.uniform import Uniform
 
 Array = np.ndarray
 
@@ -94,7 +95,7 @@ def main(
     click.echo(
         f"{members} of {users} users, false rate {false_rate:g}, {trials:,} trials, seed {seed}. "
         "Traced: readings for which a member is accused, with 95 % interval; framed: readings of "
-        "all rows of the code for which an innocent is, with the upper 95 % bound.\n"
+        "all columns for which an innocent is, and the chance of so many at the false rate.\n"
     )
     codes = {
         "uniform": Uniform(NoParams()),
@@ -114,8 +115,8 @@ def main(
                 found = stats.clopper_pearson(int(hits), trials)
                 cells.append(f"{found.value:.3f} ({found.low:.3f}–{found.high:.3f})")
             count = trials * len(NAMES)
-            bound = stats.upper_bound(framed, count)
-            click.echo(f"| {' | '.join(cells)} | {framed} of {count:,} (≤ {bound:.2%}) |")
+            chance = binom.sf(framed - 1, count, false_rate)
+            click.echo(f"| {' | '.join(cells)} | {framed} of {count:,} ({chance:.2f}) |")
 
 
 if __name__ == "__main__":

@@ -5,8 +5,12 @@ import numpy as np
 import pytest
 
 from fpbench import stats
+from fpbench.api import NoParams
 from fpbench.builtin.codes import tardos
 from fpbench.builtin.codes.tardos import Tardos, TardosParams
+from fpbench.builtin.codes.uniform import Uniform
+
+CODES = [Tardos(TardosParams()), Uniform(NoParams())]
 
 
 def drawn(bits, readings, rng, soft=False, cutoff=0.01):
@@ -99,17 +103,16 @@ def test_what_no_double_holds_stays_finite():
 
 def test_a_minority_is_traced_which_uniform_codes_never_do():
     rng = np.random.default_rng(11)
-    bits, users = 512, 100
-    code = Tardos(TardosParams())
-    traced = framed = 0.0
-    for _ in range(6):
+    bits, users, trials = 512, 100, 6
+    traced, framed = dict.fromkeys(CODES, 0.0), dict.fromkeys(CODES, 0.0)
+    for code in CODES * trials:
         book = code.book(bits, rng)
         codes = code.draw(bits, users, rng, book)
         ones = codes[:3].sum(axis=0)
         logits = np.where((ones == 1) | (ones == 3), 1.0, -1.0)[None]
         surprise = stats.Surprise(code.log_tail(logits, code.match(logits, codes, book), book))
         found = stats.collusion(surprise, [[0, 1, 2]], bits, users, 1e-3)
-        traced += float(found.traced[0])
-        framed += float(found.framed[0] + found.traced_and_framed[0])
-    assert traced >= 5
-    assert framed < 0.1
+        traced[code] += (found.traced + found.traced_and_framed).item()
+        framed[code] += (found.framed + found.traced_and_framed).item()
+    assert [traced[code] for code in CODES] == [pytest.approx(trials, abs=1), 0]
+    assert max(framed.values()) < 0.1
