@@ -6,6 +6,8 @@ from typing import Any
 
 from fpbench.api import Attack, Cluster, Code, Dataset, Executor, Metric, hookimpl
 from fpbench.builtin.chain.attack import Chain
+from fpbench.builtin.codes.bch import Bch
+from fpbench.builtin.codes.tardos import Tardos
 from fpbench.builtin.codes.uniform import Uniform
 from fpbench.builtin.image_folder.dataset import ImageFolder
 from fpbench.builtin.local.executor import LocalExecutor
@@ -38,7 +40,7 @@ def fpbench_datasets() -> list[type[Dataset[Any]]]:
 @hookimpl
 def fpbench_codes() -> list[type[Code[Any]]]:
     """Codes."""
-    return [Uniform]
+    return [Uniform, Bch, Tardos]
 
 
 @hookimpl

@@ -1,1 +1,1 @@
-"""Ways to draw users' codes, and to say whom a reading accuses."""
+"""How codes are drawn and whom a reading accuses. Letters: N readings, U users, K bits."""

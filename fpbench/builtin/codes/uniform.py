@@ -1,50 +1,46 @@
-"""Fair independent bits."""
+"""`uniform`: fair independent bits, the codes of all methods unless a suite says otherwise."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fpbench.api import Card, Code, NoParams
-
-if TYPE_CHECKING:
-    import numpy as np
+from fpbench.stats import log_tail, matches
 
 
 class Uniform(Code[NoParams]):
-    """Every bit is a fair coin, so that any reading matches it in Bin(K, 1/2) bits by chance."""
+    """A reading fits a code in as many bits as are equal: of an innocent's, Bin(K, 1/2)."""
 
     name = "uniform"
     version = "1"
     Params = NoParams
-    card = Card(
-        "Uniform codes",
-        "own",
-        "Apache-2.0",
-        "Fair independent bits; a code fits a reading by the number of equal bits.",
-    )
+    card = Card("Uniform codes", "own", "Apache-2.0", "Fair independent bits; equal bits count.")
 
     def draw(
-        self, bits: int, count: int, rng: np.random.Generator, book: Mapping[str, np.ndarray]
-    ) -> np.ndarray:
-        """See `Code.draw`."""
+        self,
+        bits: int,
+        count: int,
+        rng: np.random.Generator,
+        book: Mapping[str, NDArray[Any]],
+    ) -> NDArray[np.bool_]:
+        """See Code.draw."""
         del book
         return rng.integers(0, 2, size=(count, bits), dtype="uint8").astype(bool)
 
     def match(
-        self, logits: np.ndarray, codes: np.ndarray, book: Mapping[str, np.ndarray]
-    ) -> np.ndarray:
-        """(N, U) equal bits."""
-        from fpbench import stats
-
+        self, logits: NDArray[Any], codes: NDArray[Any], book: Mapping[str, NDArray[Any]]
+    ) -> NDArray[np.float64]:
+        """Equal bits."""
         del book
-        return stats.matches(logits > 0, codes).astype("float64")
+        return matches(logits > 0, codes).astype(np.float64)
 
     def log_tail(
-        self, logits: np.ndarray, score: np.ndarray, book: Mapping[str, np.ndarray]
-    ) -> np.ndarray:
-        """(N, U) log P(Bin(K, 1/2) >= equal bits)."""
-        from fpbench import stats
-
+        self, logits: NDArray[Any], score: NDArray[Any], book: Mapping[str, NDArray[Any]]
+    ) -> NDArray[np.float64]:
+        """See Code.log_tail."""
         del book
-        return stats.log_tail(logits.shape[1], score.astype("int64"))
+        return log_tail(logits.shape[1], np.ceil(score).astype(np.int64))

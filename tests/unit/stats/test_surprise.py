@@ -55,6 +55,12 @@ def test_decisions_are_those_of_equal_bits_with_innocents_counted_from_above(bot
             np.testing.assert_array_equal(*(decide(m, None, BITS, rate) for m in both))
 
 
+def test_nobody_else_is_below_everybody():
+    alone = stats.Surprise(np.zeros((2, 1)), [0, 0])
+    assert (alone.other == -np.inf).all()
+    assert stats.closed_set(alone, None).all()
+
+
 def test_coalitions_are_those_of_equal_bits():
     rng = np.random.default_rng(4)
     codes = rng.random((USERS, BITS)) < 0.5
