@@ -87,7 +87,8 @@ def match_of(
 
     users = len(evidence.codes)
     if evidence.gives != "bits":
-        return stats.ScoreTable(_yardstick(evidence).standardised(logits), owners)
+        whose = None if evidence.gives == "presence" else owners
+        return stats.ScoreTable(_yardstick(evidence).standardised(logits), whose)
     if evidence.log_tails is not None:
         return stats.Surprise(evidence.log_tails(logits, evidence.codes), owners, users)
     # Claims at the largest rate have the lowest threshold that anybody asks for.
@@ -310,6 +311,7 @@ def asked(
     """
     n = evidence.registered if registered is None else registered
     calibrated = None if evidence.gives == "bits" else threshold_of(evidence, n, images)
+    n = 1 if evidence.gives == "presence" else n  # of one score, whatever the number of copies
     return evidence.codes.shape[1], n, evidence.false_rate, calibrated
 
 
