@@ -232,7 +232,7 @@ def styled_ends(conv: ModulatedConv) -> Ends:
     """
     weight, style = Axis("conv.weight", 1), (Axis("affine.weight", 0), Axis("affine.bias", 0))
     factors = (replace(weight, power=1), *(replace(axis, power=-1) for axis in style))
-    own = [Channels(conv.in_channels, factors, positive=True, negative=True, moves=False)]
+    own = [Channels(conv.in_channels, factors, positive=True, moves=False)]
     if conv.demodulate:
         filters = (Axis("conv.weight", 0, 1),)
         own.append(Channels(conv.out_channels, filters, positive=True, moves=False))
