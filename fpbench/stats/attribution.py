@@ -16,6 +16,7 @@ ValueError is raised where an argument does not fit or K bits do not support so 
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -160,11 +161,13 @@ def collusion(
     registered: int,
     false_rate: float,
     calibrated: int | None = None,
+    rule: Literal["all", "one", "best"] = "all",
 ) -> Collusion:
-    """Who is accused for images of coalitions, when everybody whose match reaches t is accused.
+    """Who is accused for images of coalitions, by one of three rules.
 
-    A coalition's image may carry several codes, so the best match alone is not accused as in
-    `open_set`.
+    A coalition's image may carry several codes. "all": everybody whose match reaches t is accused.
+    "one": whoever does so alone; where several do, nobody is. "best": the best match if it reaches
+    t, as in `open_set`; one that ties with somebody innocent counts as framed.
 
     Args:
         match: as in every function of this module; without owners.
@@ -173,6 +176,7 @@ def collusion(
         registered: N of the registry.
         false_rate: alpha.
         calibrated: t where codes are not uniform.
+        rule: who is accused.
     """
     seen = _seen("collusion", match, None, bits)
     t, distractors = _registry("collusion", seen, bits, registered, false_rate, calibrated)
@@ -184,6 +188,9 @@ def collusion(
     ):
         msg = f"collusion: expected members ({seen.images}, S), got {inside.dtype} {inside.shape}"
         raise ValueError(msg)
+    if rule != "all":
+        accuse = _alone if rule == "one" else _foremost
+        return accuse(seen, inside, t, bits, distractors)
     reached = np.sum([seen.of(column) >= t for column in inside.T], axis=0)
     caught = np.asarray(reached > 0, dtype=np.float64)
     innocent = seen.hits(t).by_image > reached
@@ -194,6 +201,40 @@ def collusion(
         framed=(1 - caught) * framed,
         lost=(1 - caught) * (1 - framed),
     )
+
+
+def _alone(seen: Matching, members: Ints, t: int, bits: int, distractors: int) -> Collusion:
+    """Outcomes where whoever alone reaches t is accused."""
+    match, inside = _table(seen, members)
+    above = match >= t
+    caught, framed = (above & inside).sum(axis=1), (above & ~inside).sum(axis=1)
+    spared = 1 - _any_distractor(bits, t, distractors)
+    others = max(distractors - 1, 0)
+    single = _any_distractor(bits, t, 1) * (1 - _any_distractor(bits, t, others))
+    traced = ((caught == 1) & (framed == 0)) * spared
+    blamed = ((caught == 0) & (framed == 1)) * spared
+    blamed += ((caught == 0) & (framed == 0)) * distractors * single
+    return Collusion(traced, np.zeros(seen.images), blamed, np.maximum(1 - traced - blamed, 0))
+
+
+def _foremost(seen: Matching, members: Ints, t: int, bits: int, distractors: int) -> Collusion:
+    """Outcomes where the best match is accused if it reaches t."""
+    match, inside = _table(seen, members)
+    theirs, other = (np.where(of, match, -1).max(axis=1) for of in (inside, ~inside))
+    caught = theirs >= t
+    traced = np.where(caught & (theirs > other), survives(bits, theirs, distractors), 0.0)
+    by_chance = np.where(other >= t, 1.0, _any_distractor(bits, t, distractors))
+    framed: Floats = np.where(caught, 1 - traced, by_chance)
+    lost: Floats = np.where(caught, 0.0, 1 - by_chance)
+    return Collusion(traced, np.zeros(seen.images), framed, lost)
+
+
+def _table(seen: Matching, members: Ints) -> tuple[Ints, Bools]:
+    """(N, U) match of each reading with each code, and whose of them are members."""
+    everyone = [np.full(seen.images, user) for user in range(seen.codes)]
+    inside = np.zeros((seen.images, seen.codes), dtype=np.bool_)
+    np.put_along_axis(inside, members, values=True, axis=1)
+    return np.stack([seen.of(user) for user in everyone], axis=1), inside
 
 
 def closed_set(match: npt.ArrayLike | Matching, owners: npt.ArrayLike) -> Bools:
