@@ -86,7 +86,8 @@ def _flat(name: str, module: nn.Module) -> Iterable[tuple[str, nn.Module]]:
     if not isinstance(module, nn.Sequential):
         yield name, module
         return
-    for key, part in module.named_children():
+    # named_children() leaves out an activation that stands at several places.
+    for key, part in zip(module._modules, module, strict=True):
         yield from _flat(f"{name}.{key}" if name else key, part)
 
 
@@ -119,13 +120,13 @@ def _group(
     norms = [(name, part) for name, part in between if isinstance(part, _NORMS)]
     if len(norms) > 1 or (norms and made != count):
         return None  # normalised by other channels than those that move
-    scaled, blocks, power = between, 1, 1
-    axes: list[Axis] = []
+    scaled, blocks, axes = between, 1, list[Axis]()
+    power: int | None = 1
     for name, norm in norms:
-        # A factor is lost in a norm and can only enter behind it.
+        # A factor is lost in a norm, and enters behind it where the norm has factors of its own.
         scaled = between[between.index((name, norm)) + 1 :]
-        blocks, power = getattr(norm, "num_groups", 1), 0
-        axes = _norm(name, norm)
+        blocks, axes = getattr(norm, "num_groups", 1), _norm(name, norm)
+        power = 0 if dict(norm.named_parameters()) else None
     kinds = [type(part) for _, part in scaled]
     return Channels(
         count,
@@ -147,7 +148,10 @@ def _size(layer: nn.Module, dim: int) -> int:
 
 
 def _norm(name: str, norm: nn.Module) -> list[Axis]:
-    """What a normalisation holds of its channels; without factors of its own it lets none in."""
-    powers = {"weight": 1, "bias": 1, "running_mean": 0, "running_var": 0}
-    held = [part for part in powers if getattr(norm, part, None) is not None]
-    return [Axis(f"{name}.{part}", 0, powers[part] if "weight" in held else None) for part in held]
+    """What a normalisation holds of its channels."""
+    held = {"weight": 1, "bias": 1, "running_mean": 0, "running_var": 0}
+    return [
+        Axis(f"{name}.{part}", 0, power)
+        for part, power in held.items()
+        if getattr(norm, part, None) is not None
+    ]

@@ -151,6 +151,19 @@ def test_which_activations_let_factors_and_signs_through():
     assert [group.blocks for group in groups] == [1, 4, 1, 1, 1, 1]
 
 
+def test_a_norm_without_factors_lets_none_in_and_an_activation_may_stand_twice():
+    tanh = nn.Tanh()
+    layers = [nn.Linear(6, 32), tanh, nn.Linear(32, 32), tanh, nn.Unflatten(1, (8, 2, 2))]
+    layers += [nn.Conv2d(8, 8, 1), nn.GroupNorm(2, 8, affine=False), nn.Conv2d(8, 3, 1)]
+    groups = channels_of("test", nn.Sequential(*layers))
+    assert [group.count for group in groups] == [32, 8, 8]
+    assert [(group.scales, group.flips) for group in groups] == [
+        (False, True),
+        (False, True),
+        (False, False),
+    ]
+
+
 def test_an_embedder_is_moved_behind_its_images():
     embedder = Embedder(bits=4, channels=16, strength=0.5)
     steps = {"generator": nn.Unflatten(1, (3, 16, 16))}
