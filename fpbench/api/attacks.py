@@ -51,9 +51,15 @@ class ModelAttack(Attack[P]):
 
     @abstractmethod
     def apply(
-        self, surface: Surface, strengths: Sequence[float], ctx: Context
-    ) -> Iterator[tuple[float, Generator]]:
-        """Yield (strength, attacked copy), weakest first; one trajectory may serve all."""
+        self, surface: Surface, strengths: Sequence[Any], ctx: Context
+    ) -> Iterator[tuple[float | None, Generator]]:
+        """Yield (strength, attacked copy), weakest first; one trajectory may serve all.
+
+        Args:
+            surface: what the attack declares.
+            strengths: numbers in the attack's natural unit; `(None,)` where it has no knob.
+            ctx: seeds and device.
+        """
 
 
 class CoalitionAttack(Attack[P]):

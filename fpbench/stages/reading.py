@@ -197,7 +197,7 @@ class GeneratorReader:
         ctx, who, loans = self._context(models[0]), f"attack {models[0].attack.label}", self._loans
         if isinstance(attack, ModelAttack):
             by_strength = {model.strength: model for model in models}
-            strengths = [float(s) for s in by_strength if s is not None]
+            strengths = [None if s is None else float(s) for s in by_strength]
             surface = self._surface(models[0])
             steps = boundary.watched(lambda: attack.apply(surface, strengths, ctx), who, *loans)
             with closing(steps):

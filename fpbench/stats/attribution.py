@@ -19,6 +19,7 @@ ValueError is raised where an argument does not fit or K bits do not support so 
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -163,11 +164,13 @@ def collusion(
     registered: int,
     false_rate: float,
     calibrated: float | None = None,
+    rule: Literal["all", "one", "best"] = "all",
 ) -> Collusion:
-    """Who is accused for images of coalitions, when everybody whose match reaches t is accused.
+    """Who is accused for images of coalitions, by one of three rules.
 
-    A coalition's image may carry several codes, so the best match alone is not accused as in
-    `open_set`.
+    A coalition's image may carry several codes. "all": everybody whose match reaches t is accused.
+    "one": whoever does so alone; where several do, nobody is. "best": the best match if it reaches
+    t, as in `open_set`; one that ties with somebody innocent counts as framed.
 
     Args:
         match: as in every function of this module; without owners.
@@ -176,6 +179,7 @@ def collusion(
         registered: N of the registry.
         false_rate: alpha.
         calibrated: t of scores.
+        rule: who is accused.
     """
     seen = _seen("collusion", match, None, bits)
     t, distractors = _registry("collusion", seen, bits, registered, false_rate, calibrated)
@@ -187,6 +191,9 @@ def collusion(
     ):
         msg = f"collusion: expected members ({seen.images}, S), got {inside.dtype} {inside.shape}"
         raise ValueError(msg)
+    if rule != "all":
+        accuse = _alone if rule == "one" else _foremost
+        return accuse(seen, inside, t, bits, distractors)
     reached = np.sum([seen.of(column) >= t for column in inside.T], axis=0)
     caught = np.asarray(reached > 0, dtype=np.float64)
     innocent = seen.hits(t).by_image > reached
@@ -197,6 +204,41 @@ def collusion(
         framed=(1 - caught) * framed,
         lost=(1 - caught) * (1 - framed),
     )
+
+
+def _alone(seen: Seen, members: Ints, t: float, bits: int, distractors: int) -> Collusion:
+    """Outcomes where whoever alone reaches t is accused."""
+    match, inside = _table(seen, members)
+    above = match >= t
+    caught, framed = (above & inside).sum(axis=1), (above & ~inside).sum(axis=1)
+    spared = 1 - _any_distractor(seen, bits, t, distractors)
+    others = max(distractors - 1, 0)
+    single = _any_distractor(seen, bits, t, 1) * (1 - _any_distractor(seen, bits, t, others))
+    traced = ((caught == 1) & (framed == 0)) * spared
+    blamed = ((caught == 0) & (framed == 1)) * spared
+    blamed += ((caught == 0) & (framed == 0)) * distractors * single
+    return Collusion(traced, np.zeros(seen.images), blamed, np.maximum(1 - traced - blamed, 0))
+
+
+def _foremost(seen: Seen, members: Ints, t: float, bits: int, distractors: int) -> Collusion:
+    """Outcomes where the best match is accused if it reaches t."""
+    match, inside = _table(seen, members)
+    theirs, other = (np.where(of, match, -np.inf).max(axis=1) for of in (inside, ~inside))
+    caught = theirs >= t
+    traced = np.where(caught & (theirs > other), _unbeaten(seen, bits, theirs, distractors), 0.0)
+    by_chance = np.where(other >= t, 1.0, _any_distractor(seen, bits, t, distractors))
+    framed: Floats = np.where(caught, 1 - traced, by_chance)
+    lost: Floats = np.where(caught, 0.0, 1 - by_chance)
+    return Collusion(traced, np.zeros(seen.images), framed, lost)
+
+
+def _table(seen: Seen, members: Ints) -> tuple[Floats, Bools]:
+    """(N, U) match of each reading with each code, and whose of them are members."""
+    everyone = [np.full(seen.images, user) for user in range(seen.codes)]
+    inside = np.zeros((seen.images, seen.codes), dtype=np.bool_)
+    np.put_along_axis(inside, members, values=True, axis=1)
+    table = np.stack([seen.of(user) for user in everyone], axis=1)
+    return table.astype(np.float64), inside
 
 
 def closed_set(match: npt.ArrayLike | Seen, owners: npt.ArrayLike | None) -> Bools:
@@ -281,10 +323,16 @@ def _any_distractor(seen: Seen, bits: int, t: float, distractors: int) -> float:
 
 def _spared(seen: Seen, bits: int, distractors: int) -> Floats:
     """Probability `(N,)` that no distractor ties with the owner or beats him."""
+    return _unbeaten(seen, bits, seen.own, distractors)
+
+
+def _unbeaten(seen: Seen, bits: int, match: Ints | Floats, distractors: int) -> Floats:
+    """Probability `(N,)` that no distractor ties with a match `(N,)` or beats it."""
     if isinstance(seen, ScoreTable):
-        return unsurpassed(seen.own, distractors)
-    # Few values of a match there are, whatever the number of images.
-    return survives(bits, np.arange(bits + 1), distractors)[seen.own]
+        return unsurpassed(np.maximum(match, 0.0), distractors)  # who is nobody is below 0
+    # Few values of a match there are, whatever the number of images; below 0 there is nobody.
+    counts = np.maximum(match, 0).astype(np.int64)
+    return survives(bits, np.arange(bits + 1), distractors)[counts]
 
 
 def _threshold(who: str, seen: Seen, bits: int, registered: int, false_rate: float) -> float:

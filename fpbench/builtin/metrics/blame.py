@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from fpbench.api import Card, CellEvidence, Metric, NoParams, Row
 from fpbench.builtin.metrics import shared
@@ -12,9 +12,26 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+Rule = Literal["all", "one", "best"]
+
+_RULES: tuple[Rule, ...] = ("all", "one", "best")
+_OUTCOMES: dict[str, tuple[Rule, str]] = {
+    "traced": ("all", "traced"),
+    "traced-and-framed": ("all", "traced_and_framed"),
+    "framed": ("all", "framed"),
+    "lost": ("all", "lost"),
+    "traced@exactly-one": ("one", "traced"),
+    "framed@exactly-one": ("one", "framed"),
+    "lost@exactly-one": ("one", "lost"),
+    "traced@best-match": ("best", "traced"),
+    "framed@best-match": ("best", "framed"),
+    "lost@best-match": ("best", "lost"),
+}
+"""Variant of a row -> who is accused, and what of it is counted."""
+
 
 class Collusion(Metric[NoParams]):
-    """Whom the images of a coalition lead to, when everybody above the threshold is accused."""
+    """Whom the images of a coalition lead to."""
 
     name = "collusion"
     version = "2"
@@ -28,25 +45,28 @@ class Collusion(Metric[NoParams]):
         "Apache-2.0",
         "Shares of a coalition's images that lead to members only (traced), to members and to "
         "somebody innocent (traced and framed), to somebody innocent only (framed), to nobody "
-        "(lost).",
+        "(lost), when everybody above the threshold is accused. Beside them the same where nobody "
+        "is accused unless exactly one is above it, and where the best match is.",
     )
 
     def measure(self, evidence: CellEvidence) -> Sequence[Row]:
-        """Rows "traced", "traced-and-framed", "framed" and "lost"; clusters are coalitions."""
+        """Rows "traced", "traced-and-framed", "framed", "lost"; clusters are coalitions.
+
+        Beside them "traced@exactly-one" and "traced@best-match" and so on; rules that accuse one
+        user at most have no "traced-and-framed".
+        """
         import numpy as np
 
         from fpbench import stats
 
         if evidence.level != "coalition":
             return []
-        k, n, rate = evidence.codes.shape[1], evidence.registered, evidence.false_rate
-        names = ("traced", "traced-and-framed", "framed", "lost")
         if not shared.supported(evidence):
-            return [shared.not_supported(evidence, name) for name in names]
+            return [shared.not_supported(evidence, name) for name in _OUTCOMES]
+        k, n, rate = evidence.codes.shape[1], evidence.registered, evidence.false_rate
         counts = shared.image_counts(evidence)
         match = shared.match_of(evidence, _logits(evidence))
         members = np.repeat(np.array(evidence.users), counts, axis=0)
-        found = stats.collusion(match, members, *shared.asked(evidence))
         t = shared.threshold_of(evidence)
         theirs = np.stack([match.of(column) for column in members.T], axis=1)
         detail = {
@@ -58,10 +78,11 @@ class Collusion(Metric[NoParams]):
         }
         if evidence.uniform:
             detail["member_match"] = float(theirs.mean() / k)
-        values = (found.traced, found.traced_and_framed, found.framed, found.lost)
+        asked = shared.asked(evidence)
+        found = {rule: stats.collusion(match, members, *asked, rule=rule) for rule in _RULES}
         return [
-            shared.rate_row(value, counts, name, detail)
-            for name, value in zip(names, values, strict=True)
+            shared.rate_row(getattr(found[rule], outcome), counts, name, detail)
+            for name, (rule, outcome) in _OUTCOMES.items()
         ]
 
 
