@@ -80,8 +80,8 @@ class Program:
             StageError: it failed, died, or did not answer in time.
             ContractError: its answer is no such array.
         """
-        self._asked, self._until = do, time.monotonic() + self._timeout_s
         self._start()
+        self._asked, self._until = do, time.monotonic() + self._timeout_s
         try:
             self._send(bits, arrays)
             told = self._header()

@@ -58,7 +58,7 @@ def serve(mark: Any, read: Any) -> NoReturn:
         header: Any
         try:
             if asked["do"] == "mark":
-                answer = np.ascontiguousarray(mark(*arrays), "uint8")
+                answer = np.ascontiguousarray(mark(*arrays))
             else:
                 answer = np.ascontiguousarray(read(*arrays, asked["bits"]), "<f4")
         except Exception as error:  # noqa: BLE001 - whatever it is, fpbench is told
