@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
-from fpbench.api import Host, OutOfMemory
+from fpbench.api import Host, Method, OutOfMemory, StageError
 from fpbench.plan import Fit, Stage
+from fpbench.plan.identity import planned_files
 from fpbench.plan.points import trains_generator
 from fpbench.stages import boundary, resources
 from fpbench.stages.bench import Bench
@@ -50,6 +51,8 @@ def train_method(stage: Stage, bench: Bench) -> None:
     fit = stage.of_fit
     method, who = fit.method.component, f"{fit.method.label}: fit"
     own = trains_generator(fit.method)
+    if not bench.store.has(stage.key):
+        _check_files(who, method)
 
     def body(ctx: StageContext) -> object:
         if not method.uses_host:
@@ -63,6 +66,16 @@ def train_method(stage: Stage, bench: Bench) -> None:
             return method.fit(lent, bench.train_images, ctx)
 
     _train(bench, stage.key, who, lambda pieces: _method_context(bench, fit, pieces), body)
+
+
+def _check_files(who: str, method: Method[Any]) -> None:
+    """See that the files that a method computes with are those of the plan, and of its key."""
+    planned, found = planned_files(method), method.digest()
+    if found != planned:
+        raise StageError(
+            f"{who}: expected the files of the plan, with the digest {planned or 'of none'}, got "
+            f"{found or 'none'}; run again, which plans with what is there now"
+        )
 
 
 def _method_context(bench: Bench, fit: Fit, pieces: int) -> StageContext:

@@ -22,6 +22,11 @@ TINY = {
     },
     "weight-modulation": {"bits": 8, "steps": 2, "batch": 8},
     "hidden": {"bits": 8, "channels": 8, "steps": 2, "batch": 12},
+    "foreign": {
+        "bits": 8,
+        "folder": str(ROOT / "plugins" / "methods" / "foreign" / "fpbench_foreign"),
+        "command": (sys.executable, "server.py"),
+    },
 }
 
 
