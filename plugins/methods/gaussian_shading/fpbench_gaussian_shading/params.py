@@ -12,14 +12,14 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class GaussianShadingParams(Params):
-    """How much a latent carries; the defaults hold on the quickstart's host.
+    """How much the latents carry; the defaults read .998 of the bits on the quickstart's host.
 
-    The paper reads 256 bits of 16,384 latents with a new pad for every image.
+    The paper reads 256 bits of 16,384 latents, under a new pad for every image.
 
     Attributes:
         bits: length of a code, K; each bit takes an equal share of the latents.
-        streams: the owner's pads, R, one a sample; a copy shows R patterns of signs to whoever has
-            many of its images, and each further one makes the search among them err more often.
+        streams: the owner's pads, R. With more of them the search for a sample's own one errs more
+            often; with fewer, fewer images of one copy (two or three times R) give its signs away.
         measured: host images for each of the two measures that `fit` makes of the round trip.
         least_accuracy: of bits, below which the round trip counts as none and `fit` refuses.
     """
