@@ -13,6 +13,7 @@ from fpbench.api import (
     Setting,
     Surface,
     TrainedHost,
+    User,
 )
 from fpbench.builtin.toy_faces.dataset import ToyFaces
 from fpbench.plan import issued_codes
@@ -36,6 +37,7 @@ METHODS = {
     },
     "weight-modulation": {"bits": 8, "steps": 2, "batch": 8},
     "hidden": {"bits": 8, "channels": 8, "steps": 2, "batch": 12},
+    "gaussian-shading": {"bits": 8, "measured": 64, "least_accuracy": 0},
 }
 HOST = {"channels": 16, "embedding_dim": 16, "batch": 8, "latent_dim": 16}
 HOST |= {"pair_steps": 2, "adversarial_steps": 1}
@@ -50,9 +52,10 @@ TINY = {"purify": {"steps": 1}}
 # Where the ends of the grid are trainings that take minutes.
 SHORT = {"fine-tune": (1, 2), "purify": (4, 8), "distil": (1, 2)}
 OTHER_STEPS = {"bypass", "overwrite", "distil"}
-# A copy that shares no layers with the host; a mark that is in none of its layers.
+# A copy that shares no layers with the host; a mark that is in none of its layers, or not trained.
 REFUSED = {(name, "scalable-gan") for name in ("overwrite", "swap-step", "scale-reset")}
 REFUSED |= {(name, "hidden") for name in ("swap-step", "scale-reset")}
+REFUSED |= {(name, "gaussian-shading") for name in ("overwrite", "swap-step", "scale-reset")}
 # The host is attacked as a negative; methods only differ in how they mark it anew.
 SUBJECTS = [*((name, "copy") for name in sorted(METHODS)), ("hidden", "host")]
 
@@ -109,10 +112,14 @@ def fitted(tmp_path_factory):
 
         codes = torch.from_numpy(issued_codes(method, 0, COALITION))
         ctx = context("issue")
+        kept = [
+            method.issue(trained, host, User(user, code), faces, ctx)
+            for user, code in enumerate(codes)
+        ]
         return SimpleNamespace(
             method=method,
             host=host,
-            copies=[method.assemble(trained, host, {"code": code}, ctx) for code in codes],
+            copies=[method.assemble(trained, host, issued, ctx) for issued in kept],
             clean=faces.read(np.arange(CLEAN)),
             ctx=context("attack", bits=method.bits),
         )
