@@ -13,6 +13,7 @@ from fpbench.api import (
     Setting,
     Surface,
     TrainedHost,
+    User,
 )
 from fpbench.builtin.toy_faces.dataset import ToyFaces
 from fpbench.plan import issued_codes
@@ -36,6 +37,7 @@ METHODS = {
     },
     "weight-modulation": {"bits": 8, "steps": 2, "batch": 8},
     "hidden": {"bits": 8, "channels": 8, "steps": 2, "batch": 12},
+    "weight-watermark": {"bits": 8, "steps": 2, "batch": 2},
 }
 HOST = {"channels": 16, "embedding_dim": 16, "batch": 8, "latent_dim": 16}
 HOST |= {"pair_steps": 2, "adversarial_steps": 1}
@@ -106,10 +108,12 @@ def fitted(tmp_path_factory):
 
         codes = torch.from_numpy(issued_codes(method, 0, COALITION))
         ctx = context("issue")
+        users = [User(index, code) for index, code in enumerate(codes)]
+        issued = [method.issue(trained, host, user, faces, ctx) for user in users]
         return SimpleNamespace(
             method=method,
             host=host,
-            copies=[method.assemble(trained, host, {"code": code}, ctx) for code in codes],
+            copies=[method.assemble(trained, host, own, ctx) for own in issued],
             clean=faces.read(np.arange(CLEAN)),
             ctx=context("attack", bits=method.bits),
         )
