@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fpbench.api import ContractError
+from fpbench.api import ContractError, Reads
 from fpbench.registry import load
 from fpbench.testing.conformance import check_method
 from fpbench.testing.fakes import Blind, Perfect
@@ -51,6 +51,10 @@ def test_every_in_tree_method_with_codes_is_checked():
     catalogue = load()
     classes = {name: catalogue.component("methods", name) for name in catalogue.names("methods")}
     assert {name for name, cls in classes.items() if cls.gives == "bits"} == set(TINY)
+def test_every_in_tree_method_of_samples_is_checked():
+    catalogue = load()
+    methods = {name: catalogue.component("methods", name) for name in catalogue.names("methods")}
+    assert {name for name, cls in methods.items() if cls.reads == Reads.SAMPLES} == set(TINY)
 
 
 def test_fakes_have_the_known_answers(tmp_path):

@@ -38,6 +38,7 @@ METHODS = {
     "weight-modulation": {"bits": 8, "steps": 2, "batch": 8},
     "hidden": {"bits": 8, "channels": 8, "steps": 2, "batch": 12},
     "gaussian-shading": {"bits": 8, "measured": 64, "least_accuracy": 0},
+    "weight-watermark": {"bits": 8, "steps": 2, "batch": 2},
 }
 HOST = {"channels": 16, "embedding_dim": 16, "batch": 8, "latent_dim": 16}
 HOST |= {"pair_steps": 2, "adversarial_steps": 1}
@@ -120,6 +121,12 @@ def fitted(tmp_path_factory):
             method=method,
             host=host,
             copies=[method.assemble(trained, host, issued, ctx) for issued in kept],
+        users = [User(index, code) for index, code in enumerate(codes)]
+        issued = [method.issue(trained, host, user, faces, ctx) for user in users]
+        return SimpleNamespace(
+            method=method,
+            host=host,
+            copies=[method.assemble(trained, host, own, ctx) for own in issued],
             clean=faces.read(np.arange(CLEAN)),
             ctx=context("attack", bits=method.bits),
         )
