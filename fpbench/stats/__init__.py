@@ -26,6 +26,7 @@ from fpbench.stats.intervals import (
     rate,
     upper_bound,
 )
+from fpbench.stats.keyed import Attributability, attributability
 from fpbench.stats.matching import Hits, Matching
 from fpbench.stats.nulls import NullBits, correlations, null_bits
 from fpbench.stats.power import (
@@ -62,6 +63,7 @@ from fpbench.stats.tails import (
 __all__ = [
     "LEAST_COPIES",
     "RATE_RULE",
+    "Attributability",
     "Collusion",
     "Comparison",
     "Hits",
@@ -76,6 +78,7 @@ __all__ = [
     "Sample",
     "Standing",
     "accused",
+    "attributability",
     "auroc",
     "binomial_excess",
     "calibrated_threshold",
