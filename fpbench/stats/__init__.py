@@ -27,6 +27,7 @@ from fpbench.stats.intervals import (
     rate,
     upper_bound,
 )
+from fpbench.stats.keyed import Attributability, attributability
 from fpbench.stats.matching import Hits, Matching
 from fpbench.stats.nulls import NullBits, correlations, null_bits
 from fpbench.stats.power import (
@@ -64,6 +65,7 @@ from fpbench.stats.tails import (
 __all__ = [
     "LEAST_COPIES",
     "RATE_RULE",
+    "Attributability",
     "Collusion",
     "Comparison",
     "Hits",
@@ -80,6 +82,7 @@ __all__ = [
     "Standing",
     "Surprise",
     "accused",
+    "attributability",
     "auroc",
     "average_precision",
     "binomial_excess",

@@ -1,0 +1,1 @@
+"""Decentralized attribution: a secret key for each user, scores instead of bits."""
