@@ -13,12 +13,12 @@ Rate = Annotated[float, Field(gt=0)]
 
 
 class WeightWatermarkParams(Params):
-    """The key, and the short training that each user costs.
+    """The key, and the training of each user: the defaults take 5 s and keep images at 40 dB.
 
     Attributes:
         bits: length of a code, K; fewer than the numbers of a mean kernel, M.
         key: rows of the secret matrix (K, M): "random" standard normal, "direct" one 1, "diff" one
-            1 and one -1 (then 2 K may be no more than M).
+            1 and one -1 (then 2 K may be no more than M). The latter two leave smaller margins.
         layer: the convolution that carries the code, by its name within the host's output step;
             empty = the one with the most inputs, of several the last.
         weight: λ, of the cross-entropies, summed over bits.
