@@ -15,6 +15,7 @@ from fpbench.api import (
     TrainedHost,
     User,
 )
+from fpbench.builtin.codes.uniform import Uniform
 from fpbench.builtin.toy_faces.dataset import ToyFaces
 from fpbench.plan import issued_codes
 from fpbench.registry import load
@@ -111,17 +112,10 @@ def fitted(tmp_path_factory):
         method = cls(cls.Params(**METHODS[name]))
         trained = method.fit(host, faces, context("fit", name, bits=method.bits))
 
-        codes = torch.from_numpy(issued_codes(method, 0, COALITION))
+        code = Uniform(Uniform.Params())
+        codes = torch.from_numpy(issued_codes(code, method.bits, 0, COALITION))
         ctx = context("issue")
-        kept = [
-            method.issue(trained, host, User(user, code), faces, ctx)
-            for user, code in enumerate(codes)
-        ]
-        return SimpleNamespace(
-            method=method,
-            host=host,
-            copies=[method.assemble(trained, host, issued, ctx) for issued in kept],
-        users = [User(index, code) for index, code in enumerate(codes)]
+        users = [User(index, own) for index, own in enumerate(codes)]
         issued = [method.issue(trained, host, user, faces, ctx) for user in users]
         return SimpleNamespace(
             method=method,
