@@ -38,10 +38,9 @@ class Secrecy(Metric[NoParams]):
         if evidence.level != "none" or not evidence.secrecy_asked:
             return []
         if not found:
-            what = (
-                "weights are read" if evidence.reads == "weights" else "nothing is put into a copy"
-            )
-            reason = f"{what}, so there is nothing in images that might be seen"
+            weights = evidence.reads == "weights"
+            why = "weights are read" if weights else "nothing is put into a copy"
+            reason = f"{why}, so there is nothing in images that might be seen"
             return [Row(outcome=Outcome.REFUSED, reason=reason)]
         copies, host = found["copies"], found["host"]
         counts = np.full(len(copies), copies.shape[1])
