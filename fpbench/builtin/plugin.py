@@ -13,6 +13,7 @@ from fpbench.builtin.image_folder.dataset import ImageFolder
 from fpbench.builtin.local.executor import LocalExecutor
 from fpbench.builtin.metrics.blame import Collusion, Forgery
 from fpbench.builtin.metrics.fidelity import CodeInfluence, Damage, Fidelity, Imperceptibility
+from fpbench.builtin.metrics.keyed import Attributability
 from fpbench.builtin.metrics.nulls import UnmarkedBits
 from fpbench.builtin.metrics.published import Fid, Kid, PrecisionRecall
 from fpbench.builtin.metrics.reading import (
@@ -55,6 +56,7 @@ def fpbench_metrics() -> list[type[Metric[Any]]]:
     return [
         BitAccuracy,
         Attribution,
+        Attributability,
         Detection,
         Verification,
         FalseAccusation,

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fpbench.api import Access, Gives, Metric, PassiveMethod, Reads, SampleInfo
+from fpbench.api import Access, Attack, Gives, Metric, PassiveMethod, Reads, SampleInfo
 from fpbench.api.numerics import NUMERICS_EPOCH
 from fpbench.builtin.codes.uniform import Uniform
 from fpbench.plan.backbones import PlannedBackbone
@@ -38,7 +38,7 @@ from fpbench.plan.points import (
     trains_generator,
 )
 from fpbench.plan.refusals import refusal_of, setting_of
-from fpbench.spec import Suite, SuiteMethod
+from fpbench.spec import Suite, SuiteAttack, SuiteMethod
 
 CHUNK = 64  # images generated and read at a time; part of the keys, since it may move a last digit
 CHOICE_IMAGES = 5000  # drawn from each snapshot, and as many training images, if there are
@@ -279,10 +279,6 @@ class Plan:
             return numbers.attacked_host
         return numbers.real if source == "real" else numbers.host
 
-    def stranger_key(self, label: str) -> str:
-        """Key of the training of a generator that is nobody's."""
-        return self.strangers[label]
-
     def tuning_users(self, fit: Fit) -> range:
         """Users whose copies serve to tune attacks and are never reported."""
         everyone = len(self.users(fit))
@@ -311,6 +307,26 @@ class Plan:
             damage_budget=self.suite.score.damage_budget,
             users=list(self.tuning_users(fit)),
             real=self.reference_key if self.judge is None else self.backbone_key(self.judge),
+        )
+
+    def prepared_key(self, attack: SuiteAttack, component: Attack[Any]) -> str:
+        """Key of what an attack, or a candidate of a tuned one, learns before any copy is attacked.
+
+        "" where it learns nothing. It is learnt once for what the attack's access opens.
+        """
+        if type(component).fit is Attack.fit:
+            return ""
+        clean = Access.CLEAN_IMAGES in component.access
+        public = Access.PUBLIC_HOST in component.access
+        return key_of(
+            "attack-fit",
+            attack=identity(component),
+            host=self.host_key if public else None,
+            data=self.data if clean else None,
+            clean_images=attack.options.clean_images if clean else None,
+            clean_from=str(self.suite.clean_from) if clean else None,
+            numerics=NUMERICS,
+            seed=str(self.suite.header.seed),
         )
 
     @property

@@ -14,12 +14,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any
 
-from fpbench.api import Needs, PassiveMethod
+from fpbench.api import Access, Attack, Needs, PassiveMethod
 from fpbench.plan.backbones import PlannedBackbone
 from fpbench.plan.keys import key_of
 from fpbench.plan.plan import Plan
 from fpbench.plan.points import Cell, Fit, trains_generator
+from fpbench.spec import SuiteAttack
 
 
 class Kind(StrEnum):
@@ -35,6 +37,7 @@ class Kind(StrEnum):
     ISSUE = "issue"
     STRANGER = "stranger"
     ENROL = "enrol"
+    ATTACK_FIT = "attack-fit"
     TUNING = "tuning"
     COPY = "copy"
     NEGATIVES = "negatives"
@@ -60,6 +63,7 @@ class Stage:
         fit: the training it belongs to; None for what all share.
         user: whose copy it is about; None for none.
         backbone: the published network that it loads; None for none.
+        attack: what an adversary learns for, and with which parameters; None for none.
     """
 
     kind: Kind
@@ -71,6 +75,7 @@ class Stage:
     fit: Fit | None = None
     user: int | None = None
     backbone: PlannedBackbone | None = None
+    attack: tuple[SuiteAttack, Attack[Any]] | None = None
 
     @property
     def group(self) -> str:
@@ -92,6 +97,12 @@ class Stage:
         """The user of a stage that has one."""
         assert self.user is not None
         return self.user
+
+    @property
+    def of_attack(self) -> tuple[SuiteAttack, Attack[Any]]:
+        """The attack of a stage that has one."""
+        assert self.attack is not None
+        return self.attack
 
     @property
     def of_backbone(self) -> PlannedBackbone:
@@ -209,6 +220,9 @@ def _readings(plan: Plan, fit: Fit) -> Iterator[Stage]:
         needs = plan.suite.host.needs() if passive else Needs()
         yield Stage(Kind.ISSUE, key, label, waits, needs, cells=cells, fit=fit, user=user)
     before: tuple[str, ...] = fitted
+    for stage in _prepared(plan, cells):
+        yield stage
+        before = (*before, stage.key)
     if enrolled := plan.enrol_key(fit):
         inputs = (*fitted, *(issued[user] for user in everyone))
         needs = fit.method.component.needs()
@@ -240,6 +254,33 @@ def _readings(plan: Plan, fit: Fit) -> Iterator[Stage]:
     behind += [plan.host_features_key(b) for b in plan.ready if b.features]
     key = key_of("measuring", cells=[cell.key for cell in cells])
     yield Stage(Kind.MEASURING, key, f"measure {name}", tuple(behind), cells=cells, fit=fit)
+
+
+def _prepared(plan: Plan, cells: tuple[Cell, ...]) -> Iterator[Stage]:
+    """What adversaries learn before they meet any copy; one stage, whatever the method."""
+    used = {
+        point.attack.label: point.attack
+        for cell in cells
+        for point in (cell.point.model, cell.point.image)
+        if point is not None
+    }
+    for attack in used.values():
+        for component in attack.candidates or (attack.component,):
+            if key := plan.prepared_key(attack, component):
+                inputs = (plan.host_key,) if Access.PUBLIC_HOST in component.access else ()
+                yield Stage(
+                    Kind.ATTACK_FIT,
+                    key,
+                    f"prepare {attack.label}",
+                    inputs,
+                    component.needs(),
+                    tuple(c for c in cells if attack in _attacks(c)),
+                    attack=(attack, component),
+                )
+
+
+def _attacks(cell: Cell) -> list[SuiteAttack]:
+    return [p.attack for p in (cell.point.model, cell.point.image) if p is not None]
 
 
 def _together(plan: Plan, fit: Fit, user: int) -> range:

@@ -347,6 +347,8 @@ class _Reader:
             component, strengths = attack
             if not isinstance(component, SampleAttack) or isinstance(component, Chain):
                 self._problem((*place, "use"), "expected an image attack that is no chain itself")
+            elif type(component).fit is not Attack.fit:
+                self._problem((*place, "use"), "expected an attack that learns nothing before")
             elif component.strength is not None and len(strengths) != 1:
                 name = component.strength.name
                 self._problem((*place, name), f"expected one strength, got {list(strengths)}")

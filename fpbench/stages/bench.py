@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fpbench.api import Dataset, Generator, MissingResource, TrainedHost, User, derive_seed
+from fpbench.api import Attack, Dataset, Generator, MissingResource, TrainedHost, User, derive_seed
 from fpbench.api.context import Peers
 from fpbench.nn.features import ToyFeatures
 from fpbench.plan import Fit, Plan, PlannedBackbone, issued_codes
 from fpbench.plan.plan import CHUNK
+from fpbench.spec import SuiteAttack
 from fpbench.stages import boundary
 from fpbench.stages.context import StageContext
 from fpbench.stages.images import SplitStream
@@ -111,6 +112,17 @@ class Bench:
         if key not in self._loans:
             self._loans[key] = boundary.Loan(what, self.state(key))
         return self._loans[key]
+
+    def prepared(self, attack: SuiteAttack, component: Attack[Any]) -> boundary.Loan:
+        """What an attack has learnt before; empty where it learns nothing."""
+        key = self.plan.prepared_key(attack, component)
+        what = f"what {attack.label} has learnt"
+        return self._loan(key, what) if key else boundary.Loan(what, {})
+
+    def prepared_s(self, attack: SuiteAttack, component: Attack[Any]) -> float:
+        """Seconds that an attack has learnt for."""
+        key = self.plan.prepared_key(attack, component)
+        return float(self.store.meta(key)["cost"]["wall_s"]) if key else 0.0
 
     @contextmanager
     def visit(self, who: str, *loans: boundary.Loan) -> Iterator[None]:
@@ -206,7 +218,13 @@ class Bench:
         self.context().progress(done, total, text)
 
     def context(
-        self, *root: Any, key: str = "", bits: int = 0, accumulation: int = 1, snapshots: int = 0
+        self,
+        *root: Any,
+        key: str = "",
+        bits: int = 0,
+        accumulation: int = 1,
+        snapshots: int = 0,
+        fitted: dict[str, Tensor] | None = None,
     ) -> StageContext:
         """A context whose randomness derives from the suite's seed and `root`."""
         return StageContext(
@@ -222,6 +240,7 @@ class Bench:
             peers=self.peers,
             snapshots=snapshots,
             snapshots_key=self.plan.snapshots_key(key) if snapshots else "",
+            fitted=fitted,
         )
 
     def latent_seeds(self, user: int | str, count: int) -> list[int]:
@@ -244,6 +263,11 @@ class Bench:
         # Each user has his own, as far as they go, so that users stay independent.
         own = np.arange(user * count, (user + 1) * count) % (len(self.test_images) - first)
         return self.test_images.read(first + own)
+
+
+def attack_root(component: Attack[Any]) -> tuple[Any, ...]:
+    """What the draws of an attack derive from: never its strength, so that curves share them."""
+    return ("attack", component.name, component.params.model_dump(mode="json"))
 
 
 def chunks(count: int, size: int = CHUNK) -> list[np.ndarray]:

@@ -38,7 +38,7 @@ from fpbench.nn.image_quality import psnr, ssim
 from fpbench.plan import AttackPoint, Fit, PlannedBackbone, Stage, Want
 from fpbench.plan.plan import CHUNK
 from fpbench.stages import boundary
-from fpbench.stages.bench import Bench, chunks
+from fpbench.stages.bench import Bench, attack_root, chunks
 from fpbench.stages.checks import (
     check_alone,
     check_generator,
@@ -50,6 +50,7 @@ from fpbench.stages.context import StageContext
 from fpbench.stages.effect import effect_of
 from fpbench.stages.issue import copy_of
 from fpbench.stages.place import place_of
+from fpbench.stages.preparing import prepared
 from fpbench.stages.process import Visit, call
 
 _SHARED_FROM = 1_000_000
@@ -161,7 +162,8 @@ class GeneratorReader:
         self._bench.at(place_of(models[0]))
         try:
             attack = self._tuned(models)
-            spent_s = 0.0
+            prepared(self._bench, models[0].attack, attack)
+            spent_s = self._bench.prepared_s(models[0].attack, attack)
             with closing(self.attacked(models, attack)) as attacked:
                 while left:
                     started = time.monotonic()
@@ -194,7 +196,11 @@ class GeneratorReader:
         self, models: Sequence[AttackPoint], attack: Attack[Any]
     ) -> Stepping[tuple[AttackPoint, Generator | Tensor], None, None]:
         """Each point of one attack with what it made: a generator, or forged images."""
-        ctx, who, loans = self._context(models[0]), f"attack {models[0].attack.label}", self._loans
+        who, prepared = (
+            f"attack {models[0].attack.label}",
+            self._bench.prepared(models[0].attack, attack),
+        )
+        ctx, loans = self._context(models[0], prepared), [*self._loans, prepared]
         if isinstance(attack, ModelAttack):
             by_strength = {model.strength: model for model in models}
             strengths = [None if s is None else float(s) for s in by_strength]
@@ -423,10 +429,11 @@ class GeneratorReader:
             marked: Tensor = PostStep(module, code).to(bench.device)(images)
         return to_uint8(marked)
 
-    def _context(self, model: AttackPoint) -> StageContext:
+    def _context(self, model: AttackPoint, learnt: boundary.Loan) -> StageContext:
         trainer = Access.TRAINER in model.attack.component.access
         bits = self._fit.method.component.bits if trainer else 0
-        return self._bench.context(*attack_root(model), *self._origin, bits=bits)
+        root = (*attack_root(model.attack.component), *self._origin)
+        return self._bench.context(*root, bits=bits, fitted=learnt.lent())
 
 
 class ImageReader:
@@ -571,7 +578,9 @@ class ImageReader:
             return images
         attack = point.attack.component
         assert isinstance(attack, SampleAttack)
-        ctx = self._bench.context(*attack_root(point), *self._origin)
+        learnt = prepared(self._bench, point.attack, attack).lent()
+        root = (*attack_root(attack), *self._origin)
+        ctx = self._bench.context(*root, fitted=learnt)
         strength = 0.0 if point.strength is None else point.strength
         who, numbers = f"attack {point.attack.label}", indices.tolist()
         self._bench.at(place_of(self._model, point))
@@ -613,12 +622,6 @@ class ImageReader:
 
     def _keep(self, want: Want, name: str, values: Tensor) -> None:
         self._parts.setdefault(want, {}).setdefault(name, []).append(values.detach())
-
-
-def attack_root(point: AttackPoint) -> tuple[Any, ...]:
-    """What the draws of an attack derive from: never its strength, so that curves share them."""
-    component = point.attack.component
-    return ("attack", component.name, component.params.model_dump(mode="json"))
 
 
 def by_cell(stage: Stage, failures: Failures) -> dict[str, BaseException]:

@@ -12,6 +12,7 @@ from fpbench.stages.enrol import enrol
 from fpbench.stages.issue import issue
 from fpbench.stages.measuring import measure
 from fpbench.stages.negatives import read_negatives
+from fpbench.stages.preparing import prepare
 from fpbench.stages.references import read_host_features, read_reference, try_backbone
 from fpbench.stages.secrecy import measure_secrecy
 from fpbench.stages.training import train_host, train_method, train_stranger
@@ -26,6 +27,7 @@ RUNS: dict[Kind, Callable[[Stage, Bench], dict[str, BaseException] | None]] = {
     Kind.TRAINING: train_method,
     Kind.CHOICE: choose,
     Kind.STRANGER: train_stranger,
+    Kind.ATTACK_FIT: prepare,
     Kind.ISSUE: issue,
     Kind.ENROL: enrol,
     Kind.TUNING: tune,

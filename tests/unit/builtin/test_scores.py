@@ -9,6 +9,7 @@ from sklearn.metrics import average_precision_score
 
 from fpbench.api import Outcome
 from fpbench.builtin.metrics.blame import Collusion, Forgery
+from fpbench.builtin.metrics.keyed import Attributability
 from fpbench.builtin.metrics.nulls import UnmarkedBits
 from fpbench.builtin.metrics.reading import (
     BitAccuracy,
@@ -155,3 +156,16 @@ def test_a_presence_is_detected_and_traced_to_nobody(present):
     assert refused.outcome is Outcome.REFUSED
     assert rows(FalseAccusation, present) == rows(Verification, present) == {}
     assert rows(Deepfake, present)["detection"].value > 0.8
+
+
+def test_the_papers_own_rule_is_the_sign_of_each_score(scored):
+    found = rows(Attributability, scored)
+    table = np.concatenate([column["logits"] for column in scored.copies])
+    owners = np.repeat(np.arange(USERS), IMAGES)
+    signs = np.where(np.eye(USERS, dtype=bool)[owners], table > 0, table < 0)
+    assert found[""].value == pytest.approx(signs.all(axis=1).mean())
+    own = (table[np.arange(len(owners)), owners] > 0).mean()
+    quiet = (scored.negatives["real"]["logits"] < 0).mean()
+    assert found["distinguishability"].value == pytest.approx((own + quiet) / 2)
+    few = replace(scored, copies=scored.copies[:3])
+    assert set(rows(Attributability, few)) == {""}
