@@ -52,7 +52,7 @@ class DecentralizedParams(Params):
     growth: Annotated[float, Field(gt=1)] = 1.1
     delta: Annotated[float, Field(gt=0, lt=1)] = 0.01
     judged: Count = 256
-    batch: Annotated[int, Field(ge=2)] = 24
-    learning_rate: Rate = 2e-3
+    batch: Annotated[int, Field(ge=2)] = 16
+    learning_rate: Rate = 5e-3
     robust: Literal["none", "blur", "crop", "noise", "jpeg", "combination"] = "none"
     likeness_weight: Annotated[float, Field(ge=0)] = 100.0
