@@ -73,6 +73,9 @@ class FakeRun:
     absent: Sequence[tuple[str, str]] = ()
     supported: bool = True
     unavailable: Sequence[tuple[str, str, str]] = ()
+    gives: Mapping[str, str] = field(default_factory=dict)  # of methods that give no bits
+    of_weights: Sequence[str] = ()  # methods that read weights
+    users: Mapping[str, int] = field(default_factory=dict)  # registered, where not the suite's N
     version: int = 1
 
     def write(self, folder: Path) -> Path:
@@ -164,7 +167,9 @@ class FakeRun:
         about = {
             "label": method,
             "placement": "in-model",
-            "bits": self.bits,
+            "bits": 0 if method in self.gives else self.bits,
+            "gives": self.gives.get(method, "bits"),
+            "reads": "weights" if method in self.of_weights else "samples",
             "trains": method not in self.untrained,
             **component(method),
         }
@@ -172,6 +177,9 @@ class FakeRun:
         if (method, name) in self.inapplicable:
             detail = {"refused_by": "attack"}
             why = {"outcome": "refused", "reason": "nothing to attack", "detail": detail}
+            return [self._record(cell, about, seed, point, **why)]
+        if method in self.of_weights and point["image"]:
+            why = {"outcome": "refused", "reason": "the method reads weights"}
             return [self._record(cell, about, seed, point, **why)]
         if (method, name) in self.outcomes:
             outcome, reason = self.outcomes[method, name]
@@ -190,21 +198,38 @@ class FakeRun:
         mean = sum(rates) / copies
         accuracy = self.accuracy.get(method, 0.99)
         unsupported = {"outcome": "not-supported", "reason": f"{self.bits} bits are too few"}
-        bits = {"gate": 0.9, "converged": accuracy >= 0.9, "per_bit": [0.01] * self.bits}
-        read = {"registered": 30, "false_rate": 0.01, "wrong": 0.0, "none": 1 - mean}
-        main = number("attribution", "", mean, by_copy=rates, detail=read, clusters=copies)
-        main["n"] = 10 * copies
+        gives = self.gives.get(method, "bits")
+        gate = {"gate": 0.9, "converged": accuracy >= 0.9}
+        bits = {**gate, "per_bit": [0.01] * self.bits}
+        users = self.users.get(method, 30)
+        read = {"registered": users, "false_rate": 0.01, "wrong": 0.0, "none": 1 - mean}
+        rate = {"by_copy": rates, "detail": read, "clusters": copies, "n": 10 * copies}
+        main = number("attribution", "", mean, **rate)
         rows = [
-            main if self.supported else {"metric": "attribution", "variant": "", **unsupported},
-            {"metric": "attribution", "variant": "n=10000", **unsupported},
-            {"metric": "attribution", "variant": "n=1000000", **unsupported},
-            number("bit-accuracy", "", accuracy, by_copy=[accuracy] * copies, detail=bits),
-            number("verification", "fpr=0.01", 0.98),
-            self._accusation(method, "real"),
-            self._accusation(method, "host"),
-            number("false-accusation", "unregistered", 0.002),
-            *(matches(source, self.bits) for source in ("copies", "host", "real")),
+            number("detection", "", mean, **rate),
+            number("detection", "auroc", accuracy, detail=gate if gives == "presence" else {}),
+            number("detection", "ap", 0.97),
+            number("detection", "on another host", 0.4, detail={"silent": False}),
         ]
+        if gives == "presence":
+            rows.append({"metric": "attribution", "variant": "", **NO_USERS})
+            rows += [number("detection", f"on {s}", 0.01) for s in ("real", "host")]
+        else:
+            rows += [
+                main if self.supported else {"metric": "attribution", "variant": "", **unsupported},
+                {"metric": "attribution", "variant": "n=10000", **unsupported},
+                {"metric": "attribution", "variant": "n=1000000", **unsupported},
+                number("verification", "fpr=0.01", 0.98),
+                self._accusation(method, "real"),
+                self._accusation(method, "host"),
+                number("false-accusation", "unregistered", 0.002),
+            ]
+        if gives == "scores":
+            rows.append(number("attribution", "closed", accuracy, detail=gate))
+        if gives == "bits":
+            spread = [accuracy] * copies
+            rows.append(number("bit-accuracy", "", accuracy, by_copy=spread, detail=bits))
+            rows += [matches(source, self.bits) for source in ("copies", "host", "real")]
         if name == "none":
             rows.append({"metric": "imperceptibility", "variant": "psnr", **REFUSED})
             cost = {"fit_s": 12.5, "issue_s": 0.01, "extract_s_per_image": 0.0004}
@@ -265,6 +290,7 @@ class FakeRun:
         }
 
 
+NO_USERS = {"outcome": "refused", "reason": "the method tells no users apart"}
 REFUSED = {"outcome": "refused", "reason": "the method changes the sample"}
 
 

@@ -6,7 +6,6 @@ from fpbench.api.attacks import (
     ModelAttack,
     PipelineAttack,
     SampleAttack,
-    Surface,
     tier_of,
 )
 from fpbench.api.canonical import canonical_json, derive_seed, digest
@@ -23,6 +22,7 @@ from fpbench.api.components import (
     PassiveMethod,
     PostHocMethod,
     Setting,
+    Surface,
     TrainedHost,
 )
 from fpbench.api.context import Context
@@ -38,6 +38,7 @@ from fpbench.api.errors import (
     StoreError,
     TrainingFailed,
 )
+from fpbench.api.evidence import Evidence
 from fpbench.api.generator import Generator, Latents
 from fpbench.api.hooks import hookimpl
 from fpbench.api.measurement import BackboneEvidence, CellEvidence, Column, Outcome, Row
@@ -47,7 +48,6 @@ from fpbench.api.types import (
     Card,
     Conditions,
     Enrolled,
-    Evidence,
     Gives,
     Needs,
     Offer,

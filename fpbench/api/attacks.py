@@ -8,12 +8,10 @@ blamed for.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from fpbench.api.components import Attack, Method, TrainedHost
-from fpbench.api.errors import ContractError
+from fpbench.api.components import Attack, Surface
 from fpbench.api.generator import Generator
 from fpbench.api.params import Params
 from fpbench.api.types import Access, Strength
@@ -25,79 +23,6 @@ if TYPE_CHECKING:
 
 P = TypeVar("P", bound=Params)
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Surface:
-    """What an attack's declared access opens to it; everything else is closed.
-
-    Attributes:
-        opened: the declared accesses.
-        attack: who asks, for messages.
-    """
-
-    opened: frozenset[Access]
-    attack: str
-    _copies: Sequence[Generator] = ()
-    _clean_images: Tensor | None = None
-    _public_host: TrainedHost | None = None
-    _trainer: Method[Any] | None = None
-    _target_images: Callable[[int], Tensor] | None = None
-    _target_code: Tensor | None = None
-    _embed: Callable[[Tensor, Tensor], Tensor] | None = None
-    _bits: int | None = None
-
-    @property
-    def copy(self) -> Generator:
-        """The leaked copy."""
-        return self._opened(Access.COPY, self._copies[0] if self._copies else None)
-
-    @property
-    def copies(self) -> Sequence[Generator]:
-        """The copies of a coalition, two or more users'."""
-        return self._opened(Access.COPIES, self._copies or None)
-
-    @property
-    def clean_images(self) -> Tensor:
-        """(M, 3, H, W) uint8 images without any fingerprint, disjoint from all others."""
-        return self._opened(Access.CLEAN_IMAGES, self._clean_images)
-
-    @property
-    def public_host(self) -> TrainedHost:
-        """The host as published, before fingerprinting."""
-        return self._opened(Access.PUBLIC_HOST, self._public_host)
-
-    @property
-    def trainer(self) -> Method[Any]:
-        """The method, to be fitted again; its `fit` starts from a copy in the host's place."""
-        return self._opened(Access.TRAINER, self._trainer)
-
-    def target_images(self, count: int) -> Tensor:
-        """(count, 3, H, W) uint8 images of an innocent user, none of which is measured."""
-        return self._opened(Access.TARGET, self._target_images)(count)
-
-    @property
-    def target_code(self) -> Tensor:
-        """(K,) bool code of that user, as if the registry had leaked."""
-        return self._opened(Access.TARGET_CODE, self._target_code)
-
-    @property
-    def bits(self) -> int:
-        """Length K of the codes that the embedder takes."""
-        return self._opened(Access.EMBEDDER, self._bits)
-
-    def embed(self, images: Tensor, code: Tensor) -> Tensor:
-        """(N, 3, H, W) uint8: `images` through a post-hoc method's embedder with `code` (K,)."""
-        return self._opened(Access.EMBEDDER, self._embed)(images, code)
-
-    def _opened(self, access: Access, value: T | None) -> T:
-        if access not in self.opened or value is None:
-            raise ContractError(
-                f"attack {self.attack}: expected to use only what it declares "
-                f"({', '.join(sorted(self.opened)) or 'nothing'}), got a request for {access}; "
-                f"add {access} to its `access`"
-            )
-        return value
 
 
 class SampleAttack(Attack[P]):
@@ -126,9 +51,15 @@ class ModelAttack(Attack[P]):
 
     @abstractmethod
     def apply(
-        self, surface: Surface, strengths: Sequence[float], ctx: Context
-    ) -> Iterator[tuple[float, Generator]]:
-        """Yield (strength, attacked copy), weakest first; one trajectory may serve all."""
+        self, surface: Surface, strengths: Sequence[Any], ctx: Context
+    ) -> Iterator[tuple[float | None, Generator]]:
+        """Yield (strength, attacked copy), weakest first; one trajectory may serve all.
+
+        Args:
+            surface: what the attack declares.
+            strengths: numbers in the attack's natural unit; `(None,)` where it has no knob.
+            ctx: seeds and device.
+        """
 
 
 class CoalitionAttack(Attack[P]):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from fpbench.api.errors import ContractError
+from fpbench.api.evidence import Evidence
 from fpbench.api.generator import POST, Generator
 from fpbench.api.measurement import CellEvidence, Row
 from fpbench.api.params import Params, local_digest
@@ -22,7 +23,6 @@ from fpbench.api.types import (
     Card,
     Conditions,
     Enrolled,
-    Evidence,
     Gives,
     Needs,
     Offer,
@@ -43,10 +43,10 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-    from fpbench.api.attacks import Surface
     from fpbench.api.context import Context
 
 P = TypeVar("P", bound=Params)
+T = TypeVar("T")
 
 
 class Component(ABC, Generic[P]):
@@ -317,10 +317,6 @@ class Method(Component[P]):
         A reader of weights gives one row a copy: zeros where the place that it reads is gone.
         """
 
-    def draw_codes(self, count: int, rng: np.random.Generator) -> np.ndarray:
-        """(count, K) bool codes. Uniform unless overridden (error-correcting or tracing codes)."""
-        return rng.integers(0, 2, size=(count, self.bits), dtype="uint8").astype(bool)
-
     def objection(self, info: SampleInfo, users: int) -> str:
         """Why it cannot serve such samples, or so many users of one `fit`; empty if it can.
 
@@ -404,6 +400,79 @@ class Setting:
     copies: int
     clean_images: int
     strength: float | None
+
+
+@dataclass(frozen=True)
+class Surface:
+    """What an attack's declared access opens to it; everything else is closed.
+
+    Attributes:
+        opened: the declared accesses.
+        attack: who asks, for messages.
+    """
+
+    opened: frozenset[Access]
+    attack: str
+    _copies: Sequence[Generator] = ()
+    _clean_images: Tensor | None = None
+    _public_host: TrainedHost | None = None
+    _trainer: Method[Any] | None = None
+    _target_images: Callable[[int], Tensor] | None = None
+    _target_code: Tensor | None = None
+    _embed: Callable[[Tensor, Tensor], Tensor] | None = None
+    _bits: int | None = None
+
+    @property
+    def copy(self) -> Generator:
+        """The leaked copy."""
+        return self._opened(Access.COPY, self._copies[0] if self._copies else None)
+
+    @property
+    def copies(self) -> Sequence[Generator]:
+        """The copies of a coalition, two or more users'."""
+        return self._opened(Access.COPIES, self._copies or None)
+
+    @property
+    def clean_images(self) -> Tensor:
+        """(M, 3, H, W) uint8 images without any fingerprint, disjoint from all others."""
+        return self._opened(Access.CLEAN_IMAGES, self._clean_images)
+
+    @property
+    def public_host(self) -> TrainedHost:
+        """The host as published, before fingerprinting."""
+        return self._opened(Access.PUBLIC_HOST, self._public_host)
+
+    @property
+    def trainer(self) -> Method[Any]:
+        """The method, to be fitted again; its `fit` starts from a copy in the host's place."""
+        return self._opened(Access.TRAINER, self._trainer)
+
+    def target_images(self, count: int) -> Tensor:
+        """(count, 3, H, W) uint8 images of an innocent user, none of which is measured."""
+        return self._opened(Access.TARGET, self._target_images)(count)
+
+    @property
+    def target_code(self) -> Tensor:
+        """(K,) bool code of that user, as if the registry had leaked."""
+        return self._opened(Access.TARGET_CODE, self._target_code)
+
+    @property
+    def bits(self) -> int:
+        """Length K of the codes that the embedder takes."""
+        return self._opened(Access.EMBEDDER, self._bits)
+
+    def embed(self, images: Tensor, code: Tensor) -> Tensor:
+        """(N, 3, H, W) uint8: `images` through a post-hoc method's embedder with `code` (K,)."""
+        return self._opened(Access.EMBEDDER, self._embed)(images, code)
+
+    def _opened(self, access: Access, value: T | None) -> T:
+        if access not in self.opened or value is None:
+            raise ContractError(
+                f"attack {self.attack}: expected to use only what it declares "
+                f"({', '.join(sorted(self.opened)) or 'nothing'}), got a request for {access}; "
+                f"add {access} to its `access`"
+            )
+        return value
 
 
 class Attack(Component[P]):

@@ -86,7 +86,11 @@ class Context(ABC):
 
     @abstractmethod
     def once(self, name: str, make: Callable[[], T]) -> T:
-        """What `make` gives, made once a process for this stage's key: sessions, processes."""
+        """What `make` gives, made once a process: sessions, programs.
+
+        All stages and copies share it, so `name` says whose it is and all that it is made of: the
+        component, its parameters, the digest of its files.
+        """
 
     @abstractmethod
     def training_codes(self, count: int, rng: torch.Generator) -> torch.Tensor:

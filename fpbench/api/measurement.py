@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Column = Mapping[str, "NDArray[Any]"]
-"""Stored tensors of one image point: `logits` (N, K) and what was measured beside."""
+"""Stored tensors of one image point: `logits`, the reading, and what was measured beside."""
 
 
 class Outcome(StrEnum):
@@ -60,11 +60,17 @@ class CellEvidence:
         keeps_sample: of the method.
         gate: least clean bit accuracy that counts as converged.
         level: "none", "image", "model", "coalition" or "forgery" – what was attacked.
-        codes: (U, K) bool issued codes of all users.
-        registry: (N, K) bool codes of all registered users, the issued ones first, where codes are
-            not uniform; else None, and users beyond the issued ones are integrated out.
-        calibration: source -> column of untouched negatives that set thresholds where codes are not
-            uniform; they are no part of `negatives`.
+        codes: (U, K) bool issued codes of all registered users who have a copy; users beyond them
+            are integrated out. (U, 0) where there are no codes.
+        gives: of the method, what `logits` are: "bits" (N, K), "scores" (N, U) or "presence" (N,).
+        reads: of the method, "samples" or "weights"; of these each column has one row.
+        log_tails: of bits of codes that are not uniform: readings (N, K) and codes (U, K) -> (N, U)
+            log P(an innocent's code fits as well); None where codes are uniform, or none.
+        outsiders: copies behind the source "unregistered", where there is one.
+        separable: of a method that gives scores, whether a user's column depends on him alone.
+        calibration: source -> column of untouched images that set the thresholds of scores and
+            presences; they are no part of `negatives`.
+        silent: sources on which the method must not fire; the others are shown as shares detected.
         users: the users behind each column: one, the members of a coalition, or the user that a
             forgery is to be blamed on; no user is in two.
         copies: this cell's columns, in the same order.
@@ -106,7 +112,12 @@ class CellEvidence:
     attack_steps: int = 0
     backbones: Sequence[BackboneEvidence] = ()
     builds_on_host: bool = True
-    registry: NDArray[np.bool_] | None = None
+    gives: str = "bits"
+    reads: str = "samples"
+    silent: frozenset[str] = frozenset({"real", "host"})
+    log_tails: Callable[[NDArray[Any], NDArray[np.bool_]], NDArray[np.float64]] | None = None
+    outsiders: int = 0
+    separable: bool = False
     calibration: Mapping[str, Column] = field(default_factory=dict)
     trainings: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     secrecy: Column = field(default_factory=dict)
@@ -115,8 +126,8 @@ class CellEvidence:
 
     @property
     def uniform(self) -> bool:
-        """Whether codes are uniform, so that tails are exact."""
-        return not self.calibration
+        """Whether it is about bits of uniform codes, so that matches are counts."""
+        return self.gives == "bits" and self.log_tails is None
 
     @property
     def single(self) -> bool:

@@ -45,7 +45,9 @@ def local_digest(params: Params) -> str:
         place = Path(str(getattr(params, name) or "."))
         named = sorted(place.rglob("*")) if place.is_dir() and getattr(params, name) else [place]
         for path in named:
-            if path.is_file():
+            if (
+                path.is_file() and "__pycache__" not in path.parts
+            ):  # made by running what lies there
                 inside = path.relative_to(place).as_posix() if path != place else ""
                 with path.open("rb") as file:
                     content = hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,19 +6,13 @@ Letters used in every docstring: N images, K bits, U users, H and W pixels.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
-
-from fpbench.api.errors import ContractError
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
-
-    from fpbench.api.generator import Generator
-
-T = TypeVar("T")
 
 State = dict[str, "Tensor"]
 """What a component learnt: named tensors, stored as safetensors."""
@@ -257,37 +251,3 @@ class Enrolled(Protocol):
         Sample i is always the same.
         """
         ...
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What an extractor is shown; never the conditions, since a verifier has the file alone.
-
-    Args:
-        samples: to be read by methods that read samples.
-        copy: to be read by methods that read weights.
-        registry: what `Method.enrol` gave; empty where nobody is enrolled.
-    """
-
-    _samples: Tensor | None = None
-    _copy: Generator | None = None
-    registry: State = field(default_factory=dict)
-
-    @property
-    def samples(self) -> Tensor:
-        """(N, ...) samples, exactly what a file could carry; images are (N, 3, H, W) uint8."""
-        return _there(self._samples, "samples", "reads = Reads.SAMPLES")
-
-    @property
-    def copy(self) -> Generator:
-        """The copy whose weights are read."""
-        return _there(self._copy, "a copy", "reads = Reads.WEIGHTS")
-
-
-def _there(value: T | None, what: str, where: str) -> T:
-    if value is None:
-        raise ContractError(
-            f"evidence: expected {what} to be asked for by methods with {where} alone; set it, or "
-            "ask for the other"
-        )
-    return value

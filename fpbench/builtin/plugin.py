@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from fpbench.api import Attack, Cluster, Dataset, Executor, Metric, hookimpl
+from fpbench.api import Attack, Cluster, Code, Dataset, Executor, Metric, hookimpl
 from fpbench.builtin.chain.attack import Chain
+from fpbench.builtin.codes.bch import Bch
+from fpbench.builtin.codes.tardos import Tardos
+from fpbench.builtin.codes.uniform import Uniform
 from fpbench.builtin.image_folder.dataset import ImageFolder
 from fpbench.builtin.local.executor import LocalExecutor
 from fpbench.builtin.metrics.blame import Collusion, Forgery
@@ -32,6 +35,12 @@ from fpbench.builtin.toy_faces.dataset import ToyFaces
 def fpbench_datasets() -> list[type[Dataset[Any]]]:
     """Data sets."""
     return [ToyFaces, ImageFolder, *PUBLISHED]
+
+
+@hookimpl
+def fpbench_codes() -> list[type[Code[Any]]]:
+    """Codes."""
+    return [Uniform, Bch, Tardos]
 
 
 @hookimpl

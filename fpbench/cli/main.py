@@ -127,10 +127,11 @@ def plan(
 @click.argument(
     "kind",
     required=False,
-    type=click.Choice(
-        ["suites", "hosts", "methods", "attacks", "datasets", "metrics", "executors", "clusters"]
-    ),
-)
+    type=click.Choice([
+        "suites", "hosts", "methods", "codes", "attacks", "datasets", "metrics", "executors",
+        "clusters",
+    ]),
+)  # fmt: skip
 @json_option
 @click.pass_obj
 def list_components(plugins: tuple[str, ...], kind: str | None, as_json: bool) -> None:

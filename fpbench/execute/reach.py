@@ -83,7 +83,7 @@ def _beside(plan: Plan, stage: Stage) -> Iterator[Artefact]:
 def _of_copy(plan: Plan, stage: Stage) -> Iterator[Artefact]:
     fit, user = stage.of_fit, stage.of_user
     for model in plan.open_points(fit):
-        index = plan.subject(model, user)
+        index = plan.subject(fit, model, user)
         if index is not None:
             key, label = plan.reading_key(fit, index, model), _under(stage.label, model)
             yield Artefact(key, READING, label, stage.key, fit, model)
@@ -93,9 +93,7 @@ def _of_copy(plan: Plan, stage: Stage) -> Iterator[Artefact]:
 def _of_negatives(plan: Plan, stage: Stage) -> Iterator[Artefact]:
     fit = stage.of_fit
     for model in plan.open_points(fit):
-        sources = ["real"] if model is None else []
-        sources += ["host"] if plan.host_is_negative(model) else []
-        for source in sources:
+        for source in plan.sources(fit, model):
             key, label = plan.null_key(fit, source, model), _under(stage.label, model)
             yield Artefact(key, NULL, f"{label}, {source} images", stage.key, fit, model)
     yield from _images(plan, stage, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from fpbench.api import Outcome, Row, digest, tier_of
+from fpbench.api import Gives, Outcome, Row, digest, tier_of
 from fpbench.plan import AttackPoint, Cell, Plan
 from fpbench.plan.keys import ACCEPTED
 from fpbench.spec.model import component_json
@@ -14,7 +14,12 @@ from fpbench.stages.origins import cell_origins
 from fpbench.store import Store
 from fpbench.store.schema import SCHEMA_VERSION
 
-_FIRST = ("bit-accuracy", "attribution")
+_FIRST = {
+    Gives.BITS: (("bit-accuracy", ""), ("attribution", "")),
+    Gives.SCORES: (("attribution", "closed"), ("attribution", "")),
+    Gives.PRESENCE: (("detection", "auroc"), ("detection", "")),
+}
+"""What a method gives -> the numbers that come first: that of its gate, and that of its table."""
 
 
 def cell_records(
@@ -112,8 +117,8 @@ def _base(plan: Plan, cell: Cell, origins: Mapping[str, Mapping[str, Any]]) -> d
             "label": method.label,
             "placement": str(method.component.placement),
             "bits": method.component.bits,
-            "reads": "samples",
-            "gives": "bits",
+            "reads": str(method.component.reads),
+            "gives": str(method.component.gives),
             "trains": method.component.trains,
             **component_json(method.component),
             **origins.get("method", {}),
@@ -236,8 +241,9 @@ def headline(plan: Plan, store: Store, outcomes: Mapping[str, tuple[Outcome, str
             continue
         rows = {}
         if cell.key not in outcomes:
-            rows = {r["metric"]: r for r in store.meta(cell.key)["rows"] if not r["variant"]}
-        shown = [f"{name} {_shown(rows.get(name, {}))}" for name in _FIRST]
+            rows = {(r["metric"], r["variant"]): r for r in store.meta(cell.key)["rows"]}
+        first = _FIRST[cell.fit.method.component.gives]
+        shown = [f"{' '.join(key).rstrip()} {_shown(rows.get(key, {}))}" for key in first]
         lines.append(f"  {cell.fit.method.label:<28} {'   '.join(shown)}")
     title = (
         f"untouched images; attribution among N = {score.registered:,} users at a false rate of "

@@ -121,7 +121,8 @@ class Runner:
         if key not in self.graph.stages:
             raise StageError(
                 f"stage {key[:16]}…: expected to find it in the plan, got a plan without it; a "
-                "plugin's source has changed since the run began: run the same command again"
+                "plugin's source, or a file it needs, has changed since the run began: run the "
+                "same command again"
             )
         return self.graph.stages[key]
 

@@ -62,7 +62,7 @@ def _method(
     host = measurer.sheet(plan.sheet_key(fit, None, None), None)
     if host is not None and "host" not in index:
         index["host"] = _save(folder, "host", _strip(host))
-    users = range(min(SHOWN_COPIES, plan.suite.population.copies))
+    users = plan.users(fit)[:SHOWN_COPIES]
     sheets = [measurer.sheet(plan.sheet_key(fit, user, None), None) for user in users]
     copies = [images for images in sheets if images is not None]
     name = fit.method.label

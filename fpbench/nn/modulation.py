@@ -20,12 +20,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fpbench.nn.channels import Axis, Channels, Ends, inputs, outputs
 from fpbench.nn.equalised import in_full, lifted
 from fpbench.nn.resampling import UpConv, convolve_up, smooth
 
@@ -35,7 +37,9 @@ __all__ = [
     "fold_constant_style",
     "fold_scale",
     "modulated_convs",
+    "plain_ends",
     "scaled_styles",
+    "styled_ends",
 ]
 
 _EPS = 1e-8
@@ -218,3 +222,35 @@ def fold_constant_style(conv: ModulatedConv, style: Tensor) -> nn.Conv2d:
     plain.weight = nn.Parameter(weight)
     plain.bias = nn.Parameter(conv.bias.detach().clone())
     return plain
+
+
+def styled_ends(conv: ModulatedConv) -> Ends:
+    """The channels of a layer that calls its convolution `conv` and its style map `affine`.
+
+    A factor of an input channel can be moved between weight and style. A norm takes any factor of
+    a filter out again, and so none can be handed on to the next layer.
+    """
+    weight, style = Axis("conv.weight", 1), (Axis("affine.weight", 0), Axis("affine.bias", 0))
+    factors = (replace(weight, power=1), *(replace(axis, power=-1) for axis in style))
+    own = [Channels(conv.in_channels, factors, positive=True, moves=False)]
+    if conv.demodulate:
+        filters = (Axis("conv.weight", 0, 1),)
+        own.append(Channels(conv.out_channels, filters, positive=True, moves=False))
+    return Ends(
+        reads=(weight, *style),
+        writes=outputs("conv", conv, power=None),
+        styles=(inputs("affine"),),
+        own=tuple(own),
+        count=conv.out_channels,
+    )
+
+
+def plain_ends(conv: nn.Conv2d, *, scales: bool = True) -> Ends:
+    """The same of a layer that calls its ordinary convolution `conv`.
+
+    Args:
+        conv: the convolution.
+        scales: whether nothing is added to its outputs that is not a channel's own.
+    """
+    writes = outputs("conv", conv, power=1 if scales else None)
+    return Ends((inputs("conv"),), writes, count=conv.out_channels)

@@ -11,10 +11,17 @@ import math
 import torch
 from torch import Tensor, nn
 
+from fpbench.nn.channels import Channels, Ends, inputs, outputs, stacked
 from fpbench.nn.discriminator import minibatch_deviation
 from fpbench.nn.draws import Draws
 from fpbench.nn.equalised import EqualConv, EqualLinear, activate, in_full, lifted
-from fpbench.nn.modulation import Affine, ModulatedConv, fold_constant_style
+from fpbench.nn.modulation import (
+    Affine,
+    ModulatedConv,
+    fold_constant_style,
+    plain_ends,
+    styled_ends,
+)
 from fpbench.nn.resampling import upsample
 from fpbench.nn.synthesis import ENTRY_SIZE
 
@@ -56,6 +63,7 @@ class Mapping(nn.Module):
     ) -> None:
         super().__init__()
         self.normalise = normalise
+        self.width = width
         self.layers = nn.ModuleList(
             EqualLinear(width if index else in_features, width, multiplier=0.01)
             for index in range(layers)
@@ -69,6 +77,16 @@ class Mapping(nn.Module):
             for layer in self.layers:
                 x = activate(layer(x))
         return x
+
+    def ends(self) -> Ends:
+        """Its hidden channels; it writes the embedding."""
+        names = [f"layers.{index}" for index in range(len(self.layers))]
+        made = [outputs(name, self.get_submodule(name)) for name in names]
+        own = tuple(
+            Channels(self.width, (*axes, inputs(behind)), positive=True)
+            for axes, behind in zip(made[:-1], names[1:], strict=True)
+        )
+        return Ends(writes=made[-1], own=own, count=self.width)
 
 
 class StyledConv(nn.Module):
@@ -107,6 +125,10 @@ class StyledConv(nn.Module):
             noise = draws.normal((1, *y.shape[2:]))
         return activate(y + (noise * self.strength).to(y.dtype))
 
+    def ends(self) -> Ends:
+        """Its hidden channels."""
+        return styled_ends(self.conv)
+
 
 class PlainConv(nn.Module):
     """What a `StyledConv` becomes for one constant embedding: an ordinary convolution."""
@@ -123,6 +145,10 @@ class PlainConv(nn.Module):
         del w, draws
         return activate(self.conv(x) + self.noise)
 
+    def ends(self) -> Ends:
+        """Its hidden channels: noise is added to all of them alike, so that none can be scaled."""
+        return plain_ends(self.conv, scales=not self.noise.any())
+
 
 class ToRGB(nn.Module):
     """A modulated 1x1 convolution to three channels, without demodulation."""
@@ -137,6 +163,10 @@ class ToRGB(nn.Module):
         image: Tensor = self.conv(x, self.affine(w))
         return lifted(image)
 
+    def ends(self) -> Ends:
+        """Its hidden channels."""
+        return styled_ends(self.conv)
+
 
 class PlainRGB(nn.Module):
     """What `ToRGB` becomes for one constant embedding."""
@@ -150,6 +180,10 @@ class PlainRGB(nn.Module):
         del w
         image: Tensor = self.conv(x)
         return image
+
+    def ends(self) -> Ends:
+        """Its hidden channels."""
+        return plain_ends(self.conv)
 
 
 class StyleSynthesis(nn.Module):
@@ -214,6 +248,17 @@ class StyleSynthesis(nn.Module):
             assert isinstance(rgb, ToRGB)
             plain.rgbs.append(PlainRGB(fold_constant_style(rgb.conv, rgb.affine(w[None])[0])))
         return plain.train(self.training)
+
+    def ends(self) -> Ends:
+        """Its hidden channels; those that it reads are the features', its styles the embedding."""
+        layers: list[tuple[Ends, list[Ends]]] = []
+        for index, layer in enumerate(self.convs):
+            assert isinstance(layer, StyledConv | PlainConv)
+            layers.append((layer.ends().at(f"convs.{index}"), []))
+        for stage, rgb in enumerate(self.rgbs):
+            assert isinstance(rgb, ToRGB | PlainRGB)
+            layers[2 * stage][1].append(rgb.ends().at(f"rgbs.{stage}"))
+        return stacked(layers)
 
 
 class ResidualTrunk(nn.Module):

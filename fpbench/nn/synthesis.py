@@ -14,9 +14,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fpbench.nn.channels import Ends, stacked
 from fpbench.nn.draws import Draws
 from fpbench.nn.equalised import activate, lifted
-from fpbench.nn.modulation import Affine, ModulatedConv, fold_constant_style
+from fpbench.nn.modulation import (
+    Affine,
+    ModulatedConv,
+    fold_constant_style,
+    plain_ends,
+    styled_ends,
+)
 from fpbench.nn.resampling import upsample
 
 __all__ = ["ENTRY_SIZE", "PlainLayer", "SkipSynthesis", "StyledLayer"]
@@ -56,6 +63,10 @@ class StyledLayer(nn.Module):
         conv = fold_constant_style(self.conv, self.affine(w[None])[0])
         return PlainLayer(conv, rgb=self.rgb)
 
+    def ends(self) -> Ends:
+        """Its hidden channels."""
+        return styled_ends(self.conv)
+
 
 class PlainLayer(nn.Module):
     """What a `StyledLayer` becomes for one constant embedding: an ordinary convolution."""
@@ -69,6 +80,10 @@ class PlainLayer(nn.Module):
         """Features ``(N, O, H, W)`` from features ``(N, C, H, W)``; the embedding is not used."""
         y: Tensor = self.conv(x)
         return lifted(y) if self.rgb else activate(y)
+
+    def ends(self) -> Ends:
+        """Its hidden channels."""
+        return plain_ends(self.conv)
 
 
 class SkipSynthesis(nn.Module):
@@ -135,6 +150,17 @@ class SkipSynthesis(nn.Module):
         plain.convs = nn.ModuleList(fold(layers) for layers in self.convs)
         plain.rgbs = fold(self.rgbs)
         return plain.train(self.training)
+
+    def ends(self) -> Ends:
+        """Its hidden channels; those that it reads are the features', its styles the embedding."""
+        layers: list[tuple[Ends, list[Ends]]] = []
+        for stage, (convs, rgb) in enumerate(zip(self.convs, self.rgbs, strict=True)):
+            for index, layer in enumerate(convs.children()):
+                assert isinstance(layer, StyledLayer | PlainLayer)
+                layers.append((layer.ends().at(f"convs.{stage}.{index}"), []))
+            assert isinstance(rgb, StyledLayer | PlainLayer)
+            layers[-1][1].append(rgb.ends().at(f"rgbs.{stage}"))
+        return stacked(layers)
 
 
 def _styled(layers: nn.Module) -> list[StyledLayer]:

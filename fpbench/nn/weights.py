@@ -25,6 +25,7 @@ __all__ = [
     "exchanged",
     "fused",
     "layers",
+    "opened",
     "parameters",
     "reachable",
     "unit",
@@ -39,7 +40,7 @@ def parameters(generator: Generator) -> dict[Place, Tensor]:
     """Every floating-point parameter, in order of registration; not to be written to."""
     return {
         (step, name): parameter.detach()
-        for step, module in _open(generator)
+        for step, module in opened(generator)
         for name, parameter in module.named_parameters()
         if parameter.is_floating_point()
     }
@@ -49,14 +50,14 @@ def buffers(generator: Generator) -> dict[Place, Tensor]:
     """Every buffer, of any type, in order of registration; not to be written to."""
     return {
         (step, name): buffer.detach()
-        for step, module in _open(generator)
+        for step, module in opened(generator)
         for name, buffer in module.named_buffers()
     }
 
 
 def reachable(generator: Generator) -> dict[Place, Tensor]:
     """All that an attack on weights reaches: floating-point parameters, then such buffers."""
-    kept = {(step, name) for step, module in _open(generator) for name in module.state_dict()}
+    kept = {(step, name) for step, module in opened(generator) for name in module.state_dict()}
     return parameters(generator) | {
         place: buffer
         for place, buffer in buffers(generator).items()
@@ -153,7 +154,7 @@ def fused(generator: Generator) -> Generator:
     return result
 
 
-def _open(generator: Generator) -> Iterator[tuple[str, nn.Module]]:
+def opened(generator: Generator) -> Iterator[tuple[str, nn.Module]]:
     """The steps whose weights can be seen and changed."""
     sealed = generator.opaque
     return ((name, step) for name, step in generator.steps.items() if name not in sealed)

@@ -1,7 +1,7 @@
 """Suite → stages with content keys: what is cached, pending or refused, and why."""
 
 from fpbench.plan.backbones import PlannedBackbone, plan_backbones
-from fpbench.plan.codes import is_reserved, issued_codes, uniform
+from fpbench.plan.codes import book_of, is_reserved, issued_codes
 from fpbench.plan.data import DataFacts
 from fpbench.plan.plan import Plan, make_plan
 from fpbench.plan.points import AttackPoint, Cell, Fit, Point, Want
@@ -19,10 +19,10 @@ __all__ = [
     "Point",
     "Stage",
     "Want",
+    "book_of",
     "graph_of",
     "is_reserved",
     "issued_codes",
     "make_plan",
     "plan_backbones",
-    "uniform",
 ]

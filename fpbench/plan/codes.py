@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from fpbench.api import ContractError, Method, derive_seed
+from fpbench.api import Code, ContractError, derive_seed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,49 +31,51 @@ def is_reserved(codes: Codes) -> NDArray[np.bool_]:
     return np.asarray((hashed & np.uint64(_RESERVED)) == 0)
 
 
-def issued_codes(method: Method[Any], suite_seed: int, users: int) -> Codes:
-    """(users, K) distinct reserved codes; code u does not depend on how many there are.
+def book_of(code: Code[Any], bits: int, suite_seed: int) -> Mapping[str, NDArray[Any]]:
+    """What all codes of K bits of a suite share."""
+    import numpy as np
 
-    Every method with the same K meets the same codes, unless it overrides `draw_codes`.
+    return code.book(bits, np.random.default_rng(derive_seed(suite_seed, "book", bits)))
+
+
+def issued_codes(code: Code[Any], bits: int, suite_seed: int, users: int) -> Codes:
+    """(users, K) distinct reserved codes; that of user u does not depend on how many there are.
+
+    Every method with the same kind of codes and the same K meets the same ones.
 
     Raises:
-        ContractError: `draw_codes` returns something else than bool codes, or never a new one.
+        ContractError: `draw` returns something else than bool codes, or never a new one.
     """
     import numpy as np
 
-    bits = method.bits
+    book = book_of(code, bits, suite_seed)
     issued: list[NDArray[np.bool_]] = []
     seen: set[bytes] = set()
     for user in range(users):
-        code = next(
-            (c for c in _candidates(method, suite_seed, user) if c.tobytes() not in seen), None
-        )
-        if code is None:
+        drawn = _candidates(code, book, bits, suite_seed, user)
+        own = next((c for c in drawn if c.tobytes() not in seen), None)
+        if own is None:
             raise ContractError(
-                f"method {method.name}: expected draw_codes to give a new reserved code for user "
-                f"{user}, got none in {_MAX_ATTEMPTS} draws; {bits} bits may be too few for "
-                f"{users} copies"
+                f"codes {code.name}: expected draw to give a new reserved code for user {user}, "
+                f"got none in {_MAX_ATTEMPTS} draws; {bits} bits may be too few for {users} copies"
             )
-        seen.add(code.tobytes())
-        issued.append(code)
+        seen.add(own.tobytes())
+        issued.append(own)
     return np.stack(issued)
 
 
-def uniform(method: Method[Any]) -> bool:
-    """Whether a method's codes are uniform: all are, unless it draws its own."""
-    return type(method).draw_codes is Method.draw_codes
-
-
-def _candidates(method: Method[Any], suite_seed: int, user: int) -> Any:
+def _candidates(
+    code: Code[Any], book: Mapping[str, NDArray[Any]], bits: int, suite_seed: int, user: int
+) -> Iterator[NDArray[np.bool_]]:
     import numpy as np
 
     for attempt in range(_MAX_ATTEMPTS // 64):
-        seed = derive_seed(suite_seed, "code", method.bits, user, attempt)
-        codes = method.draw_codes(64, np.random.default_rng(seed))
-        if codes.shape != (64, method.bits) or codes.dtype != bool:
+        seed = derive_seed(suite_seed, "code", bits, user, attempt)
+        codes = code.draw(bits, 64, np.random.default_rng(seed), book)
+        if codes.shape != (64, bits) or codes.dtype != bool:
             raise ContractError(
-                f"method {method.name}: expected draw_codes to return bool (64, {method.bits}), "
-                f"got {codes.dtype} {codes.shape}"
+                f"codes {code.name}: expected draw to return bool (64, {bits}), got {codes.dtype} "
+                f"{codes.shape}"
             )
         yield from codes[is_reserved(codes)]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from fpbench.api import Host, Method, SampleInfo, SpecError
+from fpbench.api import SampleInfo, SpecError
 from fpbench.plan.faults import Fault, asked
 from fpbench.plan.identity import identity
-from fpbench.spec import Suite
+from fpbench.plan.points import served
+from fpbench.spec import Suite, SuiteMethod
 
 
 @dataclass(frozen=True)
@@ -50,25 +51,21 @@ def check_data(suite: Suite, facts: DataFacts) -> None:
         for split, number in wanted.items()
         if facts.counts.get(split, 0) < number
     ]
-    trained: dict[str, Host[Any] | Method[Any]] = {f"host {suite.host.name}": suite.host}
-    trained |= {f"method {m.label}": m.component for m in suite.methods}
     info = SampleInfo.of_images(facts.size, facts.counts)
-    problems = problems or [
-        f"{who}: {objection}"
-        for who, component in trained.items()
-        if (objection := _objection(who, component, info, suite.population.copies))
-    ]
+    hosts = {f"host {suite.host.name}": suite.host}
+    hosts |= {f"stranger {other.label}": other.component for other in suite.strangers}
+    found = {who: asked(f"{who}: objection", host.objection, info) for who, host in hosts.items()}
+    found |= {f"method {m.label}": _objection(suite, m, info) for m in suite.methods}
+    problems = problems or [f"{who}: {text}" for who, text in found.items() if text]
     if problems:
         raise SpecError(problems)
 
 
-def _objection(who: str, component: Host[Any] | Method[Any], info: SampleInfo, users: int) -> str:
-    told = (info,) if isinstance(component, Host) else (info, users)
+def _objection(suite: Suite, method: SuiteMethod, info: SampleInfo) -> str:
     try:
-        return asked(f"{who}: objection", component.objection, *told)
+        users = served(suite, method)
+        return asked(f"method {method.label}: objection", method.component.objection, info, users)
     except Fault:
-        if isinstance(component, Host):
-            raise
         return ""  # its cells say so
 
 

@@ -27,11 +27,18 @@ def identity(component: Any) -> dict[str, Any]:
     for name in local_names(type(component.params)):
         del own["params"][name]
     # A data set's is among the facts of a plan, so that plans can be made where it is not.
-    if not isinstance(component, Dataset) and (files := component.digest()):
+    if not isinstance(component, Dataset) and (files := planned_files(component)):
         own["files"] = files
     if isinstance(component, Chain):
         own["parts"] = [identity(attack) for attack, _ in component.parts]
     return own
+
+
+@cache
+def planned_files(component: Any) -> str:
+    """The digest of a component's files as they were when it was first asked for, at plan time."""
+    digest: str = component.digest()
+    return digest
 
 
 @cache

@@ -19,7 +19,7 @@ def is_done(stage: Stage, plan: Plan, store: Store) -> bool:
         return not pending_of_copy(plan, store, stage.of_fit, stage.of_user)
     if stage.kind is Kind.NEGATIVES:
         fit = stage.of_fit
-        return not (pending_of_real(plan, store, fit) or pending_of_host(plan, store, fit))
+        return not any(pending_of(plan, store, fit, s) for s in plan.sources(fit, None))
     if stage.kind is Kind.MEASURING:
         return all(store.has(cell.key) for cell in stage.cells)
     return store.has(stage.key)
@@ -32,7 +32,7 @@ def share_pending(stage: Stage, plan: Plan, store: Store) -> float:
     """
     if stage.kind is Kind.COPY:
         points = plan.open_points(stage.of_fit)
-        there = [m for m in points if plan.subject(m, stage.of_user) is not None]
+        there = [m for m in points if plan.subject(stage.of_fit, m, stage.of_user) is not None]
         whole = sum(len(plan.wants(stage.of_fit, model)) for model in there)
         pending = pending_of_copy(plan, store, stage.of_fit, stage.of_user)
         return sum(map(len, pending.values())) / max(whole, 1)
@@ -47,27 +47,19 @@ def pending_of_copy(plan: Plan, store: Store, fit: Fit, user: int) -> Pending:
     keys = {
         model: plan.reading_key(fit, index, model)
         for model in plan.open_points(fit)
-        if (index := plan.subject(model, user)) is not None
+        if (index := plan.subject(fit, model, user)) is not None
     }
     return _pending(store, plan, keys, lambda model: plan.wants(fit, model))
 
 
-def pending_of_host(plan: Plan, store: Store, fit: Fit) -> Pending:
-    """Of the host's images as negatives, which are only read: no backbone is asked."""
+def pending_of(plan: Plan, store: Store, fit: Fit, source: str) -> Pending:
+    """Of a source of images of nobody, which are only read: no backbone is asked."""
     keys = {
-        model: plan.null_key(fit, "host", model)
+        model: plan.null_key(fit, source, model)
         for model in plan.open_points(fit)
-        if plan.host_is_negative(model)
+        if source in plan.sources(fit, model)
     }
     return _pending(store, plan, keys, lambda model: _read_only(plan, fit, model))
-
-
-def pending_of_real(plan: Plan, store: Store, fit: Fit) -> list[Want]:
-    """Of real images as negatives."""
-    if None not in plan.open_points(fit):
-        return []
-    keys: dict[AttackPoint | None, str] = {None: plan.null_key(fit, "real", None)}
-    return _pending(store, plan, keys, lambda model: _read_only(plan, fit, model)).get(None, [])
 
 
 def _read_only(plan: Plan, fit: Fit, model: AttackPoint | None) -> list[Want]:

@@ -14,26 +14,38 @@ host, and behind that of a method with a generator of its own; what follows deri
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fpbench.api import Access, Metric, SampleInfo
+from fpbench.api import Access, Gives, Metric, PassiveMethod, Reads, SampleInfo
 from fpbench.api.numerics import NUMERICS_EPOCH
+from fpbench.builtin.codes.uniform import Uniform
 from fpbench.plan.backbones import PlannedBackbone
 from fpbench.plan.data import DataFacts, check_data, data_identity, look_at
 from fpbench.plan.faults import Fault
 from fpbench.plan.identity import identity, proxy_digest
 from fpbench.plan.keys import key_of, sub_key, trimmed
-from fpbench.plan.points import AttackPoint, Cell, Fit, Point, Want, drawn_from, star
+from fpbench.plan.points import (
+    TUNING_COPIES,
+    AttackPoint,
+    Cell,
+    Fit,
+    Point,
+    Want,
+    drawn_from,
+    star,
+    trains_generator,
+)
 from fpbench.plan.refusals import refusal_of, setting_of
-from fpbench.spec import Suite
+from fpbench.spec import Suite, SuiteMethod
 
 CHUNK = 64  # images generated and read at a time; part of the keys, since it may move a last digit
-TUNING_COPIES = 2
 CHOICE_IMAGES = 5000  # drawn from each snapshot, and as many training images, if there are
 _KEPT_BYTES = 2**24  # of the images of one copy or of the host; more of them are drawn again
 SHOWN_COPIES = 2  # whose images of the same latents pages show one below the other
+OUTSIDERS = "unregistered"
+"""Copies of users outside the registry, as a source of images of no registered user."""
 _MEASURED_COPIES = 10  # an attack on fewer decides nothing, so its count holds back no other
 NUMERICS = {"precision": "fp32", "tf32": False, "epoch": NUMERICS_EPOCH}
 """Of all stages but trainings, whose precision is the suite's."""
@@ -51,6 +63,7 @@ class Plan:
     host_key: str
     host_training: str
     reference_key: str
+    strangers: Mapping[str, str]
     fits: tuple[Fit, ...]
     points: tuple[Point, ...]
     cells: tuple[Cell, ...]
@@ -109,7 +122,7 @@ class Plan:
             "secrecy",
             **fit.key_part,
             numerics=NUMERICS,
-            copies=self.suite.population.copies,
+            copies=len(self.users(fit)),
             seed=self.suite.header.seed,
             detector=trimmed(self.suite.secrecy.model_dump(mode="json")),
         )
@@ -127,23 +140,27 @@ class Plan:
                 found.append(Want(None, backbone))
         return found
 
-    def copies(self, point: AttackPoint | None) -> int:
+    def users(self, fit: Fit) -> range:
+        """Registered users who are issued a copy."""
+        return range(self.suite.users(fit.method))
+
+    def copies(self, fit: Fit, point: AttackPoint | None) -> int:
         """How many copies a model point is run on."""
         limit = point.attack.options.copies if point is not None else None
-        everyone = self.suite.population.copies
+        everyone = len(self.users(fit))
         return everyone if limit is None else min(limit, everyone)
 
-    def subjects(self, point: AttackPoint | None) -> list[tuple[int, ...]]:
+    def subjects(self, fit: Fit, point: AttackPoint | None) -> list[tuple[int, ...]]:
         """The users behind each reading at a model point: one user, or a coalition; disjoint."""
         size = point.size if point is not None else 1
-        firsts = range(0, self.copies(point) - size + 1, size)
+        firsts = range(0, self.copies(fit, point) - size + 1, size)
         return [tuple(range(first, first + size)) for first in firsts]
 
-    def subject(self, point: AttackPoint | None, user: int) -> int | None:
+    def subject(self, fit: Fit, point: AttackPoint | None, user: int) -> int | None:
         """Index of the subject whose first user this is; None if there is none."""
         size = point.size if point is not None else 1
         index, inside = divmod(user, size)
-        return index if not inside and (index + 1) * size <= self.copies(point) else None
+        return index if not inside and (index + 1) * size <= self.copies(fit, point) else None
 
     def images(self, point: AttackPoint | None) -> int:
         """How many images are drawn from each copy at a model point."""
@@ -163,8 +180,27 @@ class Plan:
         return known
 
     def issue_key(self, fit: Fit, user: int) -> str:
-        """Key of what was issued to a user, whose code follows from the suite's seed."""
+        """Key of what was issued to a user, whose code follows from the suite's seed.
+
+        A passive method's copies are everybody's: the host trained again with the user's seed.
+        """
+        if isinstance(fit.method.component, PassiveMethod):
+            return key_of("passive", host=self.host_training, user=str(user))
         return key_of("issue", **fit.key_part, user=user)
+
+    def enrol_key(self, fit: Fit) -> str:
+        """Key of what the owner prepares of all registered users; "" where nothing is."""
+        if not fit.enrols:
+            return ""
+        issued = [self.issue_key(fit, user) for user in self.users(fit)]
+        return key_of(
+            "enrol",
+            **fit.key_part,
+            issued=issued,
+            training_seed=str(fit.drawn_from),
+            numerics=NUMERICS,
+            seed=str(self.suite.header.seed),
+        )
 
     def reading_key(self, fit: Fit, subject: int, model: AttackPoint | None) -> str:
         """Key of the reading of a copy, a coalition or a victim at a model point."""
@@ -219,6 +255,14 @@ class Plan:
         """Whether host images under the attack are negatives: not for coalitions and forgeries."""
         return model is None or model.kind == "model"
 
+    def sources(self, fit: Fit, model: AttackPoint | None) -> list[str]:
+        """Sources of what bears no registered user's mark and is read at a model point."""
+        if not self.host_is_negative(model):
+            return []
+        if model is not None or fit.method.component.reads is Reads.WEIGHTS:
+            return ["host"]
+        return ["real", "host", *self.strangers, *([OUTSIDERS] if self.outsiders(fit) else [])]
+
     def negatives(self, source: str, model: AttackPoint | None) -> int:
         """How many negatives a source gives at a model point."""
         numbers = self.suite.negatives
@@ -226,10 +270,20 @@ class Plan:
             return numbers.attacked_host
         return numbers.real if source == "real" else numbers.host
 
-    def tuning_users(self) -> range:
+    def stranger_key(self, label: str) -> str:
+        """Key of the training of a generator that is nobody's."""
+        return self.strangers[label]
+
+    def tuning_users(self, fit: Fit) -> range:
         """Users whose copies serve to tune attacks and are never reported."""
-        everyone = self.suite.population.copies
+        everyone = len(self.users(fit))
         return range(everyone, everyone + TUNING_COPIES)
+
+    def outsiders(self, fit: Fit) -> range:
+        """Users who get copies and are not registered: where leaving one out is not free."""
+        method, behind = fit.method.component, self.tuning_users(fit).stop
+        asked = method.gives is Gives.SCORES and not method.separable
+        return range(behind, behind + asked * (self.suite.population.unregistered or 0))
 
     def tuned_attacks(self, fit: Fit) -> dict[str, list[AttackPoint]]:
         """Label -> points of the attacks that are tuned against a method."""
@@ -246,7 +300,7 @@ class Plan:
             "tuning",
             readings=readings,
             damage_budget=self.suite.score.damage_budget,
-            users=list(self.tuning_users()),
+            users=list(self.tuning_users(fit)),
             real=self.reference_key if self.judge is None else self.backbone_key(self.judge),
         )
 
@@ -299,6 +353,7 @@ class Plan:
                 kind,
                 **fit.key_part,
                 **self._point_parts(model),
+                enrolled=self.enrol_key(fit),
                 images=images,
                 # Host negatives take the copies' latents, user by user.
                 per_copy=population.images if kind == "null-host" else None,
@@ -367,7 +422,7 @@ def make_plan(
     )
     for method, number in trainings:
         # What trains a generator of its own does not wait for a choice, nor is lost with it.
-        own = not method.component.builds_on_host
+        own = trains_generator(method)
         host = (host_training if own else host_key) if method.component.uses_host else None
         key = key_of(
             "fit",
@@ -376,10 +431,15 @@ def make_plan(
             host=host,
             data=images,
             training_seed=drawn_from(method, number),
+            codes=None if _uniform(method) else identity(method.code),
             snapshots=snapshots if own else None,
         )
         beside = "" if method.component.uses_host else host_key
         fits.append(Fit(len(fits), method, number, chosen(key) if own else key, key, beside))
+    strangers = {
+        other.label: key_of("host", **training, host=identity(other.component), data=images)
+        for other in suite.strangers
+    }
     points = star(suite)
     measured = key_of(
         "measure",
@@ -392,12 +452,13 @@ def make_plan(
         distance_count=_distance_count(suite),
         # Weights that were brought since give numbers that the stored cells lack.
         backbones=[backbone.key_part for backbone in backbones],
+        strangers=strangers,
         numerics=NUMERICS,
         seed=seed,
     )
     point_keys = [(_point_key(point), point) for point in points]
     cells = [
-        _cell(suite, fit, point, facts, f"{measured}/{fit.key}{fit.host}/{key}")
+        _cell(suite, fit, point, facts, f"{measured}/{_subject(fit)}/{key}")
         for fit in fits
         for key, point in point_keys
     ]
@@ -410,10 +471,17 @@ def make_plan(
         host_key,
         host_training,
         reference_key,
+        strangers,
         tuple(fits),
         points,
         tuple(cells),
     )
+
+
+def _subject(fit: Fit) -> str:
+    """What a cell's key says of the method: training, host, and a number of copies of its own."""
+    copies = fit.method.options.copies
+    return f"{fit.key}{fit.host}{'' if copies is None else f'/{copies}'}"
 
 
 def _cell(suite: Suite, fit: Fit, point: Point, facts: DataFacts, identity: str) -> Cell:
@@ -429,6 +497,11 @@ def _cell(suite: Suite, fit: Fit, point: Point, facts: DataFacts, identity: str)
         return Cell(fit, point, key, fault=str(fault))
 
 
+def _uniform(method: SuiteMethod) -> bool:
+    """Whether keys say nothing of a method's codes: it has none, or uniform ones."""
+    return not method.component.bits or isinstance(method.code, Uniform)
+
+
 def _reference_key(data: dict[str, Any], **network: Any) -> str:
     return key_of("reference", data=data, numerics=NUMERICS, **network)
 
@@ -436,10 +509,11 @@ def _reference_key(data: dict[str, Any], **network: Any) -> str:
 def _distance_count(suite: Suite) -> int:
     """The fewest images of a model point that is run on enough copies, or of host images."""
     population = suite.population
-    counts = [population.copies * population.images, suite.negatives.host]
+    everyone = min((suite.users(method) for method in suite.methods), default=population.copies)
+    counts = [everyone * population.images, suite.negatives.host]
     for attack in suite.attacks:
-        copies = min(attack.options.copies or population.copies, population.copies)
-        enough = copies >= min(_MEASURED_COPIES, population.copies)
+        copies = min(attack.options.copies or everyone, everyone)
+        enough = copies >= min(_MEASURED_COPIES, everyone)
         if AttackPoint(attack, None).kind == "model" and enough:
             counts.append(copies * (attack.options.images or population.images))
     return min(counts)

@@ -6,11 +6,22 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from fpbench.api import CoalitionAttack, ForgeryAttack, Refusal, SampleAttack
+from fpbench.api import (
+    CoalitionAttack,
+    ForgeryAttack,
+    Gives,
+    Method,
+    PassiveMethod,
+    Refusal,
+    SampleAttack,
+)
+from fpbench.builtin.codes.uniform import Uniform
 from fpbench.plan.backbones import PlannedBackbone
 from fpbench.plan.identity import identity
 from fpbench.spec import Suite, SuiteAttack, SuiteMethod
 from fpbench.spec.model import joint_label, point_label
+
+TUNING_COPIES = 2
 
 
 @dataclass(frozen=True)
@@ -96,9 +107,35 @@ class Fit:
         return {"fit": self.key, **({"host": self.host} if self.host else {})}
 
     @property
+    def enrols(self) -> bool:
+        """Whether its readings stand on what was prepared of all registered users."""
+        return type(self.method.component).enrol is not Method.enrol
+
+    @property
+    def uniform(self) -> bool:
+        """Whether it gives bits of uniform codes, so that tails are exact and codes many."""
+        bits = self.method.component.gives is Gives.BITS
+        return bits and isinstance(self.method.code, Uniform)
+
+    @property
     def drawn_from(self) -> int:
         """Index that its draws derive from."""
         return drawn_from(self.method, self.seed)
+
+
+def trains_generator(method: SuiteMethod) -> bool:
+    """Whether a method trains a generator of its own, and does not start from the host's."""
+    component = method.component
+    return not (component.builds_on_host or isinstance(component, PassiveMethod))
+
+
+def served(suite: Suite, method: SuiteMethod) -> int:
+    """How many users one training of a method must serve: registered, for tuning, unregistered."""
+    component = method.component
+    tuned = any(attack.candidates for attack in suite.attacks)
+    outside = component.gives is Gives.SCORES and not component.separable
+    unregistered = suite.population.unregistered or 0
+    return suite.users(method) + TUNING_COPIES * tuned + unregistered * outside
 
 
 def drawn_from(method: SuiteMethod, seed: int) -> int:

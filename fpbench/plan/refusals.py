@@ -4,9 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from fpbench.api import Access, Attack, PostHocMethod, Refusal, SampleInfo, Setting
+from fpbench.api import (
+    Access,
+    Attack,
+    CoalitionAttack,
+    ForgeryAttack,
+    Gives,
+    Host,
+    Method,
+    Offer,
+    PostHocMethod,
+    Reads,
+    Refusal,
+    SampleAttack,
+    SampleInfo,
+    Setting,
+)
 from fpbench.plan.faults import asked
-from fpbench.plan.points import AttackPoint, Fit, Point
+from fpbench.plan.points import AttackPoint, Fit, Point, served
 from fpbench.spec import Suite
 
 
@@ -20,14 +35,19 @@ def refusal_of(
     """
     method, label = fit.method.component, fit.method.label
     asked(f"{label}: needs", method.needs)
-    asked(f"{label}: objection", method.objection, info, suite.population.copies)
+    asked(f"{label}: objection", method.objection, info, served(suite, fit.method))
+    if refusal := _lacks(suite.host, method.asks):
+        return refusal, "method"
     if refusal := asked(f"{label}: refuse", method.refuse, suite.host, None):
         return refusal, "method"
     for part in filter(None, (point.model, point.image)):
         attack, setting = part.attack.component, setting_of(suite, fit, part)
         if refusal := asked(f"{label}: refuse", method.refuse, suite.host, attack):
             return refusal, "method"
-        closed = _sealed(attack, setting) or _closed(attack.access, setting, part.size)
+        if refusal := _out_of_reach(method, attack):
+            return refusal, "method"
+        closed = _foreign(attack, info) or _lacks(suite.host, attack.asks)
+        closed = closed or _sealed(attack, setting) or _closed(attack.access, setting, part.size)
         who = f"attack {part.attack.label}"
         if refusal := closed or asked(f"{who}: refuse", attack.refuse, setting):
             return refusal, "attack"
@@ -37,7 +57,7 @@ def refusal_of(
 
 def setting_of(suite: Suite, fit: Fit, part: AttackPoint) -> Setting:
     """What an attack is told of what it is run against."""
-    options, everyone = part.attack.options, suite.population.copies
+    options, everyone = part.attack.options, suite.users(fit.method)
     return Setting(
         method=fit.method.component,
         host=suite.host,
@@ -45,6 +65,28 @@ def setting_of(suite: Suite, fit: Fit, part: AttackPoint) -> Setting:
         clean_images=options.clean_images,
         strength=part.strength,
     )
+
+
+def _lacks(host: Host[Any], asks: frozenset[Offer]) -> Refusal | None:
+    """Why a host cannot serve who asks so much of it."""
+    missing = ", ".join(sorted(asks - host.offers))
+    return Refusal(f"the host {host.name} does not offer {missing}") if missing else None
+
+
+def _out_of_reach(method: Method[Any], attack: Attack[Any]) -> Refusal | None:
+    """Why an attack cannot change, or blame anybody by, what a method reads."""
+    if method.reads is Reads.WEIGHTS and isinstance(attack, SampleAttack | ForgeryAttack):
+        return Refusal("the method reads weights, which no image reaches")
+    if method.gives is Gives.PRESENCE and isinstance(attack, CoalitionAttack | ForgeryAttack):
+        return Refusal("the method tells no users apart, so nobody can be blamed")
+    return None
+
+
+def _foreign(attack: Attack[Any], info: SampleInfo) -> Refusal | None:
+    """Why an attack has no meaning for samples of another modality."""
+    if attack.modalities is None or info.modality in attack.modalities:
+        return None
+    return Refusal(f"it is meant for {', '.join(sorted(attack.modalities))}, not {info.modality}")
 
 
 def _sealed(attack: Attack[Any], setting: Setting) -> Refusal | None:
@@ -62,6 +104,8 @@ def _closed(access: frozenset[Access], setting: Setting, size: int) -> Refusal |
         return Refusal(
             "the method trains a generator of its own, so its training cannot start from a copy"
         )
+    if Access.TARGET_CODE in access and not setting.method.bits:
+        return Refusal("the method has no codes that could leak")
     if Access.EMBEDDER in access and not isinstance(setting.method, PostHocMethod):
         return Refusal("the method has no embedder that could be published: the code is in weights")
     return None

@@ -1,9 +1,9 @@
 """The stages of a plan as a graph: what each is made of, and which cells hang on it.
 
-    host ── choice ─┬─ training ── choice ─┬─ issue (user) ─┬─ copy (user)
-                    │                      ├─ tuning ───────┤
-    reference ──────┴──────────────────────┤                └─ secrecy
-    backbone ── host features              └─ negatives                   … ── measuring
+    host ── choice ─┬─ training ── choice ─┬─ issue (user) ─┬─ enrol ─┬─ copy (user)
+                    │                      ├─ tuning ───────┤         │
+    reference ──────┴──────────────────────┤                └─ secrecy│
+    backbone ── host features      stranger ┴─ negatives ─────────────┘         … ── measuring
 
 Executors walk it by key and see nothing of what a stage does; `fpbench.stages` runs it. A stage of
 copies or negatives fills the readings of many points, in one pass over the images.
@@ -12,14 +12,14 @@ copies or negatives fills the readings of many points, in one pass over the imag
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from fpbench.api import Needs
+from fpbench.api import Needs, PassiveMethod
 from fpbench.plan.backbones import PlannedBackbone
 from fpbench.plan.keys import key_of
 from fpbench.plan.plan import Plan
-from fpbench.plan.points import Cell, Fit
+from fpbench.plan.points import Cell, Fit, trains_generator
 
 
 class Kind(StrEnum):
@@ -33,6 +33,8 @@ class Kind(StrEnum):
     TRAINING = "training"
     CHOICE = "choice"
     ISSUE = "issue"
+    STRANGER = "stranger"
+    ENROL = "enrol"
     TUNING = "tuning"
     COPY = "copy"
     NEGATIVES = "negatives"
@@ -40,7 +42,7 @@ class Kind(StrEnum):
     MEASURING = "measuring"
 
 
-TRAINS = frozenset({Kind.HOST, Kind.TRAINING})
+TRAINS = frozenset({Kind.HOST, Kind.STRANGER, Kind.TRAINING})
 """Kinds that may be spread over several devices."""
 
 
@@ -75,6 +77,8 @@ class Stage:
         """What people are told of it together with its like."""
         if self.kind is Kind.COPY:
             return f"read {fit_label(self.of_fit)}: copies"
+        if self.kind is Kind.ISSUE and isinstance(self.of_fit.method.component, PassiveMethod):
+            return "train host again: copies"
         return f"issue {fit_label(self.of_fit)}" if self.kind is Kind.ISSUE else self.label
 
     @property
@@ -115,7 +119,13 @@ def graph_of(plan: Plan) -> Graph:
         stages += _trainings(plan, fit)
     for fit in plan.fits:
         stages += _readings(plan, fit)
-    found = {stage.key: stage for stage in stages}
+    found: dict[str, Stage] = {}
+    for stage in stages:
+        # What several trainings stand on is one stage, and the cells of all of them hang on it.
+        known = found.get(stage.key)
+        found[stage.key] = (
+            stage if known is None else replace(known, cells=known.cells + stage.cells)
+        )
     return Graph(found)
 
 
@@ -142,6 +152,9 @@ def _shared(plan: Plan) -> Iterator[Stage]:
         # What it cannot give is left out of the numbers; no cell waits for it.
         yield Stage(Kind.BACKBONE, key, label, backbone=backbone)
     yield Stage(Kind.HOST, plan.host_training, f"train host {host}", needs=needs, cells=cells)
+    for other in suite.strangers:
+        key, label = plan.strangers[other.label], f"train stranger {other.label}"
+        yield Stage(Kind.STRANGER, key, label, needs=other.component.needs(), cells=cells)
     yield Stage(Kind.REFERENCE, plan.reference_key, "read reference images", cells=cells)
     if plan.host_key != plan.host_training:
         yield Stage(
@@ -169,7 +182,8 @@ def _trainings(plan: Plan, fit: Fit) -> Iterator[Stage]:
     inputs: tuple[str, ...] = ()
     if method.uses_host:
         # What trains a generator of its own does not wait for a choice among the host's states.
-        inputs = (plan.host_key if method.builds_on_host else plan.host_training,)
+        own = trains_generator(fit.method)
+        inputs = (plan.host_training if own else plan.host_key,)
     if not cells:
         return
     needs = method.needs()
@@ -184,18 +198,26 @@ def _readings(plan: Plan, fit: Fit) -> Iterator[Stage]:
     if not cells:
         return
     fitted = (fit.key, plan.host_key)
-    everyone = range(plan.suite.population.copies)
+    everyone, outsiders = plan.users(fit), plan.outsiders(fit)
     tuned = plan.tuned_attacks(fit)
-    users = [*everyone, *(plan.tuning_users() if tuned else ())]
+    users = [*everyone, *(plan.tuning_users(fit) if tuned else ()), *outsiders]
     issued = {user: plan.issue_key(fit, user) for user in users}
+    passive = isinstance(fit.method.component, PassiveMethod)
     for user, key in issued.items():
-        label = f"issue {name}: copy {user + 1}"
-        yield Stage(Kind.ISSUE, key, label, fitted, cells=cells, fit=fit, user=user)
+        what = "train host again" if passive else f"issue {name}"
+        label, waits = f"{what}: copy {user + 1}", () if passive else fitted
+        needs = plan.suite.host.needs() if passive else Needs()
+        yield Stage(Kind.ISSUE, key, label, waits, needs, cells=cells, fit=fit, user=user)
     before: tuple[str, ...] = fitted
+    if enrolled := plan.enrol_key(fit):
+        inputs = (*fitted, *(issued[user] for user in everyone))
+        needs = fit.method.component.needs()
+        yield Stage(Kind.ENROL, enrolled, f"enrol users of {name}", inputs, needs, cells, fit)
+        before = (*before, enrolled)
     for attack, models in tuned.items():
         judge = plan.reference_key if plan.judge is None else plan.backbone_key(plan.judge)
         key, label = plan.tuning_key(fit, models), f"tune {attack} on {name}"
-        inputs = (*fitted, judge, *(issued[user] for user in plan.tuning_users()))
+        inputs = (*fitted, judge, *(issued[user] for user in plan.tuning_users(fit)))
         yield Stage(Kind.TUNING, key, label, inputs, cells=cells, fit=fit)
         before = (*before, key)
     for user in everyone:
@@ -203,8 +225,9 @@ def _readings(plan: Plan, fit: Fit) -> Iterator[Stage]:
         own = (issued[u] for u in _together(plan, fit, user))
         key, label = plan.reading_key(fit, user, None), f"read {name}: copy {user + 1}"
         yield Stage(Kind.COPY, key, label, (*before, *own), cells=cells, fit=fit, user=user)
-    key, label = plan.null_key(fit, "real", None), f"read {name}: negatives"
-    yield Stage(Kind.NEGATIVES, key, label, before, cells=cells, fit=fit)
+    key, label = plan.null_key(fit, plan.sources(fit, None)[0], None), f"read {name}: negatives"
+    others = (*plan.strangers.values(), *(issued[user] for user in outsiders))
+    yield Stage(Kind.NEGATIVES, key, label, (*before, *others), cells=cells, fit=fit)
     # Codes are measured with, though whatever read the copies is done.
     behind = [*(issued[user] for user in everyone)]
     behind += [*(plan.reading_key(fit, user, None) for user in everyone), key]
@@ -224,6 +247,6 @@ def _together(plan: Plan, fit: Fit, user: int) -> range:
     sizes = [
         model.size
         for model in plan.open_points(fit)
-        if model is not None and plan.subject(model, user) is not None
+        if model is not None and plan.subject(fit, model, user) is not None
     ]
     return range(max(user - 1, 0), user + max(sizes, default=1))

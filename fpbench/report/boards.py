@@ -11,6 +11,7 @@ from typing import Any
 from fpbench.api import SpecError
 from fpbench.report import overview, show, standings
 from fpbench.report.inputs import read_inputs
+from fpbench.report.rankings import BY_ATTRIBUTION, Table, home
 from fpbench.report.score import MethodScore
 from fpbench.report.show import Shown
 from fpbench.report.site import STATIC, Pages, suite_header, write_board
@@ -95,7 +96,7 @@ def folders_in(root: Path) -> list[Path]:
 
 def _measured(folder: Path, slug: str, output: Path) -> Entry:
     inputs = read_inputs(folder)
-    board, scores = write_board(inputs, output, home="../")
+    board, ranked = write_board(inputs, output, home="../")
     header, covered = suite_header(board), overview.coverage(board)
     newest = max((r["created_utc"] for r in board.records if r.get("created_utc")), default="")
     facts = [
@@ -113,17 +114,25 @@ def _measured(folder: Path, slug: str, output: Path) -> Entry:
         str(header.get("title") or header.get("name") or slug),
         str(header.get("description") or ""),
         [(name, value) for name, value in facts if value not in ("", "–")],
-        verdict(board, scores)[:_SENTENCES],
-        {m.label: _place(scores[m.label]) for m in standings.order(board, scores)},
+        verdict(board, ranked)[:_SENTENCES],
+        {
+            m.label: _place(scores[m.label], table)
+            for table, scores in ranked.items()
+            for m in standings.order(board, scores)
+            if home(m) is table
+        },
     )
 
 
-def _place(score: MethodScore) -> Shown:
+def _place(score: MethodScore, table: Table) -> Shown:
+    """Its score and rank in the table that says most of it."""
+    among = "" if table is BY_ATTRIBUTION else f"\n{table.title.lower()}"
     if not score.placed:
         return Shown("no place", outcome="unranked", reason=score.reason)
     if score.rank is None:
-        return Shown(show.share(score.value), score.unranked, score.value)
-    return Shown(show.share(score.value), f"rank {standings.rank_text(score)}", score.value)
+        return Shown(show.share(score.value), f"{score.unranked}{among}", score.value)
+    rank = f"rank {standings.rank_text(score)}{among}"
+    return Shown(show.share(score.value), rank, score.value)
 
 
 def _unmeasured(folder: Path, slug: str) -> Entry:

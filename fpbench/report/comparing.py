@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fpbench import stats
 from fpbench.api import SpecError
+from fpbench.report.rankings import ATTRIBUTION, TABLES, Table, home, tables_of
 from fpbench.report.score import MethodScore, score_board
 from fpbench.report.show import WORDS
 from fpbench.report.sides import (
@@ -29,7 +30,6 @@ from fpbench.report.sides import (
     unpaired_because,
 )
 from fpbench.report.tables import Number
-from fpbench.report.tiers import ATTRIBUTION
 
 Floats = NDArray[np.float64]
 Values = Mapping[str, stats.Sample]
@@ -103,7 +103,7 @@ def compare_sides(
         b: second method.
         metric: its name.
         variant: which of its numbers.
-        points: labels; all that both have if empty, with the score if the metric is attribution.
+        points: labels; all that both have if empty, with the score if the metric ranks methods.
         level: confidence level in (0, 1).
 
     Raises:
@@ -116,8 +116,8 @@ def compare_sides(
     shared = shared_points(a, b, metric, variant, points)
     lines = [_line(a, b, metric, variant, p, level, not unpaired) for p in shared]
     score = None
-    if not points and (metric, variant) == (ATTRIBUTION, ""):
-        score = _score_line(a, b, level, not unpaired)
+    if not points and not variant and metric in _ranked_by(a, b):
+        score = _score_line(a, b, metric, level, not unpaired)
     return Versus(
         a, b, metric, variant, level, unpaired, tuple(notes_on(a, b, points)), score,
         tuple(_adjusted(lines)),
@@ -133,6 +133,8 @@ def _line(
         return replace(line, reason=_reason(_why_not(one), _why_not(other)))
     if difference := parting(attack_of(a, point), attack_of(b, point)):
         return replace(line, reason=f"not the same attack: {difference}")
+    if metric == ATTRIBUTION and (difference := _users(one, other)):
+        return replace(line, reason=difference)
     first, second = np.array(one.by_copy), np.array(other.by_copy)
     if not (first.size and second.size):
         return replace(line, reason=f"{metric} has no values by copy to compare")
@@ -148,6 +150,12 @@ def _line(
         {point: _sample(first, one)}, {point: _sample(second, other)}, level, paired=pair
     )
     return replace(line, result=result, copies=sizes, paired=pair)
+
+
+def _users(a: Number, b: Number) -> str:
+    """Why two right-rates answer different questions; empty if they do not."""
+    one, other = (number.detail.get("registered") for number in (a, b))
+    return "" if one == other else f"asked among {one} users for A and among {other} for B"
 
 
 def _why_not(number: Number) -> str:
@@ -176,8 +184,24 @@ def _uncounted(a: Number, b: Number) -> str:
     return ""
 
 
-def _score_line(a: Side, b: Side, level: float, pair: bool) -> Line:
-    one, other = (score_board(s.board)[s.method] for s in (a, b))
+def _ranked_by(a: Side, b: Side) -> set[str]:
+    """The metrics that either board ranks methods by."""
+    return {table.metric for side in (a, b) for table in tables_of(side.board)}
+
+
+def _tables(a: Side, b: Side, metric: str) -> list[Table]:
+    """The tables of a metric that hold both methods."""
+    both = [side.board.by_label[side.method] for side in (a, b)]
+    return [t for t in TABLES if t.metric == metric and all(map(t.holds, both))]
+
+
+def _score_line(a: Side, b: Side, metric: str, level: float, pair: bool) -> Line:
+    tables = _tables(a, b, metric)
+    if not tables:
+        words = [home(side.board.by_label[side.method]).words for side in (a, b)]
+        where = f"both stand in {words[0]}" if words[0] == words[1] else " and ".join(words)
+        return Line("score", None, None, reason=f"no table by {metric} holds both: {where}")
+    one, other = (score_board(s.board, tables[0])[s.method] for s in (a, b))
     line = Line("score", one.value, other.value)
     if difference := parting(*rules(a, b)):
         return replace(line, reason=f"the runs score different things: {difference}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from fpbench.report import charts, show
+from fpbench.report.kinds import BITS
+from fpbench.report.rankings import BY_ATTRIBUTION, Table, tables_of
 from fpbench.report.show import Notes, Shown
 from fpbench.report.tables import NONE, AttackInfo, Board, MethodInfo, Number
-from fpbench.report.tiers import ATTRIBUTION
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Measure:
         damage: show D of the distance, (attacked - untouched) / host.
         limits: of the axis.
         level: a line to draw.
+        holds: of which methods; their numbers alone share an axis.
     """
 
     key: str
@@ -34,6 +36,7 @@ class Measure:
     damage: bool = False
     limits: tuple[float, float] | None = None
     level: float | None = None
+    holds: Callable[[MethodInfo], bool] = lambda method: True
 
     def shown(self, number: Number) -> Shown:
         """The number as a table cell."""
@@ -90,7 +93,7 @@ def attack_curves(board: Board, attack: AttackInfo) -> Curves:
             method.label,
             [
                 Shown("–")
-                if label == NONE and measure.metric == "damage"
+                if (label == NONE and measure.metric == "damage") or not measure.holds(method)
                 else measure.shown(read(board, measure, method.label, label))
                 for measure in measures
             ],
@@ -118,12 +121,13 @@ def read(board: Board, measure: Measure, method: str, point: str) -> Number:
 
 
 def _measures(board: Board, attack: AttackInfo) -> Iterable[Measure]:
-    right = "right-rate ↑"
-    if board.registered is not None and board.false_rate is not None:
-        right = f"traced right, N = {board.registered:,}, α = {board.false_rate:g} ↑"
-    yield Measure("right", right, "traced right ↑", ATTRIBUTION, limits=(0, 1))
+    for table in tables_of(board):
+        yield _rate(board, table)
     bits = "bit accuracy ↑ (chance 0.5)"
-    yield Measure("bits", bits, "bit accuracy ↑", "bit-accuracy", limits=(0.4, 1), level=0.5)
+    yield Measure(
+        "bits", bits, "bit accuracy ↑", "bit-accuracy", limits=(0.4, 1), level=0.5,
+        holds=lambda method: method.gives == BITS,
+    )  # fmt: skip
     yield Measure("psnr", "damage: PSNR to unattacked, dB", "PSNR, dB", "damage", "psnr")
     if attack.kind in ("model", "cross"):
         budget = board.budgets.damage
@@ -131,6 +135,15 @@ def _measures(board: Board, attack: AttackInfo) -> Iterable[Measure]:
         yield Measure("damage", title, "D", *board.distance_key, damage=True, level=budget)
     else:
         yield Measure("ssim", "damage: SSIM to unattacked", "SSIM", "damage", "ssim")
+
+
+def _rate(board: Board, table: Table) -> Measure:
+    """The rate that a table ranks by, of its methods."""
+    key = "right" if table is BY_ATTRIBUTION else table.name
+    title, axis = f"{table.right}-rate ↑", f"{table.rate} ↑"
+    if board.registered is not None and board.false_rate is not None:
+        title = f"{table.rate}, N = {board.registered:,}, α = {board.false_rate:g} ↑"
+    return Measure(key, title, axis, table.metric, limits=(0, 1), holds=table.holds)
 
 
 def _panel(
@@ -141,7 +154,7 @@ def _panel(
     labels: Sequence[str],
     ticks: Sequence[str],
 ) -> Panel | None:
-    series = [_series(board, measure, method, labels) for method in methods]
+    series = [_series(board, measure, m, labels) for m in methods if measure.holds(m)]
     series = [s for s in series if any(v is not None for v in s.values)]
     if not series:
         return None

@@ -9,12 +9,20 @@ from fpbench.report import charts, pictures, show
 from fpbench.report.blame import attack_costs
 from fpbench.report.heat import damage, point_mark
 from fpbench.report.inputs import MethodSamples, Record
+from fpbench.report.kinds import BITS, GIVEN, PRESENCE, WEIGHTS, unasked
 from fpbench.report.overview import Grid, grid
+from fpbench.report.rankings import ATTRIBUTION, home
 from fpbench.report.score import MethodScore
 from fpbench.report.show import Shown
-from fpbench.report.standings import RATES, SOURCES, accusation_bound, tier_titles
+from fpbench.report.standings import (
+    RATES,
+    SOURCES,
+    accusation_bound,
+    detected_on,
+    sources,
+    tier_titles,
+)
 from fpbench.report.tables import NONE, AttackInfo, Board, MethodInfo, PointInfo
-from fpbench.report.tiers import ATTRIBUTION
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,9 @@ def card(board: Board, method: MethodInfo) -> list[tuple[str, str]]:
         *_described(board, "methods", method.label),
         ("Method", f"{about.get('name', method.label)} version {about.get('version', '?')}"),
         ("Placement", str(about.get("placement", ""))),
-        ("Bits", str(about.get("bits", ""))),
+        ("Bits", str(about.get("bits", "")) if method.gives == BITS else ""),
+        ("Gives", GIVEN.get(method.gives, "")),
+        ("Reads", "weights, so that no attack on images reaches it" * (method.reads == WEIGHTS)),
         ("Parameters", show.plain(about.get("params", {}))),
         ("Training seeds", _trainings(board, method)),
         ("Checked", _checked(board, method)),
@@ -115,50 +125,65 @@ def point_table(board: Board, method: MethodInfo) -> PointTable:
     rows = []
     for point in board.traced_points:
         cells = [read(point) for read in readers]
-        mark = point_mark(board, method.label, point)
+        mark = point_mark(board, method.label, point, home(method))
         rows.append(PointRow(point, mark, cells))
     numbered = grid("", [], ((row.point.label, row.cells) for row in rows))
     return PointTable(heads, rows, numbered)
 
 
-def _point_columns(
-    board: Board, method: MethodInfo
-) -> Iterable[tuple[tuple[str, str], Callable[[PointInfo], Shown]]]:
-    def rate(metric: str, variant: str = "") -> Callable[[PointInfo], Shown]:
-        def read(point: PointInfo) -> Shown:
-            number = board.number(method.label, point.label, metric, variant)
-            return show.cell(number, show.share(number.value), show.interval(number))
+_PointColumn = tuple[tuple[str, str], Callable[[PointInfo], Shown]]
+"""Head and hint of a column, and what it shows at a point."""
 
-        return read
 
-    def detail(key: str) -> Callable[[PointInfo], Shown]:
-        def read(point: PointInfo) -> Shown:
-            number = board.number(method.label, point.label, ATTRIBUTION)
-            value = number.detail.get(key)
-            shown = Shown(show.share(value), sort=value, record=number.record)
-            return shown if number.done else show.missing(number)
-
-        return read
-
-    def counts(point: PointInfo) -> Shown:
-        number = board.number(method.label, point.label, "bit-accuracy")
-        if not number.clusters:
-            return Shown("–")
-        return Shown(f"{number.clusters} × {number.n / number.clusters:g}", sort=number.n)
-
-    yield ("Right", "↑"), rate(ATTRIBUTION)
-    yield ("Wrong", "↓"), detail("wrong")
-    yield ("None", ""), detail("none")
-    yield ("Bit accuracy", "↑"), rate("bit-accuracy")
-    yield ("Code accuracy", "↑"), rate("bit-accuracy", "code")
-    for variant, power in RATES.items():
-        yield (f"TPR at FPR ≤ {power}", "↑"), rate("verification", f"fpr={variant}")
-    yield ("Detection", "↑"), rate("detection")
-    yield ("AUROC", "↑"), rate("detection", "auroc")
+def _point_columns(board: Board, method: MethodInfo) -> Iterable[_PointColumn]:
+    if method.gives != PRESENCE:
+        yield ("Right", "↑"), _rate_at(board, method, ATTRIBUTION)
+        yield ("Wrong", "↓"), _part_at(board, method, "wrong")
+        yield ("None", ""), _part_at(board, method, "none")
+    if method.gives == BITS:
+        yield ("Bit accuracy", "↑"), _rate_at(board, method, "bit-accuracy")
+        yield ("Code accuracy", "↑"), _rate_at(board, method, "bit-accuracy", "code")
+    if method.gives != PRESENCE:
+        for variant, power in RATES.items():
+            read = _rate_at(board, method, "verification", f"fpr={variant}")
+            yield (f"TPR at FPR ≤ {power}", "↑"), read
+    yield ("Detection", "↑"), _rate_at(board, method, "detection")
+    yield ("AUROC", "↑"), _rate_at(board, method, "detection", "auroc")
     yield ("Damage: PSNR", "dB"), lambda point: _damage(board, method, point, "psnr")
     yield ("Damage: SSIM", "0–1"), lambda point: _damage(board, method, point, "ssim")
     yield (board.distance_name, "and D"), lambda p: _distance(board, method, p)
-    yield ("Copies × images", ""), counts
+    yield ("Copies × images", ""), lambda point: _counts(board, method, point)
+
+
+def _rate_at(
+    board: Board, method: MethodInfo, metric: str, variant: str = ""
+) -> Callable[[PointInfo], Shown]:
+    def read(point: PointInfo) -> Shown:
+        number = board.number(method.label, point.label, metric, variant)
+        return show.cell(number, show.share(number.value), show.interval(number))
+
+    return read
+
+
+def _part_at(board: Board, method: MethodInfo, key: str) -> Callable[[PointInfo], Shown]:
+    """A share of images that stands in the detail of attribution."""
+
+    def read(point: PointInfo) -> Shown:
+        number = board.number(method.label, point.label, ATTRIBUTION)
+        value = number.detail.get(key)
+        shown = Shown(show.share(value), sort=value, record=number.record)
+        return shown if number.done else show.missing(number)
+
+    return read
+
+
+def _counts(board: Board, method: MethodInfo, point: PointInfo) -> Shown:
+    # Bits are read where no N is supported, too.
+    metric = "bit-accuracy" if method.gives == BITS else home(method).metric
+    number = board.number(method.label, point.label, metric)
+    if not number.clusters:
+        return Shown("–")
+    return Shown(f"{number.clusters} × {number.n / number.clusters:g}", sort=number.n)
 
 
 def _damage(board: Board, method: MethodInfo, point: PointInfo, variant: str) -> Shown:
@@ -178,6 +203,11 @@ def _distance(board: Board, method: MethodInfo, point: PointInfo) -> Shown:
         f"D {show.damage(value)}" if isinstance(value, int | float) and point.label != NONE else ""
     )
     return show.cell(number, show.distance(number.value), sub)
+
+
+def why_no_bits(method: MethodInfo) -> str:
+    """Why there is nothing to show of single bits; empty where there may be."""
+    return unasked(method.gives, method.reads, "bit-accuracy", "")
 
 
 def bit_errors(board: Board, method: MethodInfo) -> tuple[str, list[tuple[int, list[str]]]]:
@@ -261,7 +291,9 @@ def unmarked_bits(board: Board, method: MethodInfo) -> tuple[list[Drawn], list[t
 
 
 def accusations_of(board: Board, method: MethodInfo) -> Grid:
-    """False accusations by point and source."""
+    """False accusations by point and source; of a presence, which accuses nobody, detections."""
+    if method.gives == PRESENCE:
+        return _detections_of(board, method)
 
     def cell(point: PointInfo, source: str) -> Shown:
         if source == "real" and point.kind in ("model", "cross"):
@@ -273,6 +305,20 @@ def accusations_of(board: Board, method: MethodInfo) -> Grid:
         "False accusations by source: realised rate (↓), bound, count",
         SOURCES,
         ((p.title, [cell(p, source) for source in SOURCES]) for p in board.traced_points),
+    )
+
+
+def _detections_of(board: Board, method: MethodInfo) -> Grid:
+    def cell(point: PointInfo, source: str) -> Shown:
+        if source != "host" and point.kind in ("model", "cross"):
+            return Shown("–")
+        return detected_on(board, method, point.label, source)
+
+    listed = sources(board)
+    return grid(
+        "Share of images called marked or generated, by source; bound, count",
+        listed,
+        ((p.title, [cell(p, source) for source in listed]) for p in board.traced_points),
     )
 
 
@@ -430,8 +476,9 @@ def attack_strips(board: Board, attack: AttackInfo) -> list[tuple[str, list[Stri
 
 
 def _caption(board: Board, method: MethodInfo, point: PointInfo) -> str:
-    number = board.number(method.label, point.label, ATTRIBUTION)
-    right = f"right {show.share(number.value)}" if number.done else ""
+    table = home(method)
+    number = board.number(method.label, point.label, table.metric)
+    right = f"{table.right} {show.share(number.value)}" if number.done else ""
     return ", ".join(filter(None, (point.label, right, damage(board, method.label, point))))
 
 

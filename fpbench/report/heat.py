@@ -1,4 +1,4 @@
-"""The heat map: every method under every point, with the damage beside each number."""
+"""The heat maps: every method under every point, with the damage beside each number."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fpbench.report import show
+from fpbench.report.rankings import BY_ATTRIBUTION, Table
 from fpbench.report.show import Notes, Shown
 from fpbench.report.tables import (
     DONE,
@@ -16,7 +17,7 @@ from fpbench.report.tables import (
     Number,
     PointInfo,
 )
-from fpbench.report.tiers import ATTRIBUTION, Curves, counted, points_in
+from fpbench.report.tiers import Curves, counted, points_in
 
 MARKS = {"scored": "●", "over budget": "✕", "no effect": "=", "damage unknown": "?"}
 """What part a point has in the score -> its sign; all others have none."""
@@ -53,30 +54,37 @@ class HeatGroup:
 class HeatMap:
     """Attacks on images and on models, side by side, and why cells lack a number."""
 
+    table: Table
     methods: Sequence[MethodInfo]
     parts: Sequence[tuple[str, Sequence[HeatGroup]]]
     notes: Sequence[tuple[int, str, str]]
 
 
-def heat_map(board: Board) -> HeatMap:
-    """The map, one column for each method."""
-    notes = Notes()
+def heat_map(board: Board, table: Table = BY_ATTRIBUTION) -> HeatMap:
+    """The map, one column for each method of a table."""
+    notes, methods = Notes(), [method for method in board.methods if table.holds(method)]
+
+    def rows(points: Sequence[PointInfo]) -> list[tuple[PointInfo, list[HeatCell]]]:
+        return [(p, [_cell(board, table, m, p, notes) for m in methods]) for p in points]
+
     untouched = [point for point in board.points if point.label == NONE]
     groups = {
         attack.label: HeatGroup(
             attack.label,
             _sub(attack),
             f"attacks/{attack.slug}.html",
-            _rows(board, attack.points, notes),
+            rows(attack.points),
             attack.unavailable,
         )
         for attack in board.tracing_attacks
     }
     images = [groups[a.label] for a in board.tracing_attacks if a.kind == "image"]
     others = [groups[a.label] for a in board.tracing_attacks if a.kind != "image"]
-    first = HeatGroup("untouched", "", "", _rows(board, untouched, notes))
+    first = HeatGroup("untouched", "", "", rows(untouched))
     parts = [("Attacks on images", [first, *images]), ("Attacks on the model", others)]
-    return HeatMap(board.methods, [part for part in parts if part[1]], notes.listed())
+    if "samples" not in table.tiers:
+        parts = [("Attacks on the model", [first, *others])]
+    return HeatMap(table, methods, [part for part in parts if part[1]], notes.listed())
 
 
 def damage(board: Board, method: str, point: PointInfo) -> str:
@@ -88,7 +96,7 @@ def damage(board: Board, method: str, point: PointInfo) -> str:
     return "" if value is None else f"D {show.damage(value)}"
 
 
-def point_mark(board: Board, method: str, point: PointInfo) -> str:
+def point_mark(board: Board, method: str, point: PointInfo, table: Table = BY_ATTRIBUTION) -> str:
     """What part a point has in the score.
 
     "scored"; "over budget" of damage; "damage unknown"; "no effect": the mark is as it was; "few
@@ -96,10 +104,12 @@ def point_mark(board: Board, method: str, point: PointInfo) -> str:
     """
     if point.kind not in ("image", "model"):
         return ""
-    number = board.number(method, point.label, ATTRIBUTION)
+    number = board.number(method, point.label, table.metric)
     if number.effect == "none":
         return "no effect"
     tier = "samples" if point.kind == "image" else point.tier
+    if tier and tier not in table.tiers:
+        return ""
     attack = next(a for a in board.attacks if a.label == point.attack)
     if not counted(board, attack):
         return "few copies"
@@ -116,24 +126,17 @@ def point_mark(board: Board, method: str, point: PointInfo) -> str:
     return "scored" if value <= budget or named else "over budget"
 
 
-def _rows(
-    board: Board, points: Sequence[PointInfo], notes: Notes
-) -> list[tuple[PointInfo, list[HeatCell]]]:
-    return [
-        (point, [_cell(board, method, point, notes) for method in board.methods])
-        for point in points
-    ]
-
-
-def _cell(board: Board, method: MethodInfo, point: PointInfo, notes: Notes) -> HeatCell:
-    number = board.number(method.label, point.label, ATTRIBUTION)
+def _cell(
+    board: Board, table: Table, method: MethodInfo, point: PointInfo, notes: Notes
+) -> HeatCell:
+    number = board.number(method.label, point.label, table.metric)
     if not number.done:
         shown = replace(show.missing(number), sub=_bits(board, method.label, point))
         return HeatCell(shown, notes.number(shown), "")
     beside = damage(board, method.label, point)
     shown = show.cell(number, show.share(number.value), beside)
     shown = replace(shown, css=f"heat-{_level(number)}")
-    return HeatCell(shown, 0, point_mark(board, method.label, point))
+    return HeatCell(shown, 0, point_mark(board, method.label, point, table))
 
 
 def _bits(board: Board, method: str, point: PointInfo) -> str:

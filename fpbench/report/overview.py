@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fpbench.report import charts, show
+from fpbench.report.rankings import ATTRIBUTION, BY_ATTRIBUTION, BY_DETECTION, Table
 from fpbench.report.score import MethodScore
 from fpbench.report.show import Notes, Shown
 from fpbench.report.standings import SOURCES, accusation_bound, badness, order, rank_text
-from fpbench.report.tables import NONE, Board, Number
-from fpbench.report.tiers import ATTRIBUTION
+from fpbench.report.tables import NONE, Board, MethodInfo, Number
 
 _LISTED = 6
 
@@ -63,21 +63,21 @@ def _examples(names: Sequence[str]) -> str:
 # -- charts of scores --------------------------------------------------------------------------
 
 
-def forest(board: Board, scores: Mapping[str, MethodScore]) -> str:
+def forest(board: Board, scores: Mapping[str, MethodScore], table: Table = BY_ATTRIBUTION) -> str:
     """Scores with intervals; empty where no method has a score."""
     rows = _estimates(board, scores)
     if not rows:
         return ""
     words = charts.Text(
-        "forest",
+        _key("forest", table),
         "Scores with intervals, best first",
         f"{len(rows)} methods; equal ranks are ties; the numbers are in the table below.",
-        x="score: mean right-rate over threat tiers",
+        x=f"score: mean {table.right}-rate over threat tiers",
     )
     return charts.forest(words, rows)
 
 
-def plane(board: Board, scores: Mapping[str, MethodScore]) -> str:
+def plane(board: Board, scores: Mapping[str, MethodScore], table: Table = BY_ATTRIBUTION) -> str:
     """Fréchet distance against score; empty where no method has both."""
     points = [r for r in _estimates(board, scores) if r.x is not None]
     if not points:
@@ -85,7 +85,7 @@ def plane(board: Board, scores: Mapping[str, MethodScore]) -> str:
     hosts = [board.distance(m.label, NONE).detail.get("host") for m in board.methods]
     host = next((h for h in hosts if isinstance(h, int | float)), None)
     words = charts.Text(
-        "plane",
+        _key("plane", table),
         "Quality against robustness",
         f"{len(points)} methods; left is better images, up is more robust; the stairs join those "
         "that no other beats in both; the numbers are in the table below.",
@@ -94,6 +94,10 @@ def plane(board: Board, scores: Mapping[str, MethodScore]) -> str:
     )
     line = None if host is None else (float(host), "host's own quality")
     return charts.plane(words, points, frontier(points), line)
+
+
+def _key(chart: str, table: Table) -> str:
+    return chart if table is BY_ATTRIBUTION else f"{chart}-{table.name}"
 
 
 def frontier(points: Iterable[charts.Estimate]) -> list[tuple[float, float]]:
@@ -194,9 +198,13 @@ def populations(board: Board) -> Grid:
         [*columns, "Largest N ↑", "Capacity ↑"],
         (
             (m.label, [*(cell(m.label, v) for v in columns.values()), *_capacity(board, m.label)])
-            for m in board.methods
+            for m in _held(board, BY_ATTRIBUTION)
         ),
     )
+
+
+def _held(board: Board, table: Table) -> list[MethodInfo]:
+    return [method for method in board.methods if table.holds(method)]
 
 
 def against_users(board: Board) -> str:
@@ -205,7 +213,7 @@ def against_users(board: Board) -> str:
     if board.registered is not None:
         variants[board.registered] = ""
     series = []
-    for method in board.methods:
+    for method in _held(board, BY_ATTRIBUTION):
         numbers = [
             board.number(method.label, NONE, ATTRIBUTION, variants[n]) for n in sorted(variants)
         ]
@@ -255,10 +263,11 @@ def deepfakes(board: Board) -> Grid:
         number = board.number(method, NONE, "deepfake", variant)
         return show.cell(number, show.share(number.value), show.interval(number))
 
+    held = _held(board, BY_DETECTION)
     return grid(
         "Deepfake detection and attribution (↑)",
         list(columns),
-        ((m.label, [cell(m.label, v) for v in columns.values()]) for m in board.methods),
+        ((m.label, [cell(m.label, v) for v in columns.values()]) for m in held),
     )
 
 
@@ -345,7 +354,7 @@ def accusations(board: Board) -> Grid:
     heads, rows = [], []
     for title in titles.values():
         heads += [f"{title}, untouched", f"{title}, worst point"]
-    for method in board.methods:
+    for method in _held(board, BY_ATTRIBUTION):
         cells = []
         for source in SOURCES:
             cells.append(rate(board.number(method.label, NONE, "false-accusation", source)))

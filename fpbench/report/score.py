@@ -13,10 +13,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from fpbench import stats
+from fpbench.report import show
+from fpbench.report.kinds import GATES
+from fpbench.report.rankings import ATTRIBUTION, BY_ATTRIBUTION, TIERS, Table, tables_of
 from fpbench.report.tables import NONE, Board, MethodInfo
 from fpbench.report.tiers import (
-    ATTRIBUTION,
-    TIERS,
     Candidate,
     Curves,
     TierScore,
@@ -75,15 +76,25 @@ class MethodScore:
         return "; ".join(self.problems[:_SHOWN_PROBLEMS]) + tail
 
 
-def score_board(board: Board) -> dict[str, MethodScore]:
-    """Method label -> its score and rank, in the order of the board."""
-    scores = {method.label: _score(board, method) for method in board.methods}
-    placed = {m.label: m for m in board.methods if scores[m.label].placed}
+Scores = Mapping[str, MethodScore]
+"""Method label -> its score, of the methods of one table."""
+
+
+def rankings(board: Board) -> dict[Table, Scores]:
+    """The scores of every table of a board."""
+    return {table: score_board(board, table) for table in tables_of(board)}
+
+
+def score_board(board: Board, table: Table = BY_ATTRIBUTION) -> dict[str, MethodScore]:
+    """Score and rank of each method of a table, in the order of the board."""
+    methods = {m.label: m for m in board.methods if table.holds(m)}
+    scores = {label: _score(board, method, table) for label, method in methods.items()}
+    placed = {label: m for label, m in methods.items() if scores[label].placed}
     if not placed:
         return scores
     copies = {
         tier: min(scores[label].tiers[tier].by_copy.size for label in placed)
-        for tier in tiers_of(board)
+        for tier in tiers_of(board, table)
     }
     standings = {
         label: stats.Standing(
@@ -115,21 +126,21 @@ def _placed(score: MethodScore, found: stats.Rank) -> MethodScore:
 # -- one method --------------------------------------------------------------------------------
 
 
-def _score(board: Board, method: MethodInfo) -> MethodScore:
-    problems = _method_problems(board, method)
+def _score(board: Board, method: MethodInfo, table: Table) -> MethodScore:
+    problems = _method_problems(board, method, table)
     if problems:
         return MethodScore(problems=tuple(problems))
     parts: list[dict[str, TierScore]] = []
     for seed in board.seeds_of(method.label):
-        found, missing = score_tiers(Curves(board, method.label, seed))
+        found, missing = score_tiers(Curves(board, method.label, seed, table))
         parts.append(found)
         problems += missing
     problems += _missing_attacks(board)
-    if not tiers_of(board):
+    if not tiers_of(board, table):
         problems.append("the suite holds no attack that has a part in the score")
     if problems:
         return MethodScore(problems=tuple(dict.fromkeys(problems)))
-    tiers = {tier: _over_seeds([part[tier] for part in parts]) for tier in tiers_of(board)}
+    tiers = {tier: _over_seeds([part[tier] for part in parts]) for tier in tiers_of(board, table)}
     seeds = tuple(float(np.mean([part[tier].value for tier in tiers])) for part in parts)
     interval = _of_this_training(list(tiers.values()))
     trainings = "this training" if len(seeds) == 1 else "these trainings"
@@ -140,8 +151,8 @@ def _score(board: Board, method: MethodInfo) -> MethodScore:
         f"{interval.rule} over tiers of {trainings}",
         seeds,
         tiers,
-        price_of_removal(board, method.label),
-        tuple(_unconverged(board, method.label)),
+        price_of_removal(board, method.label, table),
+        (*_unconverged(board, method), *_other_users(board, method, table)),
     )
 
 
@@ -174,12 +185,12 @@ def _correlations(parts: Sequence[TierScore]) -> np.ndarray:
     return found
 
 
-def _method_problems(board: Board, method: MethodInfo) -> list[str]:
+def _method_problems(board: Board, method: MethodInfo, table: Table) -> list[str]:
     if method.unavailable:
         return [f"unavailable: {method.unavailable}"]
-    if whole := board.old_score or board.mixed_versions:
+    if whole := board.old_score or board.mixed_versions(table.metric):
         return [whole]
-    clean = board.number(method.label, NONE, ATTRIBUTION)
+    clean = board.number(method.label, NONE, table.metric)
     if not clean.done:
         return [f"{clean.outcome.replace('-', ' ')}: {clean.reason}"]
     if not clean.by_copy:
@@ -195,20 +206,32 @@ def _missing_attacks(board: Board) -> list[str]:
     ]
 
 
-def _unconverged(board: Board, method: str) -> list[str]:
+def _other_users(board: Board, method: MethodInfo, table: Table) -> list[str]:
+    """Why a right-rate is of another question than that of the suite: scores know their own N."""
+    asked = board.number(method.label, NONE, table.metric).detail.get("registered")
+    if table.metric != ATTRIBUTION or asked is None or asked == board.registered:
+        return []
+    return [
+        f"its scores tell {asked:,} registered users apart, and the suite asks for "
+        f"{show.count(board.registered)}"
+    ]
+
+
+def _unconverged(board: Board, method: MethodInfo) -> list[str]:
     found = []
-    seeds = board.seeds_of(method)
+    seeds = board.seeds_of(method.label)
+    metric, variant, words = GATES[method.gives]
     for seed in seeds:
-        accuracy = board.at_seed(method, seed, NONE, "bit-accuracy")
+        accuracy = board.at_seed(method.label, seed, NONE, metric, variant)
         if accuracy.done and accuracy.detail.get("converged") is False:
             which = f" (training seed {seed})" if len(seeds) > 1 else ""
             why = accuracy.detail.get("unconverged") or (
-                f"clean bit accuracy {accuracy.value:.3f} is below its gate "
+                f"clean {words} {accuracy.value:.3f} is below its gate "
                 f"{_gate(accuracy.detail.get('gate'))}"
             )
             found.append(f"did not converge{which}: {why}")
         elif not accuracy.done:
-            found.append(f"clean bit accuracy is {accuracy.outcome}: {accuracy.reason}")
+            found.append(f"clean {words} is {accuracy.outcome}: {accuracy.reason}")
     return found
 
 
@@ -219,19 +242,19 @@ def _gate(value: object) -> str:
 # -- what removal takes ------------------------------------------------------------------------
 
 
-def price_of_removal(board: Board, method: str) -> Candidate | None:
-    """The cheapest attack that brings tracing under one half within the budgets; None if none does.
+def price_of_removal(board: Board, method: str, table: Table = BY_ATTRIBUTION) -> Candidate | None:
+    """The cheapest attack within the budgets that brings the rate under one half; None if none.
 
     Cheapest by what must be held (samples, a copy, means to train; then how many accesses), then by
     steps of training, then by clean samples, then by damage.
     """
-    curves = Curves(board, method, None)
-    clean = np.array(curves.number(NONE).by_copy)
+    curves = Curves(board, method, None, table)
+    clean = np.array(curves.rate(NONE).by_copy)
     if not clean.size:
         return None
     removing = [
         candidate
-        for tier in tiers_of(board)
+        for tier in tiers_of(board, table)
         if tier != "processing"
         for candidate in candidates(curves, points_in(board, tier), tier, clean)
         if candidate.value < REMOVED_BELOW

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from fpbench.report import (
     blame,
     details,
     distributions,
+    exports,
     overview,
     pictures,
     protocol,
@@ -25,7 +27,8 @@ from fpbench.report.curves import Curves, attack_curves
 from fpbench.report.heat import MARKS, heat_map
 from fpbench.report.inputs import Inputs
 from fpbench.report.packed import packing
-from fpbench.report.score import MethodScore, score_board
+from fpbench.report.rankings import Table
+from fpbench.report.score import Scores, rankings
 from fpbench.report.show import share
 from fpbench.report.tables import AttackInfo, Board, MethodInfo
 from fpbench.report.verdict import price_text, verdict
@@ -38,7 +41,7 @@ _BOARD_STATIC = (*STATIC, "board.js", "viewer.js")
 
 def write_board(
     inputs: Inputs, folder: Path, home: str = ""
-) -> tuple[Board, dict[str, MethodScore]]:
+) -> tuple[Board, Mapping[Table, Scores]]:
     """Write all files of a board into an empty folder; returns what they show.
 
     Args:
@@ -48,12 +51,12 @@ def write_board(
     """
     with packing(inputs.records, folder / "records.js"):
         board = Board(inputs)
-        scores = score_board(board)
-        _write_pages(board, scores, folder, home)
-    return board, scores
+        ranked = rankings(board)
+        _write_pages(board, ranked, folder, home)
+    return board, ranked
 
 
-def _write_pages(board: Board, scores: dict[str, MethodScore], folder: Path, home: str) -> None:
+def _write_pages(board: Board, ranked: Mapping[Table, Scores], folder: Path, home: str) -> None:
     inputs = board.inputs
     curves = [attack_curves(board, attack) for attack in board.tracing_attacks if attack.points]
     header = suite_header(board)
@@ -67,18 +70,19 @@ def _write_pages(board: Board, scores: dict[str, MethodScore], folder: Path, hom
         "where": " · version ".join(str(header[k]) for k in ("name", "version") if header.get(k)),
         "home": home,
     }
-    pages.write("index.html", "index.html.j2", **_index(board, scores, curves))
+    pages.write("index.html", "index.html.j2", **_index(board, ranked, curves))
     pages.write("protocol.html", "protocol.html.j2", **_protocol(board, title))
     pages.write("records.html", "records.html.j2")
     for method in board.methods:
-        page = _method(board, method, scores[method.label])
+        page = _method(board, method, ranked)
         pages.write(f"methods/{method.slug}.html", "method.html.j2", **page)
     drawn = {curve.attack.label: curve for curve in curves}
     for attack in board.attacks:
         page = _attack(board, attack, drawn.get(attack.label))
         pages.write(f"attacks/{attack.slug}.html", "attack.html.j2", **page)
-    pages.file("leaderboard.csv", standings.csv(board, scores))
-    pages.file("leaderboard.tex", standings.latex(board, scores))
+    for table, scores in ranked.items():
+        pages.file(f"{table.file}.csv", exports.csv(board, scores, table))
+        pages.file(f"{table.file}.tex", exports.latex(board, scores, table))
     pages.file("suite.json", json.dumps(inputs.suite, indent=2, sort_keys=True) + "\n")
     pages.static(_BOARD_STATIC)
     _write_samples(inputs, folder)
@@ -142,18 +146,18 @@ class Pages:
             self.file(name, static(name))
 
 
-def _index(board: Board, scores: dict[str, MethodScore], curves: list[Curves]) -> dict[str, Any]:
-    placed = [score for score in scores.values() if score.placed]
+def _index(board: Board, ranked: Mapping[Table, Scores], curves: list[Curves]) -> dict[str, Any]:
     return {
-        "ordered": any(score.rank is None for score in placed),
+        "ordered": any(
+            score.placed and score.rank is None
+            for scores in ranked.values()
+            for score in scores.values()
+        ),
         "samples_word": standings.tier_titles(board)["samples"].lower(),
-        "verdict": verdict(board, scores),
+        "verdict": verdict(board, ranked),
         "coverage": overview.coverage(board),
-        "standings": standings.standings(board, scores),
-        "forest": overview.forest(board, scores),
-        "plane": overview.plane(board, scores),
-        "score_rows": overview.score_rows(board, scores),
-        "heat": heat_map(board),
+        "rankings": [_ranking(board, table, scores) for table, scores in ranked.items()],
+        "elsewhere": standings.elsewhere(board),
         "image_curves": [c for c in curves if c.attack.kind == "image"],
         "model_curves": [c for c in curves if c.attack.kind in ("model", "cross")],
         "users_chart": overview.against_users(board),
@@ -170,6 +174,18 @@ def _index(board: Board, scores: dict[str, MethodScore], curves: list[Curves]) -
     }
 
 
+def _ranking(board: Board, table: Table, scores: Scores) -> dict[str, Any]:
+    """What the first page shows of one table."""
+    return {
+        "table": table,
+        "standings": standings.standings(board, scores, table),
+        "forest": overview.forest(board, scores, table),
+        "plane": overview.plane(board, scores, table),
+        "score_rows": overview.score_rows(board, scores),
+        "heat": heat_map(board, table),
+    }
+
+
 def _protocol(board: Board, title: str) -> dict[str, Any]:
     return {
         "asked": protocol.asked(board),
@@ -180,21 +196,29 @@ def _protocol(board: Board, title: str) -> dict[str, Any]:
     }
 
 
-def _method(board: Board, method: MethodInfo, score: MethodScore) -> dict[str, Any]:
+def _method(board: Board, method: MethodInfo, ranked: Mapping[Table, Scores]) -> dict[str, Any]:
     strips, attacked = details.method_strips(board, method)
     chart, bits = details.bit_errors(board, method)
     balance, unmarked = details.unmarked_bits(board, method)
     return {
         "method": method,
-        "score": score,
         "card": details.card(board, method),
         "cite": details.citation(board, "methods", method.label),
-        "tiers": details.tier_rows(board, score),
-        "price": price_text(score.price) if score.price is not None else "",
+        "places": [
+            {
+                "table": table,
+                "score": (score := scores[method.label]),
+                "tiers": details.tier_rows(board, score),
+                "price": price_text(score.price, table) if score.price is not None else "",
+            }
+            for table, scores in ranked.items()
+            if method.label in scores
+        ],
         "table": details.point_table(board, method),
         "strips": strips,
         "attacked": attacked,
         "distributions": distributions.distributions(board, method),
+        "why_no_bits": f": {why}" if (why := details.why_no_bits(method)) else "",
         "bit_chart": chart,
         "bits": bits,
         "balance": balance,

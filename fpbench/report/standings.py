@@ -1,24 +1,34 @@
-"""The main table: one row for each method, and the same numbers as plain files."""
+"""The tables of methods: one row for each, best first."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fpbench.report import show
+from fpbench.report.kinds import BITS
+from fpbench.report.rankings import (
+    ATTRIBUTION,
+    BY_ATTRIBUTION,
+    BY_DETECTION,
+    OF_WEIGHTS,
+    Table,
+    home,
+)
 from fpbench.report.score import MethodScore
 from fpbench.report.show import Notes, Shown
-from fpbench.report.tables import NONE, Board, MethodInfo, Number
-from fpbench.report.tiers import ATTRIBUTION, DECIDING_COPIES, tiers_of
+from fpbench.report.tables import MISSING, NONE, Board, MethodInfo, Number
+from fpbench.report.tiers import DECIDING_COPIES, tiers_of
 
 SOURCES = ("real", "host", "unregistered")
+UP = "↑ 0–1"
 RATES = {"0.01": "10⁻²", "0.001": "10⁻³", "1e-06": "10⁻⁶"}
 """Largest false positive rates: as records write them -> as people do."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the main table.
+    """A column of a table of methods.
 
     Attributes:
         head: its name.
@@ -55,9 +65,11 @@ class Standings:
     numbering: Notes
 
 
-def standings(board: Board, scores: Mapping[str, MethodScore]) -> Standings:
-    """Build the main table."""
-    columns = _columns(board, scores)
+def standings(
+    board: Board, scores: Mapping[str, MethodScore], table: Table = BY_ATTRIBUTION
+) -> Standings:
+    """Build a table from the scores of its methods."""
+    columns = _columns(board, scores, table)
     rows = [
         Row(method, _rank(scores[method.label]), [column.read(method) for column in columns])
         for method in order(board, scores)
@@ -77,15 +89,20 @@ def standings(board: Board, scores: Mapping[str, MethodScore]) -> Standings:
     return Standings(columns, groups, rows, notes.listed(), notes)
 
 
+def elsewhere(board: Board) -> list[tuple[MethodInfo, Table]]:
+    """Methods that the first table leaves out, each with the table that it stands in."""
+    return [(m, home(m)) for m in board.methods if not BY_ATTRIBUTION.holds(m)]
+
+
 def order(board: Board, scores: Mapping[str, MethodScore]) -> list[MethodInfo]:
-    """Methods, best first: by rank, then by score without a rank; those without a place last."""
+    """Scored methods, best first: by rank, by score without a rank; those without a place last."""
 
     def key(method: MethodInfo) -> tuple[bool, bool, int, float, int]:
         score = scores[method.label]
         rank = score.rank or 0
         return not score.placed, score.rank is None, rank, -(score.value or 0.0), method.index
 
-    return sorted(board.methods, key=key)
+    return sorted((m for m in board.methods if m.label in scores), key=key)
 
 
 def rank_text(score: MethodScore) -> str:
@@ -107,73 +124,124 @@ def _rank(score: MethodScore) -> Shown:
     return Shown(word, outcome="unranked", reason=score.reason)
 
 
-def _columns(board: Board, scores: Mapping[str, MethodScore]) -> list[Column]:
-    def rate(name: str, variant: str = "") -> Callable[[MethodInfo], Shown]:
-        def read(method: MethodInfo) -> Shown:
-            number = board.number(method.label, NONE, name, variant)
-            return show.cell(number, show.share(number.value), show.interval(number))
+def _columns(board: Board, scores: Mapping[str, MethodScore], table: Table) -> list[Column]:
+    reading = {BY_ATTRIBUTION: _traced, BY_DETECTION: _detected, OF_WEIGHTS: _read_from_weights}
+    return [
+        *_robustness(board, scores, table),
+        *reading[table](board),
+        *_quality(board),
+        *_costs(board),
+        *_basis(board, table),
+    ]
 
-        return read
+
+def _robustness(board: Board, scores: Mapping[str, MethodScore], table: Table) -> Iterable[Column]:
+    titles, group = tier_titles(board), "Robustness"
+    yield Column("Score", UP, lambda m: _score(scores[m.label]), "high", group)
+    for tier in tiers_of(board, table):
+        yield Column(titles[tier], f"↑ {table.right}", _tier(scores, tier), "high", group)
+    yield Column("Price of removal", "cheapest", lambda m: _price(scores[m.label]), "", group)
+    yield Column(board.distance_name, "↓ to real", lambda m: _distance(board, m), "low", group)
+
+
+def _traced(board: Board) -> Iterable[Column]:
+    group = "Reading of untouched images"
+    yield from _codes(board, group)
+    yield Column("False accusation", "↓ worst source", lambda m: _accused(board, m), "low", group)
+
+
+def _read_from_weights(board: Board) -> Iterable[Column]:
+    yield from _codes(board, "Reading of untouched copies")
+
+
+def _codes(board: Board, group: str) -> Iterable[Column]:
+    yield Column("Bit accuracy", UP, _rate(board, "bit-accuracy"), "high", group)
+    yield Column("Attribution", "↑ right", lambda m: _attribution(board, m), "high", group)
+    for rate, power in RATES.items():
+        yield Column(f"TPR at FPR ≤ {power}", UP, _verified(board, rate), "high", group)
+    yield Column("Largest N", "↑ users", lambda m: _users(board, m), "high", group)
+
+
+def _detected(board: Board) -> Iterable[Column]:
+    group = "Reading of untouched images"
+    yield Column("Detection", "↑ TPR at α", _rate(board, "detection"), "high", group)
+    yield Column("AUROC", UP, lambda m: _area(board, m), "high", group)
+    yield Column("AP", UP, _rate(board, "detection", "ap"), "high", group)
+    for source in sources(board):
+        yield Column(f"On {source}", "detected", _detected_on(board, source), "", group)
+
+
+def _quality(board: Board) -> Iterable[Column]:
+    group = "Images"
 
     def psnr(name: str) -> Callable[[MethodInfo], Shown]:
         return lambda method: _psnr(board.number(method.label, NONE, name, "psnr"))
 
-    reading, quality, cost = "Reading of untouched images", "Images", "Cost"
-    up, down = "↑ 0–1", "↓ "
-    titles = tier_titles(board)
-    return [
-        Column("Score", up, lambda m: _score(scores[m.label]), "high", "Robustness"),
-        *(
-            Column(titles[tier], "↑ right", _tier(scores, tier), "high", "Robustness")
-            for tier in tiers_of(board)
-        ),
-        Column("Price of removal", "cheapest", lambda m: _price(scores[m.label]), "", "Robustness"),
-        Column(
-            board.distance_name, "↓ to real", lambda m: _distance(board, m), "low", "Robustness"
-        ),
-        Column("Bit accuracy", up, rate("bit-accuracy"), "high", reading),
-        Column("Attribution", "↑ right", lambda m: _attribution(board, m), "high", reading),
-        *(
-            Column(f"TPR at FPR ≤ {power}", up, _verified(board, r), "high", reading)
-            for r, power in RATES.items()
-        ),
-        Column("Largest N", "↑ users", lambda m: _users(board, m), "high", reading),
-        Column("False accusation", "↓ worst source", lambda m: _accused(board, m), "low", reading),
-        Column("PSNR to host", "↑ dB", psnr("imperceptibility"), "high", quality),
-        Column("SSIM to host", up, rate("imperceptibility", "ssim"), "high", quality),
-        Column("Likeness between codes", "↑ dB", psnr("code-influence"), "high", quality),
-        *(
-            Column(
-                f"LPIPS to host ({net})",
-                "↓",
-                rate("imperceptibility", f"lpips-{net}"),
-                "low",
-                quality,
-            )
-            for net in _perceptual(board)
-        ),
-        *(
-            Column(head, down + unit, _cost(board, name, text, scale), "low", cost)
-            for head, unit, name, text, scale in (
-                ("Training", "s", "fit_s", show.seconds, 1.0),
-                ("Per user", "s", "issue_s", show.seconds, 1.0),
-                ("Extraction", "ms/image", "extract_s_per_image", show.milliseconds, 1e3),
-                ("Peak memory", "MiB", "peak_memory_bytes", show.mebibytes, 2.0**-20),
-            )
-        ),
-        Column("Counts", "copies × images × seeds", lambda m: _counts(board, m), "", "Basis"),
-        *_checked(board),
-    ]
+    yield Column("PSNR to host", "↑ dB", psnr("imperceptibility"), "high", group)
+    yield Column("SSIM to host", UP, _rate(board, "imperceptibility", "ssim"), "high", group)
+    yield Column("Likeness between codes", "↑ dB", psnr("code-influence"), "high", group)
+    for net in _perceptual(board):
+        read = _rate(board, "imperceptibility", f"lpips-{net}")
+        yield Column(f"LPIPS to host ({net})", "↓", read, "low", group)
 
 
-def _checked(board: Board) -> list[Column]:
-    """How a board's numbers were checked; a run's own page has no such column."""
-    known = board.inputs.checked
+def _costs(board: Board) -> Iterable[Column]:
+    for head, unit, name, text, scale in (
+        ("Training", "s", "fit_s", show.seconds, 1.0),
+        ("Per user", "s", "issue_s", show.seconds, 1.0),
+        ("Extraction", "ms/image", "extract_s_per_image", show.milliseconds, 1e3),
+        ("Peak memory", "MiB", "peak_memory_bytes", show.mebibytes, 2.0**-20),
+    ):
+        yield Column(head, f"↓ {unit}", _cost(board, name, text, scale), "low", "Cost")
 
+
+def _rate(board: Board, metric: str, variant: str = "") -> Callable[[MethodInfo], Shown]:
     def read(method: MethodInfo) -> Shown:
+        number = board.number(method.label, NONE, metric, variant)
+        return show.cell(number, show.share(number.value), show.interval(number))
+
+    return read
+
+
+def _area(board: Board, method: MethodInfo) -> Shown:
+    number = board.number(method.label, NONE, "detection", "auroc")
+    gate = number.detail.get("gate")
+    sub = f"gate {gate:g}" if isinstance(gate, int | float) else ""
+    return show.cell(number, show.share(number.value), sub)
+
+
+def sources(board: Board) -> list[str]:
+    """Whose images are shown as shares detected: real and host, then what the suite adds."""
+    on = (r["variant"] for r in board.records if r["metric"] == "detection")
+    named = (variant.removeprefix("on ") for variant in on if variant.startswith("on "))
+    return list(dict.fromkeys(("real", "host", *named)))
+
+
+def _detected_on(board: Board, source: str) -> Callable[[MethodInfo], Shown]:
+    return lambda method: detected_on(board, method, NONE, source)
+
+
+def detected_on(board: Board, method: MethodInfo, point: str, source: str) -> Shown:
+    """Share of a source's images that are called somebody's or generated, its bound and count."""
+    number = board.number(method.label, point, "detection", f"on {source}")
+    if number.outcome == MISSING and method.gives == BITS:
+        # Where an image of nobody is detected, a user is accused of it.
+        number = board.number(method.label, point, "false-accusation", source)
+    lines = [accusation_bound(number)]
+    lines += ["need not be silent"] if number.detail.get("silent") is False else []
+    return show.cell(number, show.rate(number.value), "\n".join(lines))
+
+
+def _basis(board: Board, table: Table) -> Iterable[Column]:
+    """Counts, and how a board's numbers were checked; a run's own page has no such column."""
+    known, group = board.inputs.checked, "Basis"
+
+    def checked(method: MethodInfo) -> Shown:
         return Shown(known[method.label].status if method.label in known else "–", css="name")
 
-    return [Column("Checked", "", read, "", "Basis")] if known else []
+    yield Column("Counts", "copies × images × seeds", lambda m: _counts(board, m, table), "", group)
+    if known:
+        yield Column("Checked", "", checked, "", group)
 
 
 def tier_titles(board: Board) -> dict[str, str]:
@@ -317,8 +385,8 @@ def _cost(
     return shown
 
 
-def _counts(board: Board, method: MethodInfo) -> Shown:
-    number = board.number(method.label, NONE, ATTRIBUTION)
+def _counts(board: Board, method: MethodInfo, table: Table) -> Shown:
+    number = board.number(method.label, NONE, table.metric)
     if not number.n:
         number = board.number(method.label, NONE, "bit-accuracy")
     if not number.clusters:
@@ -357,135 +425,3 @@ def _mark_best(
 
 def _eligible(shown: Shown, score: MethodScore) -> bool:
     return shown.sort is not None and shown.claim and score.placed
-
-
-# -- as a file ---------------------------------------------------------------------------------
-
-
-def csv(board: Board, scores: Mapping[str, MethodScore]) -> str:
-    """The main table with full precision; what is missing is empty, its outcome beside it."""
-    import pandas as pd
-
-    frame = pd.DataFrame([_plain(board, m, scores[m.label]) for m in order(board, scores)])
-    if "rank" in frame:
-        frame["rank"] = frame["rank"].astype("Int64")  # unranked methods must not make it 1.0
-    text: str = frame.to_csv(index=False, lineterminator="\n")
-    return text
-
-
-def _plain(board: Board, method: MethodInfo, score: MethodScore) -> dict[str, object]:
-    checked = board.inputs.checked.get(method.label)
-    row: dict[str, object] = {
-        "method": _harmless(method.label),
-        "placement": _harmless(str(method.about.get("placement", ""))),
-        "bits": method.about.get("bits", ""),
-        "checked": _harmless(checked.status) if checked else "",
-        "rank": score.rank,
-        "not_ranked_because": _harmless("; ".join(score.problems) or score.unranked),
-        "score": score.value,
-        "score_low": score.low,
-        "score_high": score.high,
-        "score_interval_of": score.rule,
-        **{f"score_seed_{n}": v for n, v in zip(board.seeds, score.seeds, strict=False)},
-        **_plain_price(score),
-    }
-    for tier in tiers_of(board):
-        part = score.tiers.get(tier)
-        row[f"tier_{tier}"] = None if part is None else part.value
-        row[f"tier_{tier}_worst"] = _harmless(part.worst) if part else ""
-        row[f"tier_{tier}_stand_in"] = part.stand_in if part else ""
-    for name, metric, variant in _PLAIN:
-        number = board.number(method.label, NONE, metric, variant)
-        row |= {name: number.value, f"{name}_outcome": number.outcome}
-        row |= {f"{name}_low": number.low, f"{name}_high": number.high}
-    quality = board.distance(method.label, NONE)
-    row |= {"distance": board.distance_name, "distance_to_real": quality.value}
-    row |= {"distance_to_real_outcome": quality.outcome}
-    return row | dict(sorted(board.number(method.label, NONE, "cost").cost.items()))
-
-
-def _plain_price(score: MethodScore) -> dict[str, object]:
-    price = score.price
-    if price is None:
-        return dict.fromkeys(("removed_by", "removal_steps", "removal_clean_samples"))
-    return {
-        "removed_by": _harmless(price.where),
-        "removal_steps": price.steps,
-        "removal_clean_samples": price.clean,
-    }
-
-
-_PLAIN = (
-    ("largest_n", "capacity", "users"),
-    ("capacity_bits", "capacity", ""),
-    ("bit_accuracy", "bit-accuracy", ""),
-    ("attribution_right", ATTRIBUTION, ""),
-    *((f"tpr_at_fpr_{r}", "verification", f"fpr={r}") for r in RATES),
-    *((f"false_accusation_{s}", "false-accusation", s) for s in SOURCES),
-    ("psnr_to_host_db", "imperceptibility", "psnr"),
-    ("ssim_to_host", "imperceptibility", "ssim"),
-    ("psnr_between_codes_db", "code-influence", "psnr"),
-)
-
-
-def _harmless(text: str) -> str:
-    """A label as a table's cell: on one line, and no formula to a spreadsheet."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line
-
-
-def latex(board: Board, scores: Mapping[str, MethodScore]) -> str:
-    """The main table as a LaTeX tabular in the style of booktabs; what is missing is a dash."""
-    titles = tier_titles(board)
-    tiers = tiers_of(board)
-    heads = ["Method", "Rank", "Score", "95\\,\\% interval", *(titles[tier] for tier in tiers)]
-    heads += ["Bit acc.", "Attribution", "TPR@$\\leq 10^{-3}$", _tex(board.distance_name)]
-    lines = [
-        "% needs \\usepackage{booktabs}",
-        f"\\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}",
-        "\\toprule",
-        " & ".join(heads) + " \\\\",
-        "\\midrule",
-        *(
-            " & ".join(_tex_cells(board, method, scores[method.label], tiers)) + " \\\\"
-            for method in order(board, scores)
-        ),
-        "\\bottomrule",
-        "\\end{tabular}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _tex_cells(
-    board: Board, method: MethodInfo, score: MethodScore, tiers: Sequence[str]
-) -> list[str]:
-    def rate(metric: str, variant: str = "") -> str:
-        return show.share(board.number(method.label, NONE, metric, variant).value)
-
-    parts = [score.tiers.get(tier) for tier in tiers]
-    cells = [
-        method.label,
-        rank_text(score),
-        show.share(score.value),
-        show.span(score.low, score.high) or "–",
-        *(show.share(None if part is None else part.value) for part in parts),
-        rate("bit-accuracy"),
-        rate(ATTRIBUTION),
-        rate("verification", "fpr=0.001"),
-        show.distance(board.distance(method.label, NONE).value),
-    ]
-    return [_tex(cell) for cell in cells]
-
-
-def _tex(text: str) -> str:
-    """Text with what LaTeX takes for commands written out."""
-    out = "".join(_TEX.get(c, c) if c.isprintable() else " " for c in text)
-    line = " ".join(out.split())
-    return f"{{}}{line}" if line.startswith(("[", "*")) else line  # after \\\\ these are options
-
-
-_TEX = {
-    "\\": "\\textbackslash{}", "{": "\\{", "}": "\\}", "$": "\\$", "&": "\\&", "#": "\\#",
-    "%": "\\%", "_": "\\_", "^": "\\^{}", "~": "\\~{}", "–": "--", "<": "$<$", ">": "$>$",
-    "é": "\\'e", "−": "$-$",
-}  # fmt: skip

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from fpbench.report.inputs import Inputs, Record, method_label, suite_points
+from fpbench.report.kinds import BITS, SAMPLES, WEIGHTS, unasked
 from fpbench.store.names import Slugs
 
 DONE = "done"
@@ -74,7 +75,7 @@ class MethodInfo:
         label: name on the page.
         slug: name of its file.
         index: place in the suite; picks colour and marker.
-        about: the record's own description: placement, bits, name, version, params.
+        about: the record's own description: placement, bits, gives, reads, name, version, params.
         unavailable: why no plugin offers it; empty if one does.
     """
 
@@ -86,10 +87,22 @@ class MethodInfo:
 
     @property
     def kind(self) -> str:
-        """Placement and length of the code."""
+        """Placement and what it gives: "in-model, 32 bits", "passive, scores"."""
         if "placement" not in self.about:
             return "unavailable" if self.unavailable else "no record of it"
-        return f"{self.about['placement']}, {self.about['bits']} bits"
+        given = f"{self.about['bits']} bits" if self.gives == BITS else self.gives
+        read = ", read from weights" if self.reads == WEIGHTS else ""
+        return f"{self.about['placement']}, {given}{read}"
+
+    @property
+    def gives(self) -> str:
+        """What its readings are: bits, scores or presence."""
+        return str(self.about.get("gives") or BITS)
+
+    @property
+    def reads(self) -> str:
+        """What it looks at: samples or weights."""
+        return str(self.about.get("reads") or SAMPLES)
 
     @property
     def trains(self) -> bool:
@@ -255,8 +268,12 @@ class Board:
 
     def seeds_of(self, method: str) -> tuple[int, ...]:
         """Training seeds of a method; the first alone where it trains nothing."""
-        trains = all(m.trains for m in self.methods if m.label == method)
-        return self.seeds if trains else self.seeds[:1]
+        return self.seeds if self.by_label[method].trains else self.seeds[:1]
+
+    @cached_property
+    def by_label(self) -> Mapping[str, MethodInfo]:
+        """Label -> method."""
+        return {method.label: method for method in self.methods}
 
     @cached_property
     def methods(self) -> tuple[MethodInfo, ...]:
@@ -359,13 +376,18 @@ class Board:
         if record is not None:
             return _number(record)
         cell = self.cell(method, seed, point)
-        return cell if not cell.done else Number(reason=f"{metric} is not measured here")
+        if not cell.done:
+            return cell
+        about = self.by_label[method]
+        if why := unasked(about.gives, about.reads, metric, variant):
+            return Number("refused", why)
+        return Number(reason=f"{metric} is not measured here")
 
     def number(self, method: str, point: str, metric: str, variant: str = "") -> Number:
         """A number over all training seeds; not done as soon as one of them is not."""
         key = (method, point, metric, variant)
         if key not in self._numbers:
-            reason = next((m.unavailable for m in self.methods if m.label == method), "")
+            reason = self.by_label[method].unavailable
             seeds = self.seeds_of(method)
             parts = [self.at_seed(method, s, point, metric, variant) for s in seeds]
             missing = Number("unavailable", reason)
@@ -384,12 +406,15 @@ class Board:
         name = "FID" if variant == "2048" else f"FID-{variant}"
         return name if published else f"{name} (other weights)"
 
-    @cached_property
-    def mixed_versions(self) -> str:
-        """Which numbers of the score were made by different versions of a measure; else empty."""
+    def mixed_versions(self, metric: str) -> str:
+        """Which numbers of a score were made by different versions of a measure; else empty.
+
+        Args:
+            metric: that the score is of.
+        """
         versions: dict[str, set[str]] = {}
         for record in self.records:
-            if record["metric"] in (self.distance_key[0], "attribution", "bit-accuracy"):
+            if record["metric"] in (self.distance_key[0], metric, "bit-accuracy"):
                 versions.setdefault(record["metric"], set()).add(
                     str(record.get("metric_version", ""))
                 )

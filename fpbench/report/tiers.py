@@ -1,4 +1,4 @@
-"""What an adversary leaves of a method's tracing, by what he holds: the four threat tiers.
+"""What an adversary leaves of a method's tracing, or detection, by what he holds: the threat tiers.
 
     processing  nobody hostile: mean over families of image attacks at the suite's strengths
     samples     holds samples: the worst image attack within the sample budget
@@ -22,10 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpbench import stats
+from fpbench.report.rankings import BY_ATTRIBUTION, Table
 from fpbench.report.tables import NONE, AttackInfo, Board, Number, PointInfo
 
-ATTRIBUTION = "attribution"
-TIERS = ("processing", "samples", "copy", "training")
 DECIDING_COPIES = 10
 """Copies below which an attack decides nothing, unless the whole population is smaller."""
 
@@ -97,13 +96,19 @@ class Curves:
         board: where they stand.
         method: label.
         seed: of the training; None = all.
+        table: whose rate is read.
     """
 
     board: Board
     method: str
     seed: int | None
+    table: Table = BY_ATTRIBUTION
 
-    def number(self, point: str, metric: str = ATTRIBUTION, variant: str = "") -> Number:
+    def rate(self, point: str) -> Number:
+        """The rate at a point that the table is about."""
+        return self.number(point, self.table.metric)
+
+    def number(self, point: str, metric: str, variant: str = "") -> Number:
         """A number at a point."""
         if self.seed is None:
             return self.board.number(self.method, point, metric, variant)
@@ -123,7 +128,7 @@ class Curves:
         A method's own refusal counts: else it could refuse what hurts it and be ranked as if it had
         survived.
         """
-        number = self.number(point.label)
+        number = self.rate(point.label)
         if number.effect == "none":
             return False
         return number.outcome != "refused" or number.detail.get("refused_by") != "attack"
@@ -139,9 +144,9 @@ def points_in(board: Board, tier: str) -> dict[str, list[PointInfo]]:
     return found
 
 
-def tiers_of(board: Board) -> tuple[str, ...]:
-    """The tiers that the suite has."""
-    return tuple(tier for tier in TIERS if points_in(board, tier))
+def tiers_of(board: Board, table: Table = BY_ATTRIBUTION) -> tuple[str, ...]:
+    """The tiers of a table that the suite has."""
+    return tuple(tier for tier in table.tiers if points_in(board, tier))
 
 
 def counted(board: Board, attack: AttackInfo) -> bool:
@@ -169,13 +174,13 @@ def _belongs(board: Board, attack: AttackInfo, point: PointInfo, tier: str) -> b
 
 def score_tiers(curves: Curves) -> tuple[dict[str, TierScore], list[str]]:
     """Every tier of the suite for one method, or why a number is missing."""
-    clean = curves.number(NONE)
+    clean = curves.rate(NONE)
     untouched = np.array(clean.by_copy)
     before, name = TierScore(float(untouched.mean()), untouched, _images(clean), ""), "clean rate"
     on_copy: list[Candidate] = []
     found: dict[str, TierScore] = {}
     problems: list[str] = []
-    for tier in tiers_of(curves.board):
+    for tier in tiers_of(curves.board, curves.table):
         points = points_in(curves.board, tier)
         problems += _problems(curves, points, damaged=tier != "processing")
         if problems:
@@ -209,7 +214,7 @@ def _processing(
     images = []
     for attack, own in points.items():
         family = next(a.family for a in curves.board.attacks if a.label == attack)
-        applied = [curves.number(p.label) for p in own if curves.applies(p)]
+        applied = [curves.rate(p.label) for p in own if curves.applies(p)]
         images += [_images(number) for number in applied]
         # What cannot be done to an image does nothing to it.
         rates = [np.array(number.by_copy) for number in applied] or [clean]
@@ -261,7 +266,7 @@ def _along(
 
 
 def _at(curves: Curves, point: PointInfo, damage: float | None, tier: str) -> Candidate:
-    by_copy = np.array(curves.number(point.label).by_copy)
+    by_copy = np.array(curves.rate(point.label).by_copy)
     return Candidate(
         point.attack, point.label, by_copy, damage, tier, point.access, point.steps, point.clean
     )
@@ -298,7 +303,7 @@ def _images(number: Number) -> int:
 
 def _fewest_images(curves: Curves, points: Mapping[str, Sequence[PointInfo]], least: int) -> int:
     applied = (p for own in points.values() for p in own if curves.applies(p))
-    return min([least, *(_images(curves.number(p.label)) for p in applied)])
+    return min([least, *(_images(curves.rate(p.label)) for p in applied)])
 
 
 def _problems(
@@ -309,7 +314,7 @@ def _problems(
     for point in (p for own in points.values() for p in own):
         if not curves.applies(point):
             continue
-        number = curves.number(point.label)
+        number = curves.rate(point.label)
         if not (number.done and number.by_copy):
             word = "incomplete" if number.done else number.outcome
             found.append(f"{point.label} {word}: {number.reason or 'a rate is not a number'}")

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from fpbench import stats
 from fpbench.report import blame, show
-from fpbench.report.score import MethodScore
-from fpbench.report.tables import NONE, Board
-from fpbench.report.tiers import ATTRIBUTION, DECIDING_COPIES, Candidate, TierScore
+from fpbench.report.kinds import BITS
+from fpbench.report.rankings import ATTRIBUTION, BY_ATTRIBUTION, Table
+from fpbench.report.score import MethodScore, Scores
+from fpbench.report.tables import NONE, Board, MethodInfo
+from fpbench.report.tiers import DECIDING_COPIES, Candidate, TierScore
 
 KEEPS = 0.9
 """Right-rate that a method must be shown to keep against an adversary to be named for it."""
@@ -26,11 +28,28 @@ _EXCESS = 10
 _NAMED = 4
 
 
-def verdict(board: Board, scores: Mapping[str, MethodScore]) -> list[str]:
-    """Sentences on places, tiers, removal, coalitions, forgeries, users and false accusations."""
-    placed = {label: s for label, s in scores.items() if s.placed}
-    sentences = [*_places(placed), *_unplaced(scores), *_against(placed), *_removal(placed)]
+def verdict(board: Board, ranked: Mapping[Table, Scores]) -> list[str]:
+    """Sentences on places, tiers, removal, coalitions, forgeries, users and false accusations.
+
+    Args:
+        board: of a run.
+        ranked: table -> scores; of one that is empty nothing is said where another is not.
+    """
+    filled = {table: scores for table, scores in ranked.items() if scores} or ranked
+    sentences = [
+        f"{table.title}: {said}" if table is not BY_ATTRIBUTION else said
+        for table, scores in filled.items()
+        for said in _of_table(table, scores)
+    ]
     return [*sentences, *blame.sentences(board), *_support(board), *_accusations(board)]
+
+
+def _of_table(table: Table, scores: Scores) -> Iterable[str]:
+    placed = {label: s for label, s in scores.items() if s.placed}
+    yield from _places(placed)
+    yield from _unplaced(scores)
+    yield from _against(placed, table)
+    yield from _removal(placed, table)
 
 
 # -- places ------------------------------------------------------------------------------------
@@ -96,7 +115,7 @@ def _unplaced(scores: Mapping[str, MethodScore]) -> Iterable[str]:
 # -- tiers -------------------------------------------------------------------------------------
 
 
-def _against(placed: Mapping[str, MethodScore]) -> Iterable[str]:
+def _against(placed: Mapping[str, MethodScore], table: Table) -> Iterable[str]:
     """Who is shown to keep, or to lose, what against each kind of adversary."""
     rule = f" (95 % bound of {KEEPS:.0%})"
     for tier, who in ADVERSARIES.items():
@@ -105,7 +124,8 @@ def _against(placed: Mapping[str, MethodScore]) -> Iterable[str]:
         fall = [label for label, part in parts.items() if _shown(part, "high") < FALLS]
         said = []
         if keep:
-            said.append(f"{join(keep)} keep{'s' if len(keep) == 1 else ''} tracing{rule}")
+            keeps = "keeps" if len(keep) == 1 else "keep"
+            said.append(f"{join(keep)} {keeps} {table.tracing}{rule}")
             rule = ""
         if fall:
             said.append(f"{join(fall)} fall{'s' if len(fall) == 1 else ''} below one half")
@@ -120,21 +140,22 @@ def _shown(part: TierScore, end: str) -> float:
     return part.interval.low if end == "low" else part.interval.high
 
 
-def _removal(placed: Mapping[str, MethodScore]) -> Iterable[str]:
+def _removal(placed: Mapping[str, MethodScore], table: Table) -> Iterable[str]:
     found = {label: s.price for label, s in placed.items()}
-    listed = [f"{label} by {price_text(p)}" for label, p in found.items() if p is not None]
+    listed = [f"{label} by {price_text(p, table)}" for label, p in found.items() if p is not None]
     if listed:
-        yield f"Cheapest removal within the budgets (under one half traced): {'; '.join(listed)}."
+        under = f"under one half {table.traced}"
+        yield f"Cheapest removal within the budgets ({under}): {'; '.join(listed)}."
     safe = [label for label, p in found.items() if p is None]
     if safe:
         yield f"No attack of this suite removes {join(safe)} within the budgets."
 
 
-def price_text(price: Candidate) -> str:
+def price_text(price: Candidate, table: Table = BY_ATTRIBUTION) -> str:
     """An attack with what it takes and what it leaves."""
     takes = [f"{price.steps} steps" if price.steps else "no training"]
     takes += [f"{price.clean} clean images"] if price.clean else []
-    return f"{price.where} ({', '.join(takes)}; {show.share(price.value)} traced)"
+    return f"{price.where} ({', '.join(takes)}; {show.share(price.value)} {table.traced})"
 
 
 # -- users -------------------------------------------------------------------------------------
@@ -143,7 +164,7 @@ def price_text(price: Candidate) -> str:
 def _support(board: Board) -> Iterable[str]:
     """How many users untouched copies bear, and how many no code is long enough for."""
     borne: dict[float, list[str]] = {}
-    for method in board.methods:
+    for method in _traced(board):
         number = board.number(method.label, NONE, "capacity", "users")
         if number.done and number.value is not None and "no_claim" not in number.detail:
             borne.setdefault(number.value, []).append(method.label)
@@ -158,7 +179,9 @@ def _support(board: Board) -> Iterable[str]:
         )
     for population in (10**4, 10**6):
         numbers = [
-            (m, board.number(m.label, NONE, ATTRIBUTION, f"n={population}")) for m in board.methods
+            (m, board.number(m.label, NONE, ATTRIBUTION, f"n={population}"))
+            for m in _traced(board)
+            if m.gives == BITS
         ]
         asked = [m for m, n in numbers if n.outcome in ("done", "not-supported")]
         if asked and not any(number.done for _, number in numbers):
@@ -214,8 +237,12 @@ def _accusations(board: Board) -> Iterable[str]:
     )
 
 
+def _traced(board: Board) -> list[MethodInfo]:
+    return [method for method in board.methods if BY_ATTRIBUTION.holds(method)]
+
+
 def _looked(board: Board) -> Iterable[Looked]:
-    for method in board.methods:
+    for method in _traced(board):
         for seed in board.seeds_of(method.label):
             for source in ("real", "host"):
                 number = board.at_seed(method.label, seed, NONE, "false-accusation", source)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from fpbench.api import Attack, Dataset, ForgeryAttack, Host, Method, Params
+from fpbench.api import Attack, Code, Dataset, ForgeryAttack, Host, Method, Params
 from fpbench.api.params import local_names
 
 Count = Annotated[int, Field(ge=1)]
@@ -57,11 +57,14 @@ class Population(Params):
         images: images drawn from each copy.
         shared: images of latents that all copies and the host share, for sample sheets, and for
             comparing two codes at one latent, of which numbers are kept.
+        unregistered: copies of users outside the registry, of methods whose scores of a user depend
+            on who else is registered; None = none.
     """
 
     copies: Annotated[int, Field(ge=2)] = 30
     images: Count = 18
     shared: Count = 8
+    unregistered: Count | None = None
 
 
 class Negatives(Params):
@@ -171,12 +174,50 @@ class AttackOptions(Params):
     ]
 
 
+class MethodOptions(Params):
+    """What a suite may say of any method beside its parameters.
+
+    Attributes:
+        label: its name on the page, if not the method's own.
+        copies: number of copies that it issues; None = as the population. For methods that train
+            to issue.
+        codes: how codes are drawn: a name, or a table with a key `use` and parameters; for methods
+            that give bits.
+    """
+
+    label: str | None = None
+    copies: Annotated[int, Field(ge=2)] | None = None
+    codes: str | dict[str, Any] = "uniform"
+
+
 @dataclass(frozen=True)
 class SuiteMethod:
-    """A method with its label on the page."""
+    """A method with its label on the page.
+
+    Attributes:
+        label: name on the page.
+        component: the method.
+        code: how its codes are drawn.
+        options: what the suite says beside.
+    """
 
     label: str
     component: Method[Any]
+    code: Code[Any]
+    options: MethodOptions
+
+
+@dataclass(frozen=True)
+class Stranger:
+    """A generator whose images are nobody's: one more source of images that a method may detect.
+
+    Attributes:
+        label: name on the page.
+        component: the host that is trained as one.
+    """
+
+    label: str
+    component: Host[Any]
 
 
 def point_label(attack: str, strength: float | None) -> str:
@@ -254,6 +295,11 @@ class Suite:
     crosses: tuple[Cross, ...]
     backbones: tuple[Backbone, ...] = ()
     unavailable: tuple[UnavailableComponent, ...] = ()
+    strangers: tuple[Stranger, ...] = ()
+
+    def users(self, method: SuiteMethod) -> int:
+        """How many copies of a method are issued to registered users."""
+        return method.options.copies or self.population.copies
 
     @property
     def clean_from(self) -> int:
@@ -287,7 +333,7 @@ class Suite:
             "score": self.score.model_dump(mode="json"),
             "dataset": {**_described(self.dataset), "drawn": self.dataset.drawn},
             "host": _described(self.host),
-            "methods": [{"label": m.label, **_described(m.component)} for m in self.methods],
+            "methods": [self._told(method) for method in self.methods],
             "attacks": [
                 {
                     **a.options.model_dump(mode="json"),
@@ -299,7 +345,14 @@ class Suite:
             ],
             "crosses": [{"model": c.model, "image": c.image} for c in self.crosses],
             "backbones": [b.model_dump(mode="json") for b in self.backbones],
+            "strangers": [{"label": s.label, **_described(s.component)} for s in self.strangers],
         }
+
+    def _told(self, method: SuiteMethod) -> dict[str, Any]:
+        component = method.component
+        told = {"label": method.label, **_described(component), "copies": self.users(method)}
+        told |= {"gives": str(component.gives), "reads": str(component.reads)}
+        return told | ({"codes": _described(method.code)} if component.bits else {})
 
 
 def _described(component: Any) -> dict[str, Any]:

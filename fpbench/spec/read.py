@@ -16,7 +16,10 @@ from pydantic import ValidationError
 from fpbench.api import (
     Access,
     Attack,
+    Code,
     Component,
+    Gives,
+    Method,
     ModelAttack,
     Params,
     SampleAttack,
@@ -32,10 +35,12 @@ from fpbench.spec.model import (
     Cross,
     Header,
     Limits,
+    MethodOptions,
     Negatives,
     Population,
     Score,
     Secrecy,
+    Stranger,
     Suite,
     SuiteAttack,
     SuiteMethod,
@@ -49,9 +54,10 @@ from fpbench.spec.model import (
 M = TypeVar("M", bound=Params)
 
 _DETECTOR_COPIES = 4
+_SOURCES = ("real", "host", "unregistered")
 _COMPONENTS = {"dataset": "datasets", "host": "hosts"}
 _TABLES = ["suite", "training", "population", "negatives", "secrecy", "score", "limits"]
-_TOP = [*_TABLES, *_COMPONENTS, "methods", "attacks", "crosses", "backbones"]
+_TOP = [*_TABLES, *_COMPONENTS, "methods", "attacks", "crosses", "backbones", "strangers"]
 
 
 def suite_names() -> list[str]:
@@ -167,6 +173,7 @@ class _Reader:
         placed = self._attacks(data.get("attacks", []))
         attacks = list(placed.values())
         crosses = self._crosses(data.get("crosses", []), attacks)
+        strangers = self._strangers(data.get("strangers", []))
         self._points(placed, crosses)
         backbones = self._backbones(data.get("backbones", []), score)
         few = population is not None and population.copies < _DETECTOR_COPIES
@@ -203,6 +210,7 @@ class _Reader:
             crosses=tuple(crosses.values()),
             backbones=tuple(backbones),
             unavailable=tuple(self.unavailable),
+            strangers=tuple(strangers),
         )
 
     # -- parts -------------------------------------------------------------------------------
@@ -225,11 +233,44 @@ class _Reader:
         for path, entry in self._entries("methods", entries):
             if self._broken("methods", entry):
                 continue
-            label = entry.pop("label", entry.get("use"))
-            component = self._component(path, "methods", entry)
-            if component is not None:
-                found[path] = SuiteMethod(str(label), component)
+            own = {key: entry.pop(key) for key in list(entry) if key in MethodOptions.model_fields}
+            options = self._validate(path, MethodOptions, own)
+            component = self._component(path, "methods", entry, also=MethodOptions)
+            if component is None or options is None:
+                continue
+            code = self._code((*path, "codes"), component, options)
+            if code is not None:
+                label = options.label or component.name
+                found[path] = SuiteMethod(label, component, code, options)
         self._distinct([(method.label, path) for path, method in found.items()])
+        return list(found.values())
+
+    def _code(
+        self, path: source.Path, method: Method[Any], options: MethodOptions
+    ) -> Code[Any] | None:
+        chosen = options.codes
+        table = {"use": chosen} if isinstance(chosen, str) else dict(chosen)
+        code: Code[Any] | None = self._component(path, "codes", table)
+        if code is None:
+            return None
+        if method.gives is not Gives.BITS and "codes" in options.model_fields_set:
+            self._problem(path, f"expected a method that gives bits, got one of {method.gives}")
+        elif method.gives is Gives.BITS and (objection := code.objection(method.bits)):
+            self._problem(path, objection)
+        return code
+
+    def _strangers(self, entries: Any) -> list[Stranger]:
+        found: dict[source.Path, Stranger] = {}
+        for path, entry in self._entries("strangers", entries):
+            label = entry.pop("label", entry.get("use"))
+            component = self._component(path, "hosts", entry)
+            if component is not None:
+                found[path] = Stranger(str(label), component)
+        self._distinct([(stranger.label, path) for path, stranger in found.items()])
+        for path, stranger in found.items():
+            if stranger.label in _SOURCES:
+                text = f"expected another label: '{stranger.label}' is another source of images"
+                self._problem((*path, "label"), text)
         return list(found.values())
 
     def _attacks(self, entries: Any) -> dict[source.Path, SuiteAttack]:
@@ -406,6 +447,7 @@ class _Reader:
         data: dict[str, Any],
         *,
         strength: type[Component[Any]] | None = None,
+        also: type[Params] | None = None,
     ) -> Any:
         name = data.pop("use", None)
         if not isinstance(name, str):
@@ -416,7 +458,7 @@ class _Reader:
         if cls is None:
             self._problem((*path, "use"), self.catalogue.unknown(kind, name))
             return None
-        extra = []
+        extra = list(also.model_fields) if also is not None else []
         if strength is not None and issubclass(strength, Attack):
             extra = [strength.strength.name] if strength.strength else []
             extra += list(AttackOptions.model_fields)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fpbench.api import Dataset, MissingResource, TrainedHost, derive_seed
+from fpbench.api import Dataset, Generator, MissingResource, TrainedHost, User, derive_seed
 from fpbench.api.context import Peers
 from fpbench.nn.features import ToyFeatures
 from fpbench.plan import Fit, Plan, PlannedBackbone, issued_codes
@@ -102,6 +102,11 @@ class Bench:
         """A method's state, as it is lent it."""
         return self._loan(fit.key, f"the state of {fit.method.label}")
 
+    def registry_loan(self, fit: Fit) -> boundary.Loan:
+        """What a method has prepared of all registered users; empty where it prepares nothing."""
+        key = self.plan.enrol_key(fit)
+        return self._loan(key, "the registry") if key else boundary.Loan("the registry", {})
+
     def _loan(self, key: str, what: str) -> boundary.Loan:
         if key not in self._loans:
             self._loans[key] = boundary.Loan(what, self.state(key))
@@ -133,16 +138,29 @@ class Bench:
     def codes(self, fit: Fit) -> np.ndarray:
         """(U, K) bool issued codes; behind them those of copies that attacks are tuned on."""
         if fit.index not in self._codes:
-            users = self.plan.tuning_users()
+            users = self.plan.tuning_users(fit)
             # Short codes may be too few for users that nobody needs.
             count = users.stop if self.plan.tuned_attacks(fit) else users.start
-            seed = self.suite.header.seed
-            self._codes[fit.index] = call(issued_codes, fit.method.component, seed, count)
+            seed, bits = self.suite.header.seed, fit.method.component.bits
+            self._codes[fit.index] = call(issued_codes, fit.method.code, bits, seed, count)
         return self._codes[fit.index]
 
     def code(self, fit: Fit, user: int) -> Tensor:
-        """(K,) bool code of one user, on the device."""
+        """(K,) bool code of one user, on the device; (0,) of a method without codes."""
+        if not fit.method.component.bits:
+            return torch.zeros(0, dtype=torch.bool, device=self.device)
         return torch.from_numpy(self.codes(fit)[user].copy()).to(self.device)
+
+    def user(self, fit: Fit, user: int) -> User:
+        """A user, as methods meet him."""
+        return User(user, self.code(fit, user))
+
+    def stranger(self, label: str) -> Generator:
+        """A trained generator that is nobody's."""
+        component = next(s.component for s in self.suite.strangers if s.label == label)
+        loan = self._loan(self.plan.strangers[label], f"the state of {label}")
+        with self.visit(f"stranger {label}: assemble", loan):
+            return component.assemble(loan.lent(), self.context("assemble"))
 
     def state(self, key: str) -> dict[str, Tensor]:
         """A stored state, on the device."""

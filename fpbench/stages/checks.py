@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from fpbench.api import ContractError, Generator
+from fpbench.api import ContractError, Generator, Gives, Method
 
 
 def check_images(who: str, images: object, count: int, size: int) -> Tensor:
@@ -46,22 +48,28 @@ def check_generator(who: str, generator: object) -> Generator:
     return generator
 
 
-def check_logits(who: str, logits: object, count: int, bits: int) -> Tensor:
-    """`logits` as finite float (count, bits).
+def reading_shape(method: Method[Any], rows: int, users: int) -> tuple[int, ...]:
+    """Shape of the reading of so many samples, or of one copy, among so many registered users."""
+    columns = {Gives.BITS: (method.bits,), Gives.SCORES: (users,), Gives.PRESENCE: ()}
+    return (rows, *columns[method.gives])
+
+
+def check_reading(who: str, reading: object, shape: tuple[int, ...]) -> Tensor:
+    """`reading` as finite floats of a shape.
 
     Raises:
-        ContractError: they are anything else.
+        ContractError: it is anything else.
     """
-    expected = f"finite float logits ({count}, {bits})"
-    if not isinstance(logits, Tensor):
-        raise ContractError(f"{who}: expected {expected}, got {type(logits).__name__}")
-    if not logits.is_floating_point() or tuple(logits.shape) != (count, bits):
-        got = f"{str(logits.dtype).removeprefix('torch.')} {tuple(logits.shape)}"
-        raise ContractError(f"{who}: expected {expected}, got {got}")
-    bad = int((~torch.isfinite(logits)).sum())
+    expected = f"finite floats {shape}"
+    if not isinstance(reading, Tensor):
+        raise ContractError(f"{who}: expected {expected}, got {type(reading).__name__}")
+    if not reading.is_floating_point() or tuple(reading.shape) != shape:
+        got = f"{str(reading.dtype).removeprefix('torch.')} {tuple(reading.shape)}"
+        raise ContractError(f"{who}: expected {expected}, got {got}; return what `gives` says")
+    bad = int((~torch.isfinite(reading)).sum())
     if bad:
         raise ContractError(f"{who}: expected {expected}, got {bad} values that are not finite")
-    return logits
+    return reading
 
 
 def check_alone(who: str, together: Tensor, alone: Tensor) -> None:

@@ -13,7 +13,7 @@ import torch
 from numpy.random.bit_generator import ISeedSequence
 from torch import Tensor
 
-from fpbench.api import Context, ContractError, State, canonical_json, derive_seed
+from fpbench.api import Context, ContractError, State, derive_seed
 from fpbench.api.context import Peers
 from fpbench.plan import is_reserved
 from fpbench.stages.checks import check_state
@@ -26,7 +26,7 @@ _GOLDEN = 0x9E3779B97F4A7C15
 
 Words = TypeVar("Words", int, np.ndarray)
 T = TypeVar("T")
-_MADE: dict[object, Any] = {}  # of this process: what plugins have opened for a stage
+_MADE: dict[str, Any] = {}  # of this process: what plugins have opened
 
 
 class StageContext(Context):
@@ -106,10 +106,9 @@ class StageContext(Context):
 
     def once(self, name: str, make: Callable[[], T]) -> T:
         """See `Context.once`."""
-        place = (canonical_json(list(self._root)), name)
-        if place not in _MADE:
-            _MADE[place] = make()
-        found: T = _MADE[place]
+        if name not in _MADE:
+            _MADE[name] = make()
+        found: T = _MADE[name]
         return found
 
     @property

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 
-from fpbench.api import Generator, User
+from torch import Tensor
+
+from fpbench.api import Generator, PassiveMethod
 from fpbench.plan import Fit, Stage
 from fpbench.stages import boundary
 from fpbench.stages.bench import Bench
@@ -15,32 +17,47 @@ from fpbench.stages.process import call
 
 def issue(stage: Stage, bench: Bench) -> None:
     """Issue a user's copy and keep its state, unless the store has it."""
-    if not bench.store.has(stage.key):
-        copy_of(bench, stage.of_fit, stage.of_user)
+    fit, user = stage.of_fit, stage.of_user
+    if bench.store.has(stage.key):
+        return
+    if isinstance(fit.method.component, PassiveMethod):
+        issued_to(bench, fit, user)  # which waits for no training
+    else:
+        copy_of(bench, fit, user)
 
 
 def copy_of(bench: Bench, fit: Fit, user: int) -> Generator:
     """A user's copy; what was issued to him is kept where it was not yet."""
     method, who = fit.method.component, f"{fit.method.label}: issue"
-    loan, code = bench.fit_loan(fit), bench.code(fit, user)
-    key = bench.plan.issue_key(fit, user)
-    ctx = bench.context("issue", user, key=key)
-    started, new = time.monotonic(), not bench.store.has(key)
+    issued = issued_to(bench, fit, user)
+    loan, ctx = bench.fit_loan(fit), bench.context("issue", user)
     with boundary.unharmed(who, bench.host_loan, loan):
-        if new:
-            person = User(user, code)
-            made = call(
-                method.issue, loan.lent(), bench.lent_host(), person, bench.train_images, ctx
-            )
-            issued = boundary.cloned(check_state(who, made))
-        else:
-            # Not kept at hand: of a large population there are many.
-            issued = bench.on_device(bench.store.get(key).arrays)
-        given = boundary.cloned(issued)
-        copy = call(method.assemble, loan.lent(), bench.lent_host(), given, ctx)
-    if new:
-        # The code is told so that others can check that it is the one that was drawn for the user.
-        meta = {"cost": {"wall_s": time.monotonic() - started}, "code": code.int().tolist()}
-        bench.store.put(key, to_arrays(issued), meta)
-        bench.store.drop_checkpoints(key)
+        copy = call(method.assemble, loan.lent(), bench.lent_host(), issued, ctx)
     return boundary.returned(copy)
+
+
+def issued_to(bench: Bench, fit: Fit, user: int) -> dict[str, Tensor]:
+    """What was issued to a user, in memory of its own; it is kept where it was not yet."""
+    key = bench.plan.issue_key(fit, user)
+    if bench.store.has(key):
+        # Not kept at hand: of a large population there are many.
+        return bench.on_device(bench.store.get(key).arrays)
+    method, who = fit.method.component, f"{fit.method.label}: issue"
+    person, samples, started = bench.user(fit, user), bench.train_images, time.monotonic()
+    if isinstance(method, PassiveMethod):
+        # Of the host's kind: it knows nothing of a training of any method.
+        ctx = bench.context("passive", user, key=key)
+        host = boundary.no_host(bench.suite.host, who)
+        with bench.visit(who):
+            made = method.issue({}, host, person, samples, ctx)
+    else:
+        ctx, loan = bench.context("issue", user, key=key), bench.fit_loan(fit)
+        with boundary.unharmed(who, bench.host_loan, loan):
+            made = call(method.issue, loan.lent(), bench.lent_host(), person, samples, ctx)
+    issued = boundary.cloned(check_state(who, made))
+    # The code is told so that others can check that it is the one that was drawn for the user.
+    code = {"code": person.code.int().tolist()} if len(person.code) else {}
+    meta = {"cost": {"wall_s": time.monotonic() - started}, **code}
+    bench.store.put(key, to_arrays(issued), meta)
+    bench.store.drop_checkpoints(key)
+    return issued

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -17,7 +17,9 @@ from fpbench.api import (
     CellEvidence,
     Column,
     ContractError,
+    Gives,
     NoSpace,
+    PassiveMethod,
     Row,
     digest,
 )
@@ -30,8 +32,8 @@ from fpbench.plan import (
     PlannedBackbone,
     Stage,
     Want,
+    book_of,
     issued_codes,
-    uniform,
 )
 from fpbench.plan.keys import ACCEPTED
 from fpbench.plan.stages import cell_label
@@ -43,8 +45,6 @@ from fpbench.store import Store
 
 if TYPE_CHECKING:
     from fpbench.stages.bench import Bench
-
-MOST_DRAWN = 10_000  # registered users whose codes are drawn one by one
 
 
 def measure(stage: Stage, bench: Bench) -> dict[str, BaseException]:
@@ -110,7 +110,7 @@ class Measurer:
         columns |= dict.fromkeys(self._nulls(cell), read)
         # Costs and thresholds stand on untouched negatives, whatever the point.
         untouched = frozenset([plan.column(Want())])
-        for source in ("host", "real"):
+        for source in plan.sources(fit, None):
             key = plan.null_key(fit, source, None)
             columns[key] = columns.get(key, untouched) | untouched
         whole = [plan.reference_key]
@@ -121,6 +121,7 @@ class Measurer:
             if backbone.features:
                 whole.append(plan.host_features_key(backbone))
         facts = [plan.host_key, fit.key, *self._issued(fit), *self._tuning(cell)]
+        facts += filter(None, [plan.enrol_key(fit)])
         return Needed(columns, tuple(whole), tuple(facts))
 
     def missing(self, cell: Cell) -> list[str]:
@@ -202,37 +203,32 @@ class Measurer:
     def _nulls(self, cell: Cell) -> list[str]:
         """Keys of the negatives behind a cell beside its readings; their images are only read."""
         plan, fit, model = self._plan, cell.fit, cell.point.model
-        sources = ["host"] if plan.host_is_negative(model) else []
-        sources += ["real"] if model is None else []
-        return [plan.null_key(fit, source, model) for source in sources]
+        return [plan.null_key(fit, source, model) for source in plan.sources(fit, model)]
 
     def _reading_keys(self, fit: Fit, model: AttackPoint | None) -> tuple[str, ...]:
         """Keys of the readings of all subjects at a model point."""
-        subjects = range(len(self._plan.subjects(model)))
+        subjects = range(len(self._plan.subjects(fit, model)))
         return tuple(self._plan.reading_key(fit, subject, model) for subject in subjects)
 
     def evidence(self, cell: Cell) -> CellEvidence:
         """Everything stored about a cell."""
         plan, fit, point = self._plan, cell.fit, cell.point
         method = fit.method.component
-        read = Want(point.image)
-        negatives = {}
-        if plan.host_is_negative(point.model):
-            negatives["host"] = self.column(plan.null_key(fit, "host", point.model), read)
-        if point.model is None:
-            negatives["real"] = self.column(plan.null_key(fit, "real", None), read)
-        users, registered = plan.suite.population.copies, plan.suite.score.registered
-        registry, calibration = None, {}
-        if not uniform(method):
-            # The first half tests, since attacked hosts show these latents; the rest calibrates.
-            halves = {s: plan.negatives(s, None) // 2 for s in ("real", "host")}
-            negatives = {s: _rows(column, slice(halves[s])) for s, column in negatives.items()}
+        read, bits = Want(point.image), method.gives is Gives.BITS
+        negatives = {
+            source: self.column(plan.null_key(fit, source, point.model), read)
+            for source in plan.sources(fit, point.model)
+        }
+        users, calibration = len(plan.users(fit)), dict[str, Column]()
+        if not bits:
+            # Every other image calibrates; attacked ones show the same latents, so they are halved
+            # alike. What sets no threshold is tried whole.
+            silent = method.negatives & negatives.keys()
+            negatives |= {s: _rows(negatives[s], slice(1, None, 2)) for s in silent}
             calibration = {
-                s: _rows(self.column(plan.null_key(fit, s, None), Want()), slice(half, None))
-                for s, half in halves.items()
+                s: _rows(self.column(plan.null_key(fit, s, None), Want()), slice(0, None, 2))
+                for s in method.negatives & set(plan.sources(fit, None))
             }
-            if users <= registered <= MOST_DRAWN:
-                registry = self._codes(fit, registered)
         readings, own = self._readings(fit, point.model), plan.column(read)
         wants = [w for w in plan.wants(fit, point.model) if w.image == point.image]
         columns = [plan.column(want) for want in wants]
@@ -242,14 +238,19 @@ class Measurer:
             gate=method.gate,
             level=point.level,
             codes=self._codes(fit, users),
-            registry=registry,
+            gives=str(method.gives),
+            reads=str(method.reads),
+            silent=method.negatives,
+            outsiders=len(plan.outsiders(fit)),
+            separable=method.separable,
+            log_tails=self._log_tails(fit),
             calibration=calibration,
-            users=plan.subjects(point.model),
+            users=plan.subjects(fit, point.model),
             copies=[self._merged(key, columns) for key in readings],
             negatives=negatives,
             clean_host=self.column(plan.null_key(fit, "host", None), Want()),
             reference=self._store.get(plan.reference_key).arrays["features"],
-            registered=registered,
+            registered=plan.suite.score.registered if bits else users,
             false_rate=plan.suite.score.false_rate,
             costs=self._costs(fit),
             attack_costs=[self._columns.meta(key, own)["cost"] for key in readings],
@@ -301,7 +302,22 @@ class Measurer:
             )
 
     def _drawn(self, fit: Fit, users: int) -> np.ndarray:
-        return issued_codes(fit.method.component, self._plan.suite.header.seed, users)
+        bits, seed = fit.method.component.bits, self._plan.suite.header.seed
+        if not bits:
+            return np.zeros((users, 0), dtype=bool)
+        return issued_codes(fit.method.code, bits, seed, users)
+
+    def _log_tails(self, fit: Fit) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
+        """What tells whom a reading accuses, of codes that are not uniform."""
+        code, bits = fit.method.code, fit.method.component.bits
+        if fit.uniform or not bits:
+            return None
+        book = book_of(code, bits, self._plan.suite.header.seed)
+
+        def tails(logits: np.ndarray, codes: np.ndarray) -> np.ndarray:
+            return code.log_tail(logits, code.match(logits, codes, book), book)
+
+        return tails
 
     def _secrecy(self, cell: Cell) -> Column:
         if not self._plan.suite.secrecy.steps or cell.point.label != "none":
@@ -349,7 +365,7 @@ class Measurer:
         return [self._plan.tuning_key(cell.fit, models)]
 
     def _issue_keys(self, fit: Fit) -> list[str]:
-        return [self._plan.issue_key(fit, u) for u in range(self._plan.suite.population.copies)]
+        return [self._plan.issue_key(fit, user) for user in self._plan.users(fit)]
 
     def sheet(self, key: str, image: AttackPoint | None) -> np.ndarray | None:
         """(N, 3, H, W) uint8 images of a sheet under an image attack, None if none were kept."""
@@ -377,11 +393,15 @@ class Measurer:
         plan, store = self._plan, self._store
         host, own = store.meta(plan.host_key)["cost"], store.meta(fit.key)["cost"]
         issued = [self._fact_of(key)["cost"]["wall_s"] for key in self._issued(fit)]
-        read = self._columns.meta(plan.null_key(fit, "real", None), plan.column(Want()))
+        first = plan.sources(fit, None)[0]
+        read = self._columns.meta(plan.null_key(fit, first, None), plan.column(Want()))
+        enrolled = store.meta(key)["cost"]["wall_s"] if (key := plan.enrol_key(fit)) else 0.0
+        # What a passive method's copies cost is not its own, and paid once for all of them.
+        passive = isinstance(fit.method.component, PassiveMethod)
         return {
             "host_fit_s": host["wall_s"],
-            "fit_s": own["wall_s"],
-            "issue_s": statistics.median(issued),
+            "fit_s": own["wall_s"] + enrolled,
+            "issue_s": 0.0 if passive else statistics.median(issued),
             "extract_s_per_image": read["cost"]["extract_s_per_image"],
             **{k: v for k, v in own.items() if k.startswith("peak_")},
         }

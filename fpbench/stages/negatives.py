@@ -1,11 +1,16 @@
-"""Reads images that bear nobody's code: real ones, the host's, and those of the attacked host."""
+"""Reads what bears no registered user's mark: real images, the host's, strangers', outsiders'."""
 
 from __future__ import annotations
 
-from fpbench.plan import Fit, Stage, Want
-from fpbench.plan.pending import pending_of_host, pending_of_real
+from collections.abc import Callable
+
+from fpbench.api import Generator
+from fpbench.plan import AttackPoint, Fit, Stage, Want
+from fpbench.plan.pending import Pending, pending_of
+from fpbench.plan.plan import OUTSIDERS
 from fpbench.stages import boundary
 from fpbench.stages.bench import Bench, chunks
+from fpbench.stages.issue import copy_of
 from fpbench.stages.place import left
 from fpbench.stages.reading import Failures, GeneratorReader, ImageReader, by_cell, store_columns
 from fpbench.stages.tuning import tuned
@@ -14,23 +19,41 @@ from fpbench.stages.tuning import tuned
 def read_negatives(stage: Stage, bench: Bench) -> dict[str, BaseException]:
     """Read all that is pending of a training's negatives; errors by key of the cell."""
     plan, fit, failures = bench.plan, stage.of_fit, Failures()
-    real = left({None: pending_of_real(plan, bench.store, fit)}, bench.skip)
-    if wants := real.get(None):
-        failures |= _read_real(bench, fit, wants)
-    if pending := left(pending_of_host(plan, bench.store, fit), bench.skip):
-        reader = GeneratorReader(
-            bench,
-            fit,
-            lambda: bench.host.generator,
-            origin=("host",),
-            key=lambda model: plan.null_key(fit, "host", model),
-            latents=lambda model: bench.host_seeds(plan.negatives("host", model)),
-            tuned=lambda models: tuned(bench, fit, models),
-            sheets=lambda model: plan.sheet_key(fit, None, model),
-            drawings=lambda model: plan.drawing_key(fit, None, model),
-        )
-        failures |= reader.run(pending)
+    for source in plan.sources(fit, None):
+        pending = left(pending_of(plan, bench.store, fit, source), bench.skip)
+        if not pending:
+            continue
+        if source == "real":
+            failures |= _read_real(bench, fit, pending[None])
+        elif source == OUTSIDERS:
+            failures |= _read_outsiders(bench, fit, pending[None])
+        else:
+            failures |= _read_generator(bench, fit, source, pending)
     return by_cell(stage, failures)
+
+
+def _read_generator(bench: Bench, fit: Fit, source: str, pending: Pending) -> Failures:
+    """Of the host, or of a stranger, which draws from the same seeds and is kept nowhere."""
+    plan, host = bench.plan, source == "host"
+
+    def subject() -> Generator:
+        return bench.host.generator if host else bench.stranger(source)
+
+    def kept(name: Callable[[Fit, None, AttackPoint | None], str]) -> Callable[..., str]:
+        return lambda model: name(fit, None, model) if host else ""
+
+    reader = GeneratorReader(
+        bench,
+        fit,
+        subject,
+        origin=("host",) if host else ("stranger", source),
+        key=lambda model: plan.null_key(fit, source, model),
+        latents=lambda model: bench.host_seeds(plan.negatives(source, model)),
+        tuned=lambda models: tuned(bench, fit, models),
+        sheets=kept(plan.sheet_key),
+        drawings=kept(plan.drawing_key),
+    )
+    return reader.run(pending)
 
 
 def _read_real(bench: Bench, fit: Fit, wants: list[Want]) -> Failures:
@@ -40,4 +63,18 @@ def _read_real(bench: Bench, fit: Fit, wants: list[Want]) -> Failures:
         for chunk in chunks(count):
             reader.read(bench.test_images.read(chunk), chunk)
     store_columns(bench, bench.plan.null_key(fit, "real", None), reader)
+    return {(None, point): error for point, error in reader.failures.items()}
+
+
+def _read_outsiders(bench: Bench, fit: Fit, wants: list[Want]) -> Failures:
+    """Of copies that were issued to users who are not registered, one behind the other."""
+    images, reader = bench.suite.population.images, ImageReader(bench, fit, (OUTSIDERS,), wants)
+    who = f"{fit.method.label}: extract"
+    for number, user in enumerate(bench.plan.outsiders(fit)):
+        copy, seeds = copy_of(bench, fit, user), bench.latent_seeds(user, images)
+        with boundary.unharmed(who, bench.host_loan, bench.fit_loan(fit)):
+            for chunk in chunks(images):
+                drawn = boundary.drawn(copy, copy.prior([seeds[i] for i in chunk]))
+                reader.read(drawn, number * images + chunk)
+    store_columns(bench, bench.plan.null_key(fit, OUTSIDERS, None), reader)
     return {(None, point): error for point, error in reader.failures.items()}

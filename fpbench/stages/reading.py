@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Generator as Stepping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -27,6 +27,7 @@ from fpbench.api import (
     NoSpace,
     PipelineAttack,
     PostHocMethod,
+    Reads,
     SampleAttack,
     Surface,
     digest,
@@ -38,7 +39,13 @@ from fpbench.plan import AttackPoint, Fit, PlannedBackbone, Stage, Want
 from fpbench.plan.plan import CHUNK
 from fpbench.stages import boundary
 from fpbench.stages.bench import Bench, chunks
-from fpbench.stages.checks import check_alone, check_generator, check_images, check_logits
+from fpbench.stages.checks import (
+    check_alone,
+    check_generator,
+    check_images,
+    check_reading,
+    reading_shape,
+)
 from fpbench.stages.context import StageContext
 from fpbench.stages.effect import effect_of
 from fpbench.stages.issue import copy_of
@@ -190,7 +197,7 @@ class GeneratorReader:
         ctx, who, loans = self._context(models[0]), f"attack {models[0].attack.label}", self._loans
         if isinstance(attack, ModelAttack):
             by_strength = {model.strength: model for model in models}
-            strengths = [float(s) for s in by_strength if s is not None]
+            strengths = [None if s is None else float(s) for s in by_strength]
             surface = self._surface(models[0])
             steps = boundary.watched(lambda: attack.apply(surface, strengths, ctx), who, *loans)
             with closing(steps):
@@ -243,6 +250,8 @@ class GeneratorReader:
                 if fresh is not None:
                     fresh.append(images)
                 reader.read(images, chunk, beside=beside)
+            if self._reads_weights and Want() in wants:
+                reader.read_copy(self.subject if attacked is None else attacked)
             if model is None and Want() in wants:
                 self._compare_codes(reader)
         if fresh is not None:
@@ -285,7 +294,11 @@ class GeneratorReader:
 
     def _is_run(self, model: AttackPoint | None, wants: Sequence[Want]) -> bool:
         """Whether the subject itself is needed, and not only its kept images."""
-        return self._is_compared(wants) or not self._is_kept(model)
+        return self._is_compared(wants) or self._reads_weights or not self._is_kept(model)
+
+    @property
+    def _reads_weights(self) -> bool:
+        return self._fit.method.component.reads is Reads.WEIGHTS
 
     def _is_kept(self, model: AttackPoint | None) -> bool:
         key = self._drawings(model)
@@ -475,6 +488,8 @@ class ImageReader:
             except Exception as error:  # noqa: BLE001 - a plugin may fail in any way
                 self.failures[point] = error
         read = [point for point in attacked if point in self._read]
+        if self._fit.method.component.reads is Reads.WEIGHTS:
+            read = []
         if read:
             logits = self._extract(torch.cat([attacked[point] for point in read]))
             for row, point in enumerate(read):
@@ -484,6 +499,13 @@ class ImageReader:
                 self._measure(images, beside)
             elif self._with_measures:
                 self._compare(point, Beside("damage", images), changed)
+
+    def read_copy(self, copy: Generator) -> None:
+        """Read the weights of a copy: one row, whatever the number of images."""
+        started = time.monotonic()
+        self._keep(Want(), "logits", self._logits(Evidence(_copy=boundary.Lent(copy)), 1))
+        self.extract_s += time.monotonic() - started
+        self.extracted += 1
 
     def _measure(self, images: Tensor, beside: Beside | None) -> None:
         """What is measured of images whose pixels are not attacked."""
@@ -565,25 +587,29 @@ class ImageReader:
         with Visit():
             started = time.monotonic()
             parts = [
-                self._logits(images[torch.from_numpy(chunk)])
+                self._logits(Evidence(images[torch.from_numpy(chunk)]), len(chunk))
                 for chunk in chunks(len(images), 4 * CHUNK)
             ]
             self.extract_s += time.monotonic() - started
             if self._fit.index not in self._bench.read_alone:
-                alone = self._logits(images[:1].clone())
+                alone = self._logits(Evidence(images[:1].clone()), 1)
                 check_alone(f"{self._fit.method.label}: extract", parts[0][:1], alone)
                 self._bench.read_alone.add(self._fit.index)
         self.extracted += len(images)
         return torch.cat(parts)
 
-    def _logits(self, images: Tensor) -> Tensor:
-        method, bench = self._fit.method.component, self._bench
+    def _logits(self, evidence: Evidence, rows: int) -> Tensor:
+        """The reading of `rows` samples, or of a copy."""
+        method, bench, fit = self._fit.method.component, self._bench, self._fit
+        evidence = replace(evidence, registry=bench.registry_loan(fit).lent())
         with torch.no_grad():
-            state, host = bench.fit_loan(self._fit).lent(), bench.lent_host()
-            logits = method.extract(state, host, Evidence(images), self._extract_ctx)
-        who = f"{self._fit.method.label}: extract"
+            state, host = bench.fit_loan(fit).lent(), bench.lent_host()
+            reading = method.extract(state, host, evidence, self._extract_ctx)
+        shape = reading_shape(method, rows, len(bench.plan.users(fit)))
         # In memory of its own: it may be a buffer that is filled again and again.
-        return check_logits(who, logits, len(images), method.bits).to(torch.float32, copy=True)
+        return check_reading(f"{fit.method.label}: extract", reading, shape).to(
+            torch.float32, copy=True
+        )
 
     def _keep(self, want: Want, name: str, values: Tensor) -> None:
         self._parts.setdefault(want, {}).setdefault(name, []).append(values.detach())
@@ -631,7 +657,7 @@ def copy_reader(bench: Bench, fit: Fit, user: int, tuned: Tuned) -> GeneratorRea
     plan = bench.plan
 
     def key(model: AttackPoint | None) -> str:
-        index = plan.subject(model, user)
+        index = plan.subject(fit, model, user)
         assert index is not None  # only what the user is first in is read of his copy
         return plan.reading_key(fit, index, model)
 

@@ -32,7 +32,7 @@ def measure_secrecy(stage: Stage, bench: Bench) -> None:
     if bench.store.has(key):
         return
     options = bench.suite.secrecy
-    everyone = range(bench.suite.population.copies)
+    everyone = bench.plan.users(fit)
     seen, unseen = everyone[::2], everyone[1::2]
     ctx = bench.context("secrecy", key=key)
     # Nobody's latents come twice: else a detector might know pictures instead of fingerprints.

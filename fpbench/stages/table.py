@@ -8,12 +8,13 @@ from fpbench.plan import Kind, Stage
 from fpbench.stages.bench import Bench
 from fpbench.stages.choosing import choose, choose_host
 from fpbench.stages.copies import read_copy
+from fpbench.stages.enrol import enrol
 from fpbench.stages.issue import issue
 from fpbench.stages.measuring import measure
 from fpbench.stages.negatives import read_negatives
 from fpbench.stages.references import read_host_features, read_reference, try_backbone
 from fpbench.stages.secrecy import measure_secrecy
-from fpbench.stages.training import train_host, train_method
+from fpbench.stages.training import train_host, train_method, train_stranger
 from fpbench.stages.tuning import tune
 
 RUNS: dict[Kind, Callable[[Stage, Bench], dict[str, BaseException] | None]] = {
@@ -24,7 +25,9 @@ RUNS: dict[Kind, Callable[[Stage, Bench], dict[str, BaseException] | None]] = {
     Kind.HOST_FEATURES: read_host_features,
     Kind.TRAINING: train_method,
     Kind.CHOICE: choose,
+    Kind.STRANGER: train_stranger,
     Kind.ISSUE: issue,
+    Kind.ENROL: enrol,
     Kind.TUNING: tune,
     Kind.COPY: read_copy,
     Kind.NEGATIVES: read_negatives,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
-from fpbench.api import OutOfMemory
+from fpbench.api import Host, Method, OutOfMemory, StageError
 from fpbench.plan import Fit, Stage
+from fpbench.plan.identity import planned_files
+from fpbench.plan.points import trains_generator
 from fpbench.stages import boundary, resources
 from fpbench.stages.bench import Bench
 from fpbench.stages.checks import check_state
@@ -18,9 +21,19 @@ from fpbench.stages.context import StageContext, to_arrays
 def train_host(stage: Stage, bench: Bench) -> None:
     """Train the host, unless the store has it."""
     host = bench.suite.host
+    _train_host(stage, bench, host, f"host {host.name}: fit")
+
+
+def train_stranger(stage: Stage, bench: Bench) -> None:
+    """Train a generator that is nobody's, unless the store has it."""
+    key = stage.key
+    found = next(s for s in bench.suite.strangers if bench.plan.strangers[s.label] == key)
+    _train_host(stage, bench, found.component, f"stranger {found.label}: fit")
+
+
+def _train_host(stage: Stage, bench: Bench, host: Host[Any], who: str) -> None:
     if not bench.store.has(stage.key):
         bench.dataset.verify()
-    who = f"host {host.name}: fit"
 
     def body(ctx: StageContext) -> object:
         with bench.visit(who):
@@ -37,7 +50,9 @@ def train_method(stage: Stage, bench: Bench) -> None:
     """Train a method, unless the store has it."""
     fit = stage.of_fit
     method, who = fit.method.component, f"{fit.method.label}: fit"
-    own = not method.builds_on_host
+    own = trains_generator(fit.method)
+    if not bench.store.has(stage.key):
+        _check_files(who, method)
 
     def body(ctx: StageContext) -> object:
         if not method.uses_host:
@@ -53,6 +68,16 @@ def train_method(stage: Stage, bench: Bench) -> None:
     _train(bench, stage.key, who, lambda pieces: _method_context(bench, fit, pieces), body)
 
 
+def _check_files(who: str, method: Method[Any]) -> None:
+    """See that the files that a method computes with are those of the plan, and of its key."""
+    planned, found = planned_files(method), method.digest()
+    if found != planned:
+        raise StageError(
+            f"{who}: expected the files of the plan, with the digest {planned or 'of none'}, got "
+            f"{found or 'none'}; run again, which plans with what is there now"
+        )
+
+
 def _method_context(bench: Bench, fit: Fit, pieces: int) -> StageContext:
     method = fit.method.component
     return bench.context(
@@ -61,7 +86,7 @@ def _method_context(bench: Bench, fit: Fit, pieces: int) -> StageContext:
         key=fit.training,
         bits=method.bits,
         accumulation=pieces,
-        snapshots=0 if method.builds_on_host else bench.suite.training.snapshots,
+        snapshots=bench.suite.training.snapshots if trains_generator(fit.method) else 0,
     )
 
 

@@ -15,11 +15,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fpbench.api import Attack, ContractError, Evidence, Generator, NoSpace
+from fpbench.api import (
+    Attack,
+    ContractError,
+    Evidence,
+    Generator,
+    Gives,
+    NoSpace,
+    Reads,
+    State,
+)
 from fpbench.plan import AttackPoint, Fit, PlannedBackbone, Stage
+from fpbench.plan.points import TUNING_COPIES
 from fpbench.stages import boundary
 from fpbench.stages.bench import Bench
-from fpbench.stages.checks import check_generator, check_images, check_logits
+from fpbench.stages.checks import check_generator, check_images, check_reading, reading_shape
+from fpbench.stages.enrol import enrolled
 from fpbench.stages.process import call
 from fpbench.stages.reading import GeneratorReader, copy_reader
 from fpbench.stats.frechet import Reference, frechet_to, moments, reference
@@ -52,8 +63,9 @@ def _best(bench: Bench, fit: Fit, models: Sequence[AttackPoint]) -> Attack[Any]:
     key = bench.plan.tuning_key(fit, models)
     if not bench.store.has(key):
         judge = bench.plan.judge
-        yardstick = _Yardstick(bench, judge, bench.plan.images(models[0]))
-        tried = [_try(bench, yardstick, fit, models, c) for c in attack.candidates]
+        yardstick = _Yardstick(bench, fit, judge, bench.plan.images(models[0]))
+        registry = enrolled(bench, fit, bench.plan.tuning_users(fit)) if fit.enrols else {}
+        tried = [_try(bench, yardstick, fit, registry, models, c) for c in attack.candidates]
         best = min(range(len(tried)), key=lambda i: min(_reached(bench, tried[i])))
         judged_by = judge.name if judge is not None else "frechet-proxy"
         bench.store.put(key, {}, {"chosen": best, "tried": tried, "judged_by": judged_by})
@@ -77,11 +89,12 @@ class _Yardstick:
 
     Args:
         bench: what the stages share.
+        fit: whose tuning copies are judged.
         judge: the network; None = the one that comes with fpbench.
         images: drawn from each tuning copy.
     """
 
-    def __init__(self, bench: Bench, judge: PlannedBackbone | None, images: int) -> None:
+    def __init__(self, bench: Bench, fit: Fit, judge: PlannedBackbone | None, images: int) -> None:
         plan = bench.plan
         if judge is None:
             self._network: Callable[[Tensor], Tensor] = bench.features
@@ -92,7 +105,7 @@ class _Yardstick:
             known = bench.store.get(plan.backbone_key(judge)).arrays
             self._real = Reference(known["mean"], known["covariance"], known["root"])
         host = bench.host.generator
-        latents = [bench.latent_seeds(user, images) for user in plan.tuning_users()]
+        latents = [bench.latent_seeds(user, images) for user in plan.tuning_users(fit)]
         self.host = self.distance([self.seen(host.sample(host.prior(s))) for s in latents])
 
     def seen(self, images: Tensor) -> np.ndarray:
@@ -109,31 +122,39 @@ def _try(
     bench: Bench,
     yardstick: _Yardstick,
     fit: Fit,
+    registry: State,
     models: Sequence[AttackPoint],
     candidate: Attack[Any],
 ) -> list[dict[str, float]]:
-    """Bit accuracy and damage of a candidate at every strength, over the tuning copies."""
+    """Bit accuracy and damage of a candidate at every strength, over the tuning copies.
+
+    Where there are no bits, accuracy is 1/2 and half of the share of images that the method itself
+    says yes to; whoever enrols has enrolled the tuning users for it, and nobody else.
+    """
+    method = fit.method.component
+    weights = method.reads is Reads.WEIGHTS
     right: dict[AttackPoint, list[float]] = {model: [] for model in models}
     seen: dict[AttackPoint, list[np.ndarray]] = {model: [] for model in models}
     own: list[np.ndarray] = []
-    for user in bench.plan.tuning_users():
+    for user in bench.plan.tuning_users(fit):
         reader = copy_reader(bench, fit, user, lambda _: candidate)
         seeds = bench.latent_seeds(user, bench.plan.images(models[0]))
         latents = reader.subject.prior(seeds)
         own.append(yardstick.seen(boundary.drawn(reader.subject, latents)))
         for model, generator in _trajectory(reader, models, candidate):
             size = bench.suite.dataset.info().size
-            who = f"attack {model.attack.label}"
-            method, loan = fit.method.component, bench.fit_loan(fit)
+            who, loan = f"attack {model.attack.label}", bench.fit_loan(fit)
             reading = f"{fit.method.label}: extract"
             with boundary.unharmed(reading, bench.host_loan, loan), torch.no_grad():
                 images = check_images(who, boundary.drawn(generator, latents), len(latents), size)
-                evidence, ctx = Evidence(images.clone()), bench.context("extract")
+                shown = None if weights else images.clone()
+                held = boundary.Lent(generator) if weights else None
+                evidence, ctx = Evidence(shown, held, registry), bench.context("extract")
                 host = bench.lent_host()
                 logits = call(method.extract, loan.lent(), host, evidence, ctx)
-            check_logits(reading, logits, len(images), method.bits)
-            code = bench.code(fit, user)
-            right[model].append(float(((logits > 0) == code).float().mean()))
+            shape = reading_shape(method, 1 if weights else len(images), TUNING_COPIES)
+            check_reading(reading, logits, shape)
+            right[model].append(_accuracy(bench, fit, user, logits))
             seen[model].append(yardstick.seen(images))
     clean = yardstick.distance(own)
     return [
@@ -144,6 +165,14 @@ def _try(
         }
         for model in models
     ]
+
+
+def _accuracy(bench: Bench, fit: Fit, user: int, reading: Tensor) -> float:
+    if fit.method.component.gives is Gives.BITS:
+        return float(((reading > 0) == bench.code(fit, user)).float().mean())
+    if fit.method.component.gives is Gives.SCORES:
+        reading = reading[:, user - bench.plan.tuning_users(fit).start]
+    return 0.5 + float((reading > 0).float().mean()) / 2
 
 
 def _trajectory(

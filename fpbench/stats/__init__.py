@@ -5,6 +5,7 @@ from fpbench.stats.attribution import (
     OpenSet,
     accused,
     auroc,
+    average_precision,
     closed_set,
     collusion,
     detection,
@@ -50,6 +51,7 @@ from fpbench.stats.ranking import (
     ranks,
 )
 from fpbench.stats.search import Nearest, nearest
+from fpbench.stats.surprise import ScoreTable, Surprise, surprise_threshold, unsurpassed
 from fpbench.stats.tails import (
     capacity,
     largest_supported,
@@ -76,10 +78,13 @@ __all__ = [
     "Rank",
     "Reference",
     "Sample",
+    "ScoreTable",
     "Standing",
+    "Surprise",
     "accused",
     "attributability",
     "auroc",
+    "average_precision",
     "binomial_excess",
     "calibrated_threshold",
     "capacity",
@@ -115,9 +120,11 @@ __all__ = [
     "rate",
     "reference",
     "supports",
+    "surprise_threshold",
     "survives",
     "threshold",
     "unregistered",
+    "unsurpassed",
     "upper_bound",
     "verification",
 ]

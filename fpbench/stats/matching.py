@@ -6,6 +6,7 @@ few rows at a time, and only what decisions need is kept. Letters: N images, K b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -105,11 +106,12 @@ class Matching:
         """(N,) match of each reading with the code of an index of its own."""
         return np.asarray((self._read == self._known[codes]).sum(axis=1), dtype=np.int64)
 
-    def hits(self, t: int) -> Hits:
+    def hits(self, t: float) -> Hits:
         """Which matches reach t."""
-        if t < self._least:
-            self._least, self._seen = max(0, t), None
-        found, first = self._found, max(0, t) - self._least
+        least = max(0, math.ceil(t))
+        if least < self._least:
+            self._least, self._seen = least, None
+        found, first = self._found, least - self._least
         return Hits(
             found.by_image[:, first:].sum(axis=1, dtype=np.int64),
             found.by_code[:, first:].sum(axis=1, dtype=np.int64),

@@ -60,7 +60,7 @@ def log_any_tail(bits: int, at_least: npt.ArrayLike, candidates: int) -> Floats:
     tail = log_tail(bits, at_least)
     if candidates == 1:
         return tail
-    missed = _log_none(tail, candidates)
+    missed = log_none(tail, candidates)
     with np.errstate(divide="ignore"):
         # exp(tail) underflows there, and N * tail is the probability to more digits than a double
         # holds.
@@ -117,7 +117,7 @@ def survives(bits: int, match: npt.ArrayLike, distractors: int) -> Floats:
     Returns:
         Probabilities in [0, 1], in the shape of `match`.
     """
-    return np.asarray(np.exp(_log_none(log_tail(bits, match), distractors)))
+    return np.asarray(np.exp(log_none(log_tail(bits, match), distractors)))
 
 
 def largest_supported(bits: int, false_rate: float, candidates_grid: Iterable[int]) -> int | None:
@@ -155,7 +155,7 @@ def capacity(bits: int, bit_error_rate: float) -> float:
     return bits * max(1 - entropy, 0.0)
 
 
-def _log_none(tail: Floats, candidates: int) -> Floats:
+def log_none(tail: Floats, candidates: int) -> Floats:
     """Logarithm of the probability (1 - exp(tail))^N that none of N candidates reaches it."""
     if candidates < 0:
         msg = f"tails: expected a number of candidates or distractors >= 0, got {candidates}"

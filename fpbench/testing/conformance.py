@@ -2,13 +2,14 @@
 
 ```python
 def test_method_keeps_the_contract(tmp_path):
-    assert check_method(MyMethod(MyMethod.Params(steps=10)), tmp_path).bit_accuracy > 0.4
+    assert check_method(MyMethod(MyMethod.Params(steps=10)), tmp_path).right > 0.4
 ```
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,28 @@ from fpbench.api import (
     ContractError,
     Evidence,
     Generator,
+    Gives,
     Host,
     Method,
+    Reads,
     SampleStream,
     TrainedHost,
     User,
 )
+from fpbench.builtin.codes.uniform import Uniform
 from fpbench.builtin.toy_faces.dataset import ToyFaces
 from fpbench.nn.weights import exchanged, reachable
 from fpbench.plan import issued_codes
 from fpbench.stages import boundary
-from fpbench.stages.checks import check_alone, check_images, check_logits, check_state
+from fpbench.stages.checks import (
+    check_alone,
+    check_images,
+    check_reading,
+    check_state,
+    reading_shape,
+)
 from fpbench.stages.context import StageContext
+from fpbench.stages.enrol import EnrolledUser
 from fpbench.stages.images import SplitStream
 from fpbench.store import Store
 from fpbench.testing.fakes import TinyHost
@@ -44,11 +55,12 @@ class Conformance:
     """What the check measured on the way.
 
     Attributes:
-        bit_accuracy: mean share of right bits over a few copies, untouched.
+        right: over a few untouched copies, the mean share of right bits; of scores, of images whose
+            largest is their user's; of presences, of images that are above 0.
         leaked: names of steps of a copy that the host does not have.
     """
 
-    bit_accuracy: float
+    right: float
     leaked: tuple[str, ...]
 
 
@@ -93,25 +105,55 @@ def check_method(
 
     state = fit()
     _same(f"method {method.name}: fit", state, fit())
-    accuracies = []
-    leaked: tuple[str, ...] = ()
-    for user, code in enumerate(issued_codes(method, 0, _USERS)):
-        who = f"method {method.name}: user {user}"
-        ctx = context("issue", user)
+    users = [User(index, code) for index, code in enumerate(_codes(method))]
+    issued: list[dict[str, Tensor]] = []
+    copies: list[Generator] = []
+    for user in users:
+        who, ctx = f"method {method.name}: user {user.index}", context("issue", user.index)
         with boundary.unharmed(who, loan, boundary.Loan("its state", state)):
-            one = User(user, torch.from_numpy(code))
-            made = method.issue(state, lent(), one, images, ctx)
-            issued = check_state(who, made)
-            copy = method.assemble(state, lent(), issued, ctx)
-        leaked = tuple(name for name in copy.steps if name not in trained.generator.steps)
-        _check_steps(method, copy, trained.generator)
+            made = method.issue(state, lent(), user, images, ctx)
+            issued.append(check_state(who, made))
+            copies.append(method.assemble(state, lent(), dict(issued[-1]), ctx))
+        _check_steps(method, copies[-1], trained.generator)
+    who = f"method {method.name}: enrol"
+    enrolled = [
+        EnrolledUser(user, partial(dict, own), partial(_samples, copy))
+        for user, own, copy in zip(users, issued, copies, strict=True)
+    ]
+    with boundary.unharmed(who, loan, boundary.Loan("its state", state)):
+        ctx = context("enrol", bits=method.bits)
+        registry = check_state(who, method.enrol(state, lent(), enrolled, images, ctx))
+    right = []
+    for user, copy in zip(users, copies, strict=True):
+        who = f"method {method.name}: user {user.index}"
         drawn = _draw(who, copy, size)
         _check_post(method, copy, drawn)
         _same(who, {"images": drawn}, {"images": _draw(who, copy, size)})
         with boundary.unharmed(who, loan, boundary.Loan("its state", state)):
-            logits = _extract(who, method, state, lent(), drawn, context("extract"))
-        accuracies.append(((logits > 0).numpy() == code).mean())
-    return Conformance(float(np.mean(accuracies)), leaked)
+            shown = (drawn, copy, registry)
+            reading = _extract(who, method, state, lent(), shown, context("extract"))
+        right.append(_right(method, reading, user))
+    leaked = tuple(name for name in copies[-1].steps if name not in trained.generator.steps)
+    return Conformance(float(np.mean(right)), leaked)
+
+
+def _codes(method: Method[Any]) -> list[Tensor]:
+    if method.gives is not Gives.BITS:
+        return [torch.zeros(0, dtype=torch.bool)] * _USERS
+    code = Uniform(Uniform.Params())
+    return [*torch.from_numpy(issued_codes(code, method.bits, 0, _USERS))]
+
+
+def _right(method: Method[Any], reading: Tensor, user: User) -> float:
+    if method.gives is Gives.BITS:
+        return float(((reading > 0) == user.code).float().mean())
+    if method.gives is Gives.SCORES:
+        return float((reading.argmax(dim=1) == user.index).float().mean())
+    return float((reading > 0).float().mean())
+
+
+def _samples(copy: Generator, count: int) -> Tensor:
+    return copy.sample(copy.prior(list(range(10**6, 10**6 + count))))
 
 
 def _host(host: Host[Any], images: SampleStream, ctx: StageContext) -> TrainedHost:
@@ -161,17 +203,22 @@ def _extract(
     method: Method[Any],
     state: dict[str, Tensor],
     host: TrainedHost,
-    images: Tensor,
+    shown: tuple[Tensor, Generator, dict[str, Tensor]],
     ctx: StageContext,
 ) -> Tensor:
+    images, copy, registry = shown
+    if method.reads is Reads.WEIGHTS:
+        evidence = Evidence(None, boundary.Lent(copy), registry)
+        found = method.extract(state, host, evidence, ctx)
+        return check_reading(who, found, reading_shape(method, 1, _USERS)).detach().cpu()
     before = images.clone()
-    together = method.extract(state, host, Evidence(images), ctx)
-    logits = check_logits(who, together, len(images), method.bits)
-    alone = method.extract(state, host, Evidence(images[:1]), ctx)
-    check_alone(who, logits[:1], alone)
+    together = method.extract(state, host, Evidence(images, None, registry), ctx)
+    reading = check_reading(who, together, reading_shape(method, len(images), _USERS))
+    alone = method.extract(state, host, Evidence(images[:1], None, registry), ctx)
+    check_alone(who, reading[:1], alone)
     if not torch.equal(images, before):
         raise ContractError(f"{who}: expected extract to leave its images alone, got changed ones")
-    return logits.detach().cpu()
+    return reading.detach().cpu()
 
 
 def _same(who: str, first: dict[str, Tensor], second: dict[str, Tensor]) -> None:

@@ -3,6 +3,10 @@
 `tiny-host` draws smooth images after a "training" of a few steps. `perfect` writes the code into
 the images so that it is always read right untouched, or inverted, or from batch statistics, as its
 parameter says; `blind` reads nothing. `broken` fails where its parameter says.
+
+Of the other kinds of readings: `keyed` and `relative` give scores of users who are enrolled,
+`retrained` those of models that nobody has marked, `present` says only that an image is marked,
+`weighed` reads bits from weights.
 """
 
 from __future__ import annotations
@@ -15,16 +19,23 @@ from pydantic import Field
 from fpbench.api import (
     Card,
     Context,
+    Enrolled,
     Evidence,
     Generator,
+    Gives,
     Host,
     Method,
+    NoParams,
     Params,
+    PassiveMethod,
     Placement,
     PostHocMethod,
+    Reads,
+    SampleInfo,
     SampleStream,
     State,
     TrainedHost,
+    User,
     hookimpl,
 )
 
@@ -246,6 +257,203 @@ class Broken(Method[BrokenParams]):
         return torch.full((len(evidence.samples), width), fill)
 
 
+class Keyed(Method[NoParams]):
+    """User u's images have a contrast in block u; there is room for 16 users."""
+
+    name = "keyed"
+    version = "1"
+    Params = NoParams
+    placement = Placement.IN_MODEL
+    gives = Gives.SCORES
+    keeps_sample = True
+    separable = True
+    trains = False
+    card = _CARD
+    keys = 16
+
+    def objection(self, info: SampleInfo, users: int) -> str:
+        """As many users as blocks."""
+        del info
+        return f"expected at most {self.keys} users, got {users}" if users > self.keys else ""
+
+    def fit(self, host: TrainedHost, images: SampleStream, ctx: Context) -> State:
+        """Nothing to learn."""
+        import torch
+
+        del host, images
+        return {"nothing": torch.zeros(1, device=ctx.device)}
+
+    def issue(
+        self, state: State, host: TrainedHost, user: User, samples: SampleStream, ctx: Context
+    ) -> State:
+        """His number is his key."""
+        import torch
+
+        del state, host, samples
+        return {"key": torch.tensor([user.index], device=ctx.device)}
+
+    def assemble(self, state: State, host: TrainedHost, issued: State, ctx: Context) -> Generator:
+        """The host with the contrast put into its own step."""
+        from fpbench.testing import networks
+
+        del state
+        steps = host.generator.steps
+        key = networks.one_hot(issued["key"], self.keys)
+        marked = networks.Contrasted(steps["generator"], key).to(ctx.device)
+        return host.generator.replace("generator", marked)
+
+    def enrol(
+        self,
+        state: State,
+        host: TrainedHost,
+        users: Sequence[Enrolled],
+        samples: SampleStream,
+        ctx: Context,
+    ) -> State:
+        """The keys in the order of the users."""
+        import torch
+
+        del state, host, samples, ctx
+        return {"keys": torch.cat([user.issued["key"] for user in users])}
+
+    def extract(self, state: State, host: TrainedHost, evidence: Evidence, ctx: Context) -> Tensor:
+        """(N, U) contrast of each user's block."""
+        from fpbench.testing import networks
+
+        del state, host, ctx
+        contrast = networks.block_contrast(evidence.samples, self.keys)
+        return contrast[:, evidence.registry["keys"]]
+
+
+class Relative(Keyed):
+    """`keyed` whose scores are compared with those of all who are registered."""
+
+    name = "relative"
+    separable = False
+
+    def extract(self, state: State, host: TrainedHost, evidence: Evidence, ctx: Context) -> Tensor:
+        """(N, U) contrast of each user's block above the mean over users."""
+        scores = super().extract(state, host, evidence, ctx)
+        return scores - scores.mean(dim=1, keepdim=True)
+
+
+class Retrained(PassiveMethod[NoParams]):
+    """Knows models by the mean of their images."""
+
+    name = "retrained"
+    version = "1"
+    Params = NoParams
+    gives = Gives.SCORES
+    card = _CARD
+
+    def fit(self, host: TrainedHost, images: SampleStream, ctx: Context) -> State:
+        """Nothing to learn before there are models."""
+        import torch
+
+        del host, images
+        return {"nothing": torch.zeros(1, device=ctx.device)}
+
+    def enrol(
+        self,
+        state: State,
+        host: TrainedHost,
+        users: Sequence[Enrolled],
+        samples: SampleStream,
+        ctx: Context,
+    ) -> State:
+        """(U, 3·H·W) mean image of each model."""
+        import torch
+
+        from fpbench.api.images import to_float
+
+        del state, host, samples, ctx
+        means = [to_float(user.samples(32)).flatten(1).mean(dim=0) for user in users]
+        return {"means": torch.stack(means)}
+
+    def extract(self, state: State, host: TrainedHost, evidence: Evidence, ctx: Context) -> Tensor:
+        """(N, U): how much nearer than the mean of all."""
+        import torch
+
+        from fpbench.api.images import to_float
+
+        del state, host, ctx
+        apart = torch.cdist(to_float(evidence.samples).flatten(1), evidence.registry["means"])
+        return apart.mean(dim=1, keepdim=True) - apart
+
+
+class Present(PostHocMethod[NoParams]):
+    """Every copy's images have the same contrast: they are marked, and tell nobody."""
+
+    name = "present"
+    version = "1"
+    Params = NoParams
+    gives = Gives.PRESENCE
+    trains = False
+    card = _CARD
+
+    def fit(self, host: TrainedHost, images: SampleStream, ctx: Context) -> State:
+        """Nothing to learn."""
+        import torch
+
+        del host, images
+        return {"amplitude": torch.tensor([0.25], device=ctx.device)}
+
+    def embedder(self, state: State, ctx: Context) -> Module:
+        """See `PostHocMethod.embedder`."""
+        from fpbench.testing import networks
+
+        del ctx
+        return networks.Marked(state["amplitude"])
+
+    def extract(self, state: State, host: TrainedHost, evidence: Evidence, ctx: Context) -> Tensor:
+        """(N,) contrast of the halves of the image."""
+        from fpbench.testing import networks
+
+        del state, host, ctx
+        return networks.block_contrast(evidence.samples, 1)[:, 0]
+
+
+class Weighed(Method[FakeParams]):
+    """Bit k is the sign of what was added to bias k of the host's map."""
+
+    name = "weighed"
+    version = "1"
+    Params = FakeParams
+    placement = Placement.IN_MODEL
+    reads = Reads.WEIGHTS
+    keeps_sample = True
+    trains = False
+    card = _CARD
+
+    def fit(self, host: TrainedHost, images: SampleStream, ctx: Context) -> State:
+        """Where the biases were."""
+        del images, ctx
+        return {"bias": host.state["map.bias"].clone()}
+
+    def assemble(self, state: State, host: TrainedHost, issued: State, ctx: Context) -> Generator:
+        """The host with the biases moved."""
+        import torch
+
+        del state, ctx
+        step = host.generator.steps["generator"]
+        with torch.no_grad():
+            moved = issued["code"].float().mul(0.2).sub(0.1)
+            step.get_parameter("map.bias")[: self.bits] += moved
+        return host.generator.replace("generator", step)
+
+    def extract(self, state: State, host: TrainedHost, evidence: Evidence, ctx: Context) -> Tensor:
+        """(1, K), or zeros where the biases are gone."""
+        import torch
+
+        del host, ctx
+        step = evidence.copy.steps.get("generator")
+        biases = {} if step is None else dict(step.named_parameters())
+        found = biases.get("map.bias")
+        if found is None or found.shape != state["bias"].shape:
+            return torch.zeros(1, self.bits)
+        return (found - state["bias"]).detach()[None, : self.bits]
+
+
 @hookimpl
 def fpbench_hosts() -> list[type[Host[Any]]]:
     """The tiny host."""
@@ -254,5 +462,5 @@ def fpbench_hosts() -> list[type[Host[Any]]]:
 
 @hookimpl
 def fpbench_methods() -> list[type[Method[Any]]]:
-    """Perfect, blind and broken."""
-    return [Perfect, Blind, Broken]
+    """All of them."""
+    return [Perfect, Blind, Broken, Keyed, Relative, Retrained, Present, Weighed]

@@ -45,6 +45,45 @@ class BlockEmbedder(nn.Module):
         return images * 0.5 + self.amplitude * pattern.reshape(-1, 1, *images.shape[-2:])
 
 
+class Contrasted(nn.Module):
+    """A generator's step whose images have the contrasts of a code put into them.
+
+    Args:
+        step: makes float images in [-1, 1].
+        code: (K,) in [0, 1], how strong each block's contrast is.
+    """
+
+    def __init__(self, step: nn.Module, code: Tensor) -> None:
+        super().__init__()
+        self.step = step
+        self.code = nn.Parameter(code.clone())
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """(N, 3, H, W) marked float images."""
+        images: Tensor = self.step(latents)
+        pattern = self.code @ _patterns(len(self.code), images.shape[-1]).to(images)
+        return images * 0.5 + 0.25 * pattern.reshape(1, 1, *images.shape[-2:])
+
+
+class Marked(nn.Module):
+    """Makes the lower half of images lighter than the upper one, whatever the code."""
+
+    def __init__(self, amplitude: Tensor) -> None:
+        super().__init__()
+        self.amplitude = nn.Parameter(amplitude.clone())
+
+    def forward(self, images: Tensor, codes: Tensor) -> Tensor:
+        """(N, 3, H, W) marked."""
+        del codes
+        pattern = _patterns(1, images.shape[-1]).to(images).reshape(1, 1, *images.shape[-2:])
+        return images * 0.5 + self.amplitude * pattern
+
+
+def one_hot(number: Tensor, count: int) -> Tensor:
+    """(count,) floats, 1 at the number (1,) and 0 elsewhere."""
+    return nn.functional.one_hot(number, count)[0].float()
+
+
 def block_contrast(images: Tensor, bits: int) -> Tensor:
     """(N, bits) contrast of each block."""
     grey = to_float(images).mean(dim=1).flatten(1)

@@ -13,7 +13,9 @@ from fpbench.api import (
     Setting,
     Surface,
     TrainedHost,
+    User,
 )
+from fpbench.builtin.codes.uniform import Uniform
 from fpbench.builtin.toy_faces.dataset import ToyFaces
 from fpbench.plan import issued_codes
 from fpbench.registry import load
@@ -36,6 +38,8 @@ METHODS = {
     },
     "weight-modulation": {"bits": 8, "steps": 2, "batch": 8},
     "hidden": {"bits": 8, "channels": 8, "steps": 2, "batch": 12},
+    "gaussian-shading": {"bits": 8, "measured": 64, "least_accuracy": 0},
+    "weight-watermark": {"bits": 8, "steps": 2, "batch": 2},
 }
 HOST = {"channels": 16, "embedding_dim": 16, "batch": 8, "latent_dim": 16}
 HOST |= {"pair_steps": 2, "adversarial_steps": 1}
@@ -43,15 +47,17 @@ VARIANTS = {
     "prune": [{"structure": "channel"}],
     "quantise": [{"per": "channel"}],
     "fine-tune": [{"ema": 0.5}],
-    "collude": [{"rule": rule} for rule in ("median", "layers", "extremes")],
+    "collude": [{"rule": rule} for rule in ("median", "layers", "extremes")] + [{"align": True}],
+    "permute-channels": [{"spread": 0.0}],
 }
 TINY = {"purify": {"steps": 1}}
 # Where the ends of the grid are trainings that take minutes.
 SHORT = {"fine-tune": (1, 2), "purify": (4, 8), "distil": (1, 2)}
 OTHER_STEPS = {"bypass", "overwrite", "distil"}
-# A copy that shares no layers with the host; a mark that is in none of its layers.
+# A copy that shares no layers with the host; a mark that is in none of its layers, or not trained.
 REFUSED = {(name, "scalable-gan") for name in ("overwrite", "swap-step", "scale-reset")}
 REFUSED |= {(name, "hidden") for name in ("swap-step", "scale-reset")}
+REFUSED |= {(name, "gaussian-shading") for name in ("overwrite", "swap-step", "scale-reset")}
 # The host is attacked as a negative; methods only differ in how they mark it anew.
 SUBJECTS = [*((name, "copy") for name in sorted(METHODS)), ("hidden", "host")]
 
@@ -71,6 +77,8 @@ def attacks(*kinds):
 
 
 def ends(attack):
+    if attack.strength is None:
+        return [None]
     grid = SHORT.get(attack.name, attack.strength.grid)
     return [float(s) for s in dict.fromkeys((grid[0], grid[-1]))]
 
@@ -104,12 +112,15 @@ def fitted(tmp_path_factory):
         method = cls(cls.Params(**METHODS[name]))
         trained = method.fit(host, faces, context("fit", name, bits=method.bits))
 
-        codes = torch.from_numpy(issued_codes(method, 0, COALITION))
+        code = Uniform(Uniform.Params())
+        codes = torch.from_numpy(issued_codes(code, method.bits, 0, COALITION))
         ctx = context("issue")
+        users = [User(index, own) for index, own in enumerate(codes)]
+        issued = [method.issue(trained, host, user, faces, ctx) for user in users]
         return SimpleNamespace(
             method=method,
             host=host,
-            copies=[method.assemble(trained, host, {"code": code}, ctx) for code in codes],
+            copies=[method.assemble(trained, host, own, ctx) for own in issued],
             clean=faces.read(np.arange(CLEAN)),
             ctx=context("attack", bits=method.bits),
         )
@@ -228,7 +239,7 @@ def test_coalition_attacks_keep_the_contract(attack, method, fitted):
 @pytest.mark.parametrize("method", sorted(METHODS))
 @pytest.mark.parametrize("attack", attacks(ModelAttack))
 def test_identity_strengths_draw_the_same_images(attack, method, fitted):
-    case, identity = fitted(method), attack.strength.identity
+    case, identity = fitted(method), attack.strength and attack.strength.identity
     if identity is None or refused(attack, case, identity):
         return
     copy = case.copies[0]

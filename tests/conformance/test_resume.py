@@ -12,9 +12,10 @@ KEY = "34" * 32
 HOST = {"channels": 16, "embedding_dim": 16, "batch": 8, "latent_dim": 16}
 FULL = {"architecture": "stylegan2", "channel_base": 256, "mapping_layers": 2, "path_weight": 2.0}
 STEPS = {
-    "scalable-gan": {"channels": 16, "pair_steps": 3, "joint_steps": 3, "batch": 8},
-    "weight-modulation": {"steps": 4, "batch": 8},
-    "hidden": {"channels": 8, "steps": 4, "batch": 12},
+    "scalable-gan": {"bits": 8, "channels": 16, "pair_steps": 3, "joint_steps": 3, "batch": 8},
+    "weight-modulation": {"bits": 8, "steps": 4, "batch": 8},
+    "hidden": {"bits": 8, "channels": 8, "steps": 4, "batch": 12},
+    "passive-detector": {"channels": 8, "steps": 4, "batch": 8},
 }
 
 
@@ -105,7 +106,7 @@ def test_methods_resume_bit_by_bit(name, images, tmp_path):
     ctx = context(Store(tmp_path / "host"))
     state = host.fit(images, ctx)
     trained = TrainedHost(host, state, host.assemble(state, ctx))
-    method = component("methods", name, bits=8, **STEPS[name])
+    method = component("methods", name, **STEPS[name])
     same_after_a_stop(lambda c: method.fit(trained, images, c), tmp_path, 8)
 
 
@@ -115,7 +116,7 @@ def test_methods_train_in_16_bits_and_keep_their_weights_in_32(name, images, tmp
     ctx = context(Store(tmp_path), precision="bf16")
     state = host.fit(images, ctx)
     trained = TrainedHost(host, state, host.assemble(state, ctx))
-    method = component("methods", name, bits=8, **STEPS[name])
+    method = component("methods", name, **STEPS[name])
     fitted = {}
     for precision in ("fp32", "bf16"):
         place = Store(tmp_path / precision)

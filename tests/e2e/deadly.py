@@ -11,6 +11,7 @@ import time
 from typing import ClassVar, Literal
 
 from fpbench.api import Access, Card, ModelAttack, Params, SampleAttack, Strength, hookimpl
+from fpbench.builtin.codes.uniform import Uniform
 from fpbench.testing.fakes import Perfect, PerfectParams
 
 CARD = Card("Deadly", "own", "Apache-2.0", "For tests.")
@@ -98,7 +99,7 @@ class DeadlyModel(ModelAttack[DeedParams]):
 class MethodParams(PerfectParams):
     """Where what is done."""
 
-    where: Literal["fit", "issue", "extract", "refuse", "draw_codes"] = "fit"
+    where: Literal["fit", "issue", "extract", "refuse"] = "fit"
     how: Deed = "exit"
 
 
@@ -114,10 +115,6 @@ class DeadlyMethod(Perfect):
         self.at("refuse")
         return super().refuse(host, attack)
 
-    def draw_codes(self, count, seed):
-        self.at("draw_codes")
-        return super().draw_codes(count, seed)
-
     def fit(self, host, images, ctx):
         self.at("fit")
         return super().fit(host, images, ctx)
@@ -131,9 +128,29 @@ class DeadlyMethod(Perfect):
         return super().extract(state, host, evidence, ctx)
 
 
+class CodeParams(Params):
+    """What is done when codes are drawn."""
+
+    how: Deed = "exit"
+
+
+class DeadlyCode(Uniform):
+    name = "deadly-code"
+    Params = CodeParams
+
+    def draw(self, bits, count, rng, book):
+        do(self.params.how)
+        return super().draw(bits, count, rng, book)
+
+
 @hookimpl
 def fpbench_methods():
     return [DeadlyMethod]
+
+
+@hookimpl
+def fpbench_codes():
+    return [DeadlyCode]
 
 
 @hookimpl

@@ -85,6 +85,27 @@ def test_an_attack_that_changes_no_copy_at_any_strength_fails(run_suite, suite_f
     assert value(records, "perfect", "bypass", "bit-accuracy")["outcome"] == Outcome.DONE
 
 
+def test_a_model_attack_without_a_knob_is_run_once(run_suite, suite_file, monkeypatch):
+    from fpbench_model_change.plugin import PermuteChannels
+
+    def idle(self, surface, strengths, ctx):
+        yield from ((strength, surface.copy) for strength in strengths)
+
+    suite = suite_file(('use = "bypass"', 'use = "permute-channels"'))
+    _, records, _ = run_suite(suite, folder="unknown")
+    row = value(records, "perfect", "permute-channels", "")
+    assert row["outcome"] == Outcome.FAILED
+    assert "expected to know its hidden channels, got a LinearImages" in row["reason"]
+    monkeypatch.setattr(PermuteChannels, "apply", idle)
+    summary, records, _ = run_suite(suite, folder="known")
+    assert summary.cells == {Outcome.DONE: 16}
+    for key in ("bit-accuracy", "attribution"):
+        attacked, clean = (
+            value(records, "perfect", point, key) for point in ("permute-channels", "none")
+        )
+        assert attacked["by_copy"] == clean["by_copy"]
+
+
 def tuning(folder):
     store = Store(folder.parent / "store")
     keys = [path.name for path in (folder.parent / "store" / "objects").glob("??/*")]

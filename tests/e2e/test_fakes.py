@@ -5,12 +5,13 @@ import pytest
 from rows import value
 
 from fpbench.api import Outcome
+from fpbench.builtin.codes.uniform import Uniform
 from fpbench.plan import Plan, issued_codes
 from fpbench.registry import load
 from fpbench.stages import boundary
 from fpbench.stages.reading import GeneratorReader
 from fpbench.store import Store
-from fpbench.testing.fakes import Perfect, PerfectParams
+from fpbench.testing.fakes import Perfect
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def test_dead_bits_are_no_capacity(run_suite, suite_file):
     _, records, _ = run_suite(suite_file(*BARE, stuck))
     row = value(records, "perfect", "none", "capacity")
     # Of bits in which five codes agree nobody can tell.
-    codes = issued_codes(Perfect(PerfectParams()), 0, 5)[:, :6]
+    codes = issued_codes(Uniform(Uniform.Params()), 16, 0, 5)[:, :6]
     assert row["detail"]["dead_bits"] == (codes != codes[0]).any(axis=0).sum() > 3
     assert row["value"] < 16 - row["detail"]["dead_bits"] + 1e-9
 
@@ -150,32 +151,6 @@ def test_constant_readings_fail_with_the_methods_name(run_suite, suite_file):
     row = value(records, "broken", "none", "")
     assert row["outcome"] == Outcome.FAILED
     assert "method broken: expected readings that depend on the image" in row["reason"]
-
-
-def test_codes_that_are_not_uniform_are_calibrated_through_the_whole_run(
-    run_suite, suite_file, monkeypatch
-):
-    from fpbench.testing.fakes import Perfect
-
-    def leaning(self, count, rng):
-        return rng.random((count, self.bits)) < 0.7
-
-    monkeypatch.setattr(Perfect, "draw_codes", leaning)
-    suite = suite_file(
-        ("real = 20\nhost = 20", "real = 62\nhost = 64"),
-        ("false_rate = 0.01", "false_rate = 0.1"),
-        ("test = 64", "test = 80"),
-    )
-    _, records, _ = run_suite(suite)
-    row = value(records, "perfect", "none", "attribution")
-    assert row["outcome"] == Outcome.DONE
-    assert row["detail"]["threshold_rule"] == "calibrated on negatives"
-    # Half of the negatives set the threshold, the others test it.
-    assert value(records, "perfect", "none", "false-accusation", "real")["n"] == 31
-    assert value(records, "perfect", "weight-noise 0.1", "false-accusation", "host")["n"] == 10
-    assert value(records, "blind", "none", "false-accusation", "real")["n"] == 62
-    other = value(records, "perfect", "none", "attribution", "n=10000")
-    assert "codes are not uniform" in other["reason"]
 
 
 def test_damage_grows_with_strength(done):
@@ -498,7 +473,7 @@ def test_an_unavailable_plugin_leaves_the_others_running(run_suite, suite_file, 
 
 
 def test_training_seeds_train_again_and_share_everything_else(run_suite, suite_file, monkeypatch):
-    from fpbench.testing.fakes import Blind, Perfect
+    from fpbench.testing.fakes import Blind
 
     for cls in (Blind, Perfect):
         monkeypatch.setattr(cls, "trains", True)

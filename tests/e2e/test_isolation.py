@@ -102,13 +102,19 @@ def test_methods_end_nothing_but_their_cells(outcomes):
         *(("issue", how) for how in ("interrupt", "kill")),
         *(("extract", how) for how in ("base", "crash")),
         *(("refuse", how) for how in ("exit", "raises")),
-        *(("draw_codes", how) for how in ("exit", "unprintable")),
     ]
     text = "".join(
         f'\n[[methods]]\nuse = "deadly-method"\nlabel = "{where} {how}"\n'
         f'where = "{where}"\nhow = "{how}"\n'
         for where, how in deeds
     )
+    draws = [("codes", how) for how in ("exit", "unprintable")]
+    text += "".join(
+        f'\n[[methods]]\nuse = "perfect"\nlabel = "codes {how}"\n'
+        f'codes = {{ use = "deadly-code", how = "{how}" }}\n'
+        for _, how in draws
+    )
+    deeds += draws
     code, said, found = outcomes(text)
     assert code == 4, said
     for point in ("none", "jpeg 50"):

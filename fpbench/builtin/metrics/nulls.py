@@ -37,7 +37,7 @@ class UnmarkedBits(Metric[NoParams]):
 
         from fpbench import stats
 
-        if evidence.level != "none":
+        if evidence.level != "none" or (evidence.gives, evidence.reads) != ("bits", "samples"):
             return []
         rows = []
         for source in sorted(evidence.negatives):

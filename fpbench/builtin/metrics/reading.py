@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from fpbench.stats import Matching
 
 _CHANCE = 0.5
 _ROUNDING = 1e-5  # of the largest feature: images in other places of a batch differ by less
@@ -42,7 +41,7 @@ class BitAccuracy(Metric[NoParams]):
 
     def measure(self, evidence: CellEvidence) -> Sequence[Row]:
         """Rows "" (bits), "code" (all bits) and, untouched, "wrong-key" (another user's code)."""
-        if not evidence.single:
+        if not evidence.single or evidence.gives != "bits":
             return []
         read = shared.reading(evidence)
         right = read.right
@@ -122,11 +121,7 @@ class Verification(Metric[NoParams]):
 
     def measure(self, evidence: CellEvidence) -> Sequence[Row]:
         """One row for each false rate, with the realised rates of every source of negatives."""
-        import numpy as np
-
-        from fpbench import stats
-
-        if not evidence.single:
+        if not evidence.single or evidence.gives == "presence":
             return []
         read = shared.reading(evidence)
         k = evidence.codes.shape[1]
@@ -139,15 +134,13 @@ class Verification(Metric[NoParams]):
             t = shared.claim_threshold(evidence, rate)
             if t is None:
                 reason = f"{k} bits have no threshold with a false rate of {rate:g}"
-                if not evidence.uniform:
+                if evidence.gives != "bits":
                     reason = f"too few negatives to calibrate a false rate of {rate:g}"
                 rows.append(Row(variant, outcome=Outcome.NOT_SUPPORTED, reason=reason))
                 continue
             detail = {
-                "threshold_bits": t,
-                "false_rate_exact": float(np.exp(stats.log_tail(k, t)))
-                if evidence.uniform
-                else None,
+                **shared.told(t),
+                "false_rate_exact": shared.claim_tail(evidence, t),
                 "threshold_rule": shared.rule_of(evidence),
                 "realised": {
                     source: _realised(match, t, rate) for source, match in sources.items()
@@ -157,7 +150,7 @@ class Verification(Metric[NoParams]):
         return rows
 
 
-def _realised(match: Matching, t: int, rate: float) -> dict[str, Any]:
+def _realised(match: shared.Seen, t: float, rate: float) -> dict[str, Any]:
     """False rate of claims of all U codes: mean with its bound, worst user, counts behind it.
 
     The claims of one image are not independent, so images are the clusters of the bound.
@@ -183,7 +176,7 @@ def _realised(match: Matching, t: int, rate: float) -> dict[str, Any]:
 
 
 class Detection(Metric[NoParams]):
-    """TPR of "any registered user's image" at the suite's N and α, and AUROC."""
+    """TPR of "any registered user's image" at the suite's N and α, AUROC and average precision."""
 
     name = "detection"
     version = "3"
@@ -195,11 +188,15 @@ class Detection(Metric[NoParams]):
         "Detection",
         "exact binomial tail",
         "Apache-2.0",
-        "Share of images whose largest match over N registered users reaches the threshold.",
+        "Share of images whose largest match over N registered users reaches the threshold, or "
+        "whose one score does where no users are told apart.",
     )
 
     def measure(self, evidence: CellEvidence) -> Sequence[Row]:
-        """Rows "" and "auroc"; the detail of "" has quantiles of the images' p-values."""
+        """Rows "", "auroc", "ap", and "on SOURCE" of what need not be silent or has no codes.
+
+        The detail of "" has quantiles of the images' p-values.
+        """
         import numpy as np
 
         from fpbench import stats
@@ -214,7 +211,7 @@ class Detection(Metric[NoParams]):
             detail = {
                 "registered": n,
                 "false_rate": rate,
-                "threshold_bits": shared.threshold_of(evidence),
+                **shared.told(shared.threshold_of(evidence)),
                 "threshold_rule": shared.rule_of(evidence),
             }
             if evidence.uniform:
@@ -225,14 +222,37 @@ class Detection(Metric[NoParams]):
             rows = [shared.rate_row(found, read.counts, "", detail)]
         else:
             rows = [shared.not_supported(evidence)]
-        matches = [shared.negative_match(evidence, source) for source in evidence.negatives]
+        matches = [shared.negative_match(evidence, source) for source in shared.silent(evidence)]
         negative = np.concatenate([match.best for match in matches])
-        # All images of a copy have one owner, so AUROC has no simple interval; it is shown alone.
-        area = stats.auroc(best, negative)
         detail = {"negatives": len(negative), "issued": len(evidence.codes)}
-        rows.append(
-            Row("auroc", area, n=len(read.owners), clusters=len(read.counts), detail=detail)
-        )
+        if evidence.gives == "presence":
+            detail |= shared.converged(evidence, stats.auroc(best, negative))
+        # All images of a copy have one owner, so these have no simple interval and stand alone.
+        areas = {"auroc": stats.auroc, "ap": stats.average_precision}
+        rows += [
+            Row(name, area(best, negative), n=len(read.owners), clusters=len(read.counts), detail=d)
+            for (name, area), d in zip(areas.items(), (detail, {}), strict=True)
+        ]
+        return rows + self._sources(evidence)
+
+    def _sources(self, evidence: CellEvidence) -> list[Row]:
+        """Of each source, the share that is called somebody's or generated."""
+        from fpbench import stats
+
+        if not shared.supported(evidence):
+            return []
+        bits, asked, rows = evidence.gives == "bits", shared.asked(evidence), []
+        for source in sorted(evidence.negatives):
+            if bits and source in evidence.silent:
+                continue  # told as false accusations
+            match = shared.negative_match(evidence, source)
+            hits = float(stats.accused(match, *asked).mean())
+            bound = stats.upper_bound(round(hits * match.images), match.images)
+            detail = {"silent": source in evidence.silent, "allowed": evidence.false_rate}
+            rule = "clopper-pearson, one-sided"
+            rows.append(
+                Row(f"on {source}", hits, high=bound, rule=rule, n=match.images, detail=detail)
+            )
         return rows
 
 
@@ -257,7 +277,9 @@ class Matches(Metric[NoParams]):
         """Row "copies", then one for each source of negatives; `detail.counts` is (K + 1,)."""
         import numpy as np
 
-        if not evidence.single:
+        from fpbench import stats
+
+        if not evidence.single or not evidence.uniform:
             return []
         read, bits = shared.reading(evidence), evidence.codes.shape[1]
         users = len(evidence.codes)
@@ -269,6 +291,7 @@ class Matches(Metric[NoParams]):
         rows = [Row("copies", n=len(read.owners), clusters=len(read.counts), detail=about)]
         for source in sorted(evidence.negatives):
             match = shared.negative_match(evidence, source)
+            assert isinstance(match, stats.Matching)  # of uniform codes it is
             about = {**at, "counts": match.counts(users).tolist()}
             rows.append(Row(source, n=match.images, detail=about))
         return rows
@@ -301,20 +324,19 @@ class FalseAccusation(Metric[NoParams]):
 
         from fpbench import stats
 
-        if not evidence.single:
+        if not evidence.single or evidence.gives == "presence":
             return []
-        k, n, rate = evidence.codes.shape[1], evidence.registered, evidence.false_rate
-        sources = sorted(evidence.negatives)
+        rate = evidence.false_rate
+        sources = sorted(evidence.negatives.keys() - {"unregistered"})
         if not shared.supported(evidence):
             return [shared.not_supported(evidence, source) for source in (*sources, "unregistered")]
         t, asked = shared.threshold_of(evidence), shared.asked(evidence)
         # Codes that are known are counted, distractors are exact; together they accuse anybody.
-        known = evidence.codes if evidence.registry is None else evidence.registry
-        spared = float(stats.survives(k, np.array(t), n - len(known)))
+        known = evidence.codes
+        spared = shared.spared(evidence, t)
         # Without a hit the rate is that of the distractors alone.
-        chance = None
-        if evidence.uniform:
-            chance = float(-np.expm1(len(known) * np.log1p(-np.exp(stats.log_tail(k, t)))))
+        tail = shared.claim_tail(evidence, t)
+        chance = None if tail is None else float(-np.expm1(len(known) * np.log1p(-tail)))
         rows = []
         for source in sources:
             match = shared.negative_match(evidence, source)
@@ -337,9 +359,20 @@ class FalseAccusation(Metric[NoParams]):
                     },
                 )
             )
-        read = shared.reading(evidence)
-        accused = stats.unregistered(read.match, read.owners, *asked)
-        return [*rows, _unregistered(accused, read.counts, len(known), rate)]
+        if "unregistered" in evidence.negatives:
+            match = shared.negative_match(evidence, "unregistered")
+            accused = stats.accused(match, *asked)
+            counts = np.full(evidence.outsiders, match.images // evidence.outsiders)
+        elif evidence.gives == "scores" and not evidence.separable:
+            reason = (
+                "scores of a user depend on who else is registered, and no copy of a user who is "
+                "not was issued: [population] unregistered says how many there are"
+            )
+            return [*rows, Row("unregistered", outcome=Outcome.NOT_SUPPORTED, reason=reason)]
+        else:
+            read = shared.reading(evidence)
+            accused, counts = stats.unregistered(read.match, read.owners, *asked), read.counts
+        return [*rows, _unregistered(accused, counts, len(known), rate)]
 
 
 def _unregistered(

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from fpbench.stats import Interval, Matching
+    from fpbench.stats import Interval, Matching, ScoreTable
+
+    Seen = Matching | ScoreTable
 
 T = TypeVar("T")
 
@@ -31,22 +33,22 @@ class Reading:
     """Readings of a cell, images of all its copies stacked.
 
     Attributes:
-        logits: (N, K).
-        match: with every code that is known, the U issued ones first.
+        logits: (N, K), (N, U) or (N,), as the method gives.
+        match: with every issued code, or every registered user's score.
         owners: (N,) index of the user behind each image.
         counts: (C,) images of each copy.
         codes: (U, K) bool.
     """
 
     logits: NDArray[np.float32]
-    match: Matching
+    match: Seen
     owners: NDArray[np.int64]
     counts: NDArray[np.int64]
     codes: NDArray[np.bool_]
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        """(N, K) which bits are right."""
+        """(N, K) which bits are right, of a method that gives bits."""
         right: NDArray[np.bool_] = (self.logits > 0) == self.codes[self.owners]
         return right
 
@@ -70,25 +72,78 @@ def reading(evidence: CellEvidence) -> Reading:
 
 
 def match_of(
-    evidence: CellEvidence, logits: NDArray[Any], owners: NDArray[np.int64] | None = None
-) -> Matching:
-    """How readings (N, K) match each code that is known, the issued ones first."""
+    evidence: CellEvidence,
+    logits: NDArray[Any],
+    owners: NDArray[np.int64] | None = None,
+) -> Seen:
+    """How readings match each issued code, or what each registered user scores.
+
+    Args:
+        evidence: of the cell.
+        logits: readings; of several images together, the sum of bits, the mean of all else.
+        owners: (N,) user behind each; None = nobody's.
+    """
     from fpbench import stats
 
-    known = evidence.codes if evidence.registry is None else evidence.registry
+    users = len(evidence.codes)
+    if evidence.gives != "bits":
+        whose = None if evidence.gives == "presence" else owners
+        return stats.ScoreTable(_yardstick(evidence).standardised(logits), whose)
+    if evidence.log_tails is not None:
+        return stats.Surprise(evidence.log_tails(logits, evidence.codes), owners, users)
     # Claims at the largest rate have the lowest threshold that anybody asks for.
-    least = stats.threshold(known.shape[1], max(CLAIM_RATES)) if evidence.uniform else None
-    return stats.Matching(logits > 0, known, owners, len(evidence.codes), least)
+    least = stats.threshold(evidence.codes.shape[1], max(CLAIM_RATES))
+    return stats.Matching(logits > 0, evidence.codes, owners, users, least)
 
 
-def negative_match(evidence: CellEvidence, source: str) -> Matching:
+def negative_match(evidence: CellEvidence, source: str) -> Seen:
     """The same of one source of negatives."""
     import numpy as np
 
-    def made() -> Matching:
+    def made() -> Seen:
         return match_of(evidence, np.asarray(evidence.negatives[source]["logits"]))
 
     return _once(evidence, f"match of {source}", made)
+
+
+def silent(evidence: CellEvidence) -> list[str]:
+    """Sources of negatives on which the method must not fire."""
+    return sorted(evidence.silent & evidence.negatives.keys())
+
+
+@dataclass(frozen=True)
+class _Yardstick:
+    """What scores are measured by: of each column, mean and deviation over calibration negatives.
+
+    The larger one of the sources is taken, so that no source is accused more than is stated.
+    """
+
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+
+    def standardised(self, scores: NDArray[Any]) -> NDArray[np.float64]:
+        """(N, U) of scores (N, U), or of presences (N,)."""
+        import numpy as np
+
+        return (
+            np.asarray(scores, np.float64).reshape(len(scores), -1) - self.mean
+        ) / self.deviation
+
+
+def _yardstick(evidence: CellEvidence) -> _Yardstick:
+    import numpy as np
+
+    def made() -> _Yardstick:
+        columns = [
+            np.asarray(column["logits"], np.float64).reshape(len(column["logits"]), -1)
+            for column in evidence.calibration.values()
+        ]
+        mean = np.max([column.mean(axis=0) for column in columns], axis=0)
+        deviation = np.max([column.std(axis=0) for column in columns], axis=0)
+        # A column that is the same whatever it is shown has no unit; it then never fires.
+        return _Yardstick(mean, np.where(deviation > 0, deviation, 1.0))
+
+    return _once(evidence, "yardstick", made)
 
 
 class _Last:
@@ -188,18 +243,20 @@ def few_negatives(images: int, false_rate: float) -> bool:
     return images < stats.negatives_needed(false_rate)
 
 
-def supported(evidence: CellEvidence, registered: int | None = None) -> bool:
+def supported(evidence: CellEvidence, registered: int | None = None, images: int = 1) -> bool:
     """Whether there is a threshold that tells N registered users apart, the issued among them."""
     from fpbench import stats
 
     users, bits = evidence.codes.shape
     n = evidence.registered if registered is None else registered
-    if not evidence.uniform:
-        return _calibrated(evidence, n) is not None
+    if evidence.gives != "bits":
+        return n == users and _calibrated(evidence, evidence.false_rate, images) is not None
     return n >= users and stats.supports(bits, n, evidence.false_rate)
 
 
-def not_supported(evidence: CellEvidence, variant: str = "", registered: int | None = None) -> Row:
+def not_supported(
+    evidence: CellEvidence, variant: str = "", registered: int | None = None, images: int = 1
+) -> Row:
     """A row for a number of N registered users that has no threshold."""
     from fpbench import stats
 
@@ -207,11 +264,16 @@ def not_supported(evidence: CellEvidence, variant: str = "", registered: int | N
     n = evidence.registered if registered is None else registered
     if n < users:
         reason = f"{users:,} users are issued, more than the {n:,} that are asked about"
-    elif not evidence.uniform:
-        needed = stats.negatives_needed(evidence.false_rate)
+    elif evidence.gives != "bits" and n > users:
         reason = (
-            "codes are not uniform, so thresholds are calibrated for the suite's N alone, from at "
-            f"least {needed:,} untouched negatives of a source, and codes are drawn for all N"
+            f"scores are calibrated on those of the {users:,} registered users, and say nothing of "
+            f"{n:,}"
+        )
+    elif evidence.gives != "bits":
+        needed = images * stats.negatives_needed(evidence.false_rate)
+        reason = (
+            f"a false rate of {evidence.false_rate:g} is calibrated on at least {needed:,} "
+            "untouched negatives of each source, and as many test it"
         )
     else:
         reason = (
@@ -220,70 +282,105 @@ def not_supported(evidence: CellEvidence, variant: str = "", registered: int | N
     return Row(variant, outcome=Outcome.NOT_SUPPORTED, reason=reason)
 
 
-def threshold_of(evidence: CellEvidence, registered: int | None = None) -> int:
-    """The threshold in bits, where N users are supported."""
+def threshold_of(evidence: CellEvidence, registered: int | None = None, images: int = 1) -> float:
+    """The threshold of what `match_of` gives, where N users are supported: bits where it counts."""
     from fpbench import stats
 
     n = evidence.registered if registered is None else registered
-    if evidence.uniform:
+    if evidence.gives != "bits":
+        found = _calibrated(evidence, evidence.false_rate, images)
+    elif evidence.uniform:
         found = stats.threshold(evidence.codes.shape[1], evidence.false_rate, n)
     else:
-        found = _calibrated(evidence, n)
+        found = stats.surprise_threshold(evidence.false_rate, n)
     assert found is not None  # whoever asks has asked `supported` before
     return found
 
 
+def told(threshold: float) -> dict[str, float]:
+    """Part of a detail that says a threshold: in bits where matches are counted."""
+    return {"threshold_bits" if isinstance(threshold, int) else "threshold": threshold}
+
+
 def asked(
-    evidence: CellEvidence, registered: int | None = None
-) -> tuple[int, int, float, int | None]:
+    evidence: CellEvidence, registered: int | None = None, images: int = 1
+) -> tuple[int, int, float, float | None]:
     """(K, N, α, calibrated threshold or None): the last arguments of `stats.open_set` and others.
 
     Where N users are supported.
     """
     n = evidence.registered if registered is None else registered
-    calibrated = None if evidence.uniform else threshold_of(evidence, n)
+    calibrated = None if evidence.gives == "bits" else threshold_of(evidence, n, images)
+    n = 1 if evidence.gives == "presence" else n  # of one score, whatever the number of copies
     return evidence.codes.shape[1], n, evidence.false_rate, calibrated
 
 
-def rule_of(evidence: CellEvidence) -> str:
-    """How thresholds are set, for the records."""
-    return "exact binomial tail over N codes" if evidence.uniform else "calibrated on negatives"
-
-
-def claim_threshold(evidence: CellEvidence, false_rate: float) -> int | None:
-    """Threshold in bits of matching one claimed code; None where there is none."""
-    from fpbench import stats
-
-    if evidence.uniform:
-        return stats.threshold(evidence.codes.shape[1], false_rate)
-    return _largest(evidence, false_rate, lambda match: match.ravel())
-
-
-def _calibrated(evidence: CellEvidence, registered: int) -> int | None:
-    """The same for the largest match with any registered code."""
-    if registered != evidence.registered or evidence.registry is None:
-        return None
-    return _largest(evidence, evidence.false_rate, lambda match: match.max(axis=1))
-
-
-def _largest(
-    evidence: CellEvidence,
-    false_rate: float,
-    score: Callable[[NDArray[np.int64]], NDArray[np.int64]],
-) -> int | None:
-    """The larger of the thresholds that the sources of negatives give."""
+def spared(evidence: CellEvidence, threshold: float) -> float:
+    """Probability that no registered user beyond the issued ones reaches a threshold."""
     import numpy as np
 
     from fpbench import stats
 
-    known = evidence.codes if evidence.registry is None else evidence.registry
+    others = evidence.registered - len(evidence.codes)
+    if evidence.uniform:
+        return float(stats.survives(evidence.codes.shape[1], np.array(int(threshold)), others))
+    return float(stats.unsurpassed(threshold, others)) if evidence.gives == "bits" else 1.0
+
+
+def converged(evidence: CellEvidence, reached: float) -> dict[str, Any]:
+    """Part of a detail that says whether a method has passed its gate."""
+    return {"gate": evidence.gate, "converged": reached >= evidence.gate}
+
+
+def rule_of(evidence: CellEvidence) -> str:
+    """How thresholds are set, for the records."""
+    if evidence.gives != "bits":
+        return "calibrated on negatives"
+    return "exact binomial tail over N codes" if evidence.uniform else "tail over N codes"
+
+
+def claim_threshold(evidence: CellEvidence, false_rate: float) -> float | None:
+    """Threshold of matching one claimed code; None where there is none."""
+    from fpbench import stats
+
+    if evidence.gives != "bits":
+        return _calibrated(evidence, false_rate, claim=True)
+    if not evidence.uniform:
+        return stats.surprise_threshold(false_rate)
+    return stats.threshold(evidence.codes.shape[1], false_rate)
+
+
+def claim_tail(evidence: CellEvidence, threshold: float) -> float | None:
+    """Probability that an innocent's code reaches a threshold, where that is exact."""
+    import numpy as np
+
+    from fpbench import stats
+
+    if not evidence.uniform:
+        return None
+    return float(np.exp(stats.log_tail(evidence.codes.shape[1], np.int64(threshold))))
+
+
+def _calibrated(
+    evidence: CellEvidence, false_rate: float, images: int = 1, *, claim: bool = False
+) -> float | None:
+    """The larger of the thresholds that the sources give, of the largest column or of any one.
+
+    None where a source has too few negatives, however many claims are made of each.
+    """
+    import numpy as np
+
+    from fpbench import stats
+
     found = []
-    for column in evidence.calibration.values():
-        logits = np.asarray(column["logits"])
-        if few_negatives(len(logits), false_rate):  # however many claims are made of each
+    for _, column in sorted(evidence.calibration.items()):
+        readings = np.asarray(column["logits"], np.float64).reshape(len(column["logits"]), -1)
+        if images > 1:
+            readings = stats.pool(readings, np.array([len(readings)]), images)[0] / images
+        if few_negatives(len(readings), false_rate):
             return None
-        match = stats.matches(logits > 0, known)
-        accepted_above = stats.calibrated_threshold(score(match), false_rate)
-        assert accepted_above is not None  # of enough images
-        found.append(int(accepted_above) + 1)
-    return max(found)
+        scores = _yardstick(evidence).standardised(readings)
+        above = stats.calibrated_threshold(scores.ravel() if claim else scores.max(1), false_rate)
+        assert above is not None  # of enough images
+        found.append(float(np.nextafter(above, np.inf)))
+    return max(found, default=None)

@@ -6,7 +6,7 @@ Letters: N registered users, U issued ones, K bits.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fpbench.api import Card, CellEvidence, Metric, NoParams, Outcome, Row
 from fpbench.builtin.metrics import shared
@@ -14,8 +14,6 @@ from fpbench.builtin.metrics import shared
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-    from fpbench.stats import Matching
 
 _POPULATIONS = (10**2, 10**4, 10**6)
 _DECISIONS = (10, 100)
@@ -50,31 +48,37 @@ class Attribution(Metric[NoParams]):
 
         if not evidence.single:
             return []
+        if evidence.gives == "presence":
+            reason = "the method tells no users apart: it says whether an image is marked at all"
+            return [Row(outcome=Outcome.REFUSED, reason=reason)]
         read = shared.reading(evidence)
         wanted = [("", evidence.registered), *((f"n={n}", n) for n in _POPULATIONS)]
         rows = [_open_set(evidence, read.match, read.counts, variant, n) for variant, n in wanted]
         rows += [_together(evidence, read, images) for images in _DECISIONS]
         closed = stats.closed_set(read.match, read.owners)
-        detail = {"registered": len(evidence.codes)}
+        detail: dict[str, Any] = {"registered": len(evidence.codes)}
+        if evidence.gives == "scores":
+            detail |= shared.converged(evidence, float(closed.mean()))
         return [*rows, shared.rate_row(closed, read.counts, "closed", detail)]
 
 
 def _open_set(
     evidence: CellEvidence,
-    match: Matching,
+    match: shared.Seen,
     counts: NDArray[np.int64],
     variant: str,
     registered: int,
+    images: int = 1,
 ) -> Row:
     from fpbench import stats
 
-    if not shared.supported(evidence, registered):
-        return shared.not_supported(evidence, variant, registered)
-    traced = stats.open_set(match, match.owners, *shared.asked(evidence, registered))
+    if not shared.supported(evidence, registered, images):
+        return shared.not_supported(evidence, variant, registered, images)
+    traced = stats.open_set(match, match.owners, *shared.asked(evidence, registered, images))
     detail = {
         "registered": registered,
         "false_rate": evidence.false_rate,
-        "threshold_bits": shared.threshold_of(evidence, registered),
+        **shared.told(shared.threshold_of(evidence, registered, images)),
         "threshold_rule": shared.rule_of(evidence),
         "wrong": float(traced.wrong.mean()),
         "none": float(traced.none.mean()),
@@ -84,7 +88,7 @@ def _open_set(
 
 
 def _together(evidence: CellEvidence, read: shared.Reading, images: int) -> Row:
-    """One decision from several images of a copy: their logits add up."""
+    """One decision from several images of a copy: their logits add up, scores are averaged."""
     import numpy as np
 
     from fpbench import stats
@@ -96,8 +100,9 @@ def _together(evidence: CellEvidence, read: shared.Reading, images: int) -> Row:
         reason = f"{few} images of a copy are too few to decide from {images} together"
         return Row(variant, outcome=Outcome.NOT_SUPPORTED, reason=reason)
     owners = np.repeat(np.arange(len(groups)), groups)
+    pooled = pooled if evidence.gives == "bits" else pooled / images
     match = shared.match_of(evidence, pooled, owners)
-    return _open_set(evidence, match, groups, variant, evidence.registered)
+    return _open_set(evidence, match, groups, variant, evidence.registered, images)
 
 
 class Capacity(Metric[NoParams]):
@@ -122,7 +127,7 @@ class Capacity(Metric[NoParams]):
         """Rows "" (bits) and "users"."""
         from fpbench import stats
 
-        if not evidence.single:
+        if not evidence.single or evidence.gives != "bits":
             return []
         read = shared.reading(evidence)
         live = _live(read)
@@ -211,21 +216,25 @@ class Deepfake(Metric[NoParams]):
         area = stats.auroc(read.match.best, real.best)
         n, clusters = len(read.owners), len(read.counts)
         rows = [Row("auroc", area, n=n, clusters=clusters, detail={"real": real.images})]
-        closed = stats.closed_set(read.match, read.owners)
-        rows.append(shared.rate_row(closed, read.counts, "closed", {"models": len(evidence.codes)}))
+        users = evidence.gives != "presence"
+        if users:
+            closed, models = stats.closed_set(read.match, read.owners), len(evidence.codes)
+            rows.append(shared.rate_row(closed, read.counts, "closed", {"models": models}))
+        # Of a user who is left out no other column may depend on him.
+        left_out = users and (evidence.gives == "bits" or evidence.separable)
         if not shared.supported(evidence):
-            return [*rows, *(shared.not_supported(evidence, v) for v in ("detection", "open"))]
+            lacking = ("detection", "open") if left_out else ("detection",)
+            return [*rows, *(shared.not_supported(evidence, variant) for variant in lacking)]
         asked = shared.asked(evidence)
         found = stats.detection(read.match, *asked)
         spared = 1 - stats.accused(real, *asked)
-        right = stats.open_set(read.match, read.owners, *asked).right
-        unknown = 1 - stats.unregistered(read.match, read.owners, *asked)
         each = np.ones(real.images, dtype=np.int64)
-        return [
-            *rows,
-            halves_row("detection", (found, read.counts), (spared, each)),
-            halves_row("open", (right, read.counts), (unknown, read.counts)),
-        ]
+        rows.append(halves_row("detection", (found, read.counts), (spared, each)))
+        if left_out:
+            right = stats.open_set(read.match, read.owners, *asked).right
+            unknown = 1 - stats.unregistered(read.match, read.owners, *asked)
+            rows.append(halves_row("open", (right, read.counts), (unknown, read.counts)))
+        return rows
 
 
 def halves_row(

@@ -453,11 +453,13 @@ def halves_row(
 
 
 def collusion(cell: Cell) -> Iterator[Row]:
-    """Everybody above the threshold is accused."""
+    """Everybody above the threshold is accused; beside it, whoever is alone there, or the best."""
     names = ("traced", "traced-and-framed", "framed", "lost")
+    rules_of_one = ("@exactly-one", "@best-match")
+    single = [f"{name}{rule}" for rule in rules_of_one for name in ("traced", "framed", "lost")]
     n = cell.registered
     if not cell.supported(n):
-        yield from (not_supported("collusion", name) for name in names)
+        yield from (not_supported("collusion", name) for name in (*names, *single))
         return
     t = cell.threshold(n)
     members = np.zeros(cell.match.shape, dtype=bool)
@@ -478,7 +480,19 @@ def collusion(cell: Cell) -> Iterator[Row]:
         "member_match": float(cell.match[members].mean() / cell.bits),
     }
     shares = (caught * (1 - framed), caught * framed, ~caught * framed, ~caught * (1 - framed))
-    for name, share in zip(names, shares, strict=True):
+    others = n - len(cell.codes)
+    one = rules.law.binom.pmf(1, others, rules.tail(cell.bits, t))
+    clean = (above.sum(axis=1) == 0) * one
+    alone = above.sum(axis=1) == 1
+    traced = (alone & caught) * (1 - by_chance)
+    framed = (alone & ~caught) * (1 - by_chance) + clean
+    shares += (traced, framed, 1 - traced - framed)
+    best = np.where(members, cell.match, -1).max(axis=1)
+    rival = np.where(members, -1, cell.match).max(axis=1)
+    traced = ((best >= t) & (best > rival)) * (1 - rules.any_tail(cell.bits, best, others))
+    accused = np.maximum((best >= t) | (rival >= t), by_chance)
+    shares += (traced, accused - traced, 1 - accused)
+    for name, share in zip((*names, *single), shares, strict=True):
         yield rate_row(cell, "collusion", name, share, detail)
 
 

@@ -69,6 +69,19 @@ def test_two_codes_in_one_reading_can_trace_and_frame(codes):
     assert found["traced-and-framed"].value == 1
 
 
+def test_rules_that_accuse_one_user_at_most_stand_beside_it(codes):
+    close = codes.copy()
+    close[1] = close[0]
+    close[1, :2] ^= True  # two members, both above the threshold
+    read = [np.repeat(close[[0]], IMAGES, axis=0)]
+    found = rows(Collusion, evidence(close, "coalition", [(0, 1)], read))
+    assert found["lost@exactly-one"].value == pytest.approx(1, abs=ALPHA)
+    assert found["traced@best-match"].value == pytest.approx(1, abs=ALPHA)
+    for rule in ("exactly-one", "best-match"):
+        parts = [found[f"{name}@{rule}"].value for name in ("traced", "framed", "lost")]
+        assert sum(parts) == pytest.approx(1)
+
+
 def test_a_reading_of_nobody_is_lost(codes):
     # Half of each member's bits are wrong, and nobody comes near the threshold.
     read = [np.repeat(codes[[0]] ^ (np.arange(BITS) % 2 == 0), IMAGES, axis=0)]

@@ -177,3 +177,7 @@ def test_two_files_under_one_parameter_are_two_components(tmp_path):
     one, two, same = (local_digest(Weights(path=str(tmp_path / name))) for name in "abc")
     assert one == same != two
     assert local_digest(Weights(path=str(tmp_path / "absent"))) == ""
+    whole = local_digest(Weights(path=str(tmp_path)))
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "server.pyc").write_bytes(b"4")
+    assert local_digest(Weights(path=str(tmp_path))) == whole

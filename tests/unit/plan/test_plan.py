@@ -31,7 +31,7 @@ def keys(plan):
         )
         for fit in plan.fits
         for model in plan.open_points(fit)
-        for user in range(plan.copies(model))
+        for user in range(plan.copies(fit, model))
     }
     cells = {(c.fit.method.label, c.fit.seed, c.point.label): c.key for c in plan.cells}
     return {"host": plan.host_key, "reference": plan.reference_key, **readings, **cells}
@@ -160,13 +160,13 @@ def test_refused_cells_carry_their_reason(plan, monkeypatch):
 def test_coalitions_share_no_member_and_belong_to_their_first_user(plan):
     made = plan(('use = "bypass"', 'use = "collude"\nusers = [2, 3]'))
     two, three = [m for m in made.open_points(made.fits[0]) if m and m.kind == "coalition"]
-    assert made.subjects(two) == [(0, 1), (2, 3)]
-    assert made.subjects(three) == [(0, 1, 2)]
+    assert made.subjects(made.fits[0], two) == [(0, 1), (2, 3)]
+    assert made.subjects(made.fits[0], three) == [(0, 1, 2)]
     for point in (None, two, three):
-        firsts = {made.subject(point, user) for user in range(5)} - {None}
-        assert firsts == set(range(len(made.subjects(point))))
-    assert made.subject(two, 2) == 1
-    assert made.subject(two, 1) is None
+        firsts = {made.subject(made.fits[0], point, user) for user in range(5)} - {None}
+        assert firsts == set(range(len(made.subjects(made.fits[0], point))))
+    assert made.subject(made.fits[0], two, 2) == 1
+    assert made.subject(made.fits[0], two, 1) is None
 
 
 def test_attacks_that_cannot_apply_are_refused_with_the_reason(plan):

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from fpbench_coalition.aligning import aligned
 from fpbench_coalition.plugin import Collude, ScaleRatio, ScaleReset
+from fpbench_model_change.plugin import PermuteChannels
 from pydantic import ValidationError
 from torch import nn
 
@@ -123,6 +125,74 @@ def test_a_coalition_of_equal_copies_is_one_of_them(rule, ctx):
     copy = generator(Net(1))
     merged = collude([copy, copy, copy], ctx, rule=rule)
     assert all(np.array_equal(merged[name], value) for name, value in tensors(copy).items())
+
+
+def chain(seed):
+    """A plain chain, and buffers that belong to no channel."""
+    rng = torch.Generator().manual_seed(seed)
+    conv, norm = nn.Conv2d(6, 16, 3, padding=1, bias=False), nn.GroupNorm(4, 16)
+    layers = nn.Sequential(nn.Linear(8, 96), nn.ReLU(), nn.Unflatten(1, (6, 4, 4)), conv, norm)
+    layers += nn.Sequential(nn.ReLU(), nn.Conv2d(16, 8, 1), nn.Tanh(), nn.Conv2d(8, 3, 1))
+    for parameter in layers.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=rng) / 3
+    return generator(layers.requires_grad_(False))
+
+
+def permuted(copy, ctx):
+    attack = PermuteChannels(PermuteChannels.Params(spread=0.7))
+    ((_, changed),) = attack.apply(Surface(attack.access, attack.name, [copy]), [None], ctx)
+    return changed
+
+
+def apart(first, second):
+    """Mean difference of images, levels."""
+    latents = first.prior(range(64))
+    return (first.sample(latents).int() - second.sample(latents).int()).abs().float().mean().item()
+
+
+def merged(copies, ctx, **params):
+    attack = Collude(Collude.Params(**params))
+    return attack.apply(Surface(attack.access, attack.name, copies), ctx)
+
+
+def test_the_mean_of_permuted_copies_breaks_images_and_aligning_mends_it(ctx):
+    copy = chain(1)
+    others = [permuted(copy, ctx.branch("user", user)) for user in range(2)]
+    assert apart(copy, merged([copy, *others], ctx)) > 5
+    aligned = merged([copy, *others], ctx, align=True)
+    assert apart(copy, aligned) < 0.01
+    for name, value in tensors(copy).items():
+        assert np.allclose(tensors(aligned)[name], value, atol=1e-6)
+
+
+def test_aligned_copies_of_several_users_merge_as_if_nobody_had_permuted_them(ctx):
+    copy, rng = chain(1), torch.Generator().manual_seed(5)
+    users = [
+        exchanged(
+            copy,
+            {
+                p: v + 0.03 * torch.randn(v.shape, generator=rng)
+                for p, v in parameters(copy).items()
+            },
+        )
+        for _ in range(3)
+    ]
+    moved = [users[0], *(permuted(user, ctx.branch("user", i)) for i, user in enumerate(users[1:]))]
+    fair, aligned = merged(users, ctx), merged(moved, ctx, align=True)
+    assert apart(fair, aligned) < 0.1 * apart(fair, merged(moved, ctx))
+    assert apart(fair, aligned) < 0.5 * apart(fair, users[0])
+
+
+def test_aligning_changes_no_image_of_a_copy(ctx):
+    first, second = chain(1), chain(2)
+    assert apart(aligned(second, first), second) < 0.01
+    assert apart(first, second) > 5
+
+
+def test_what_is_not_aligned_has_the_label_that_it_had():
+    assert Collude.Params().model_dump(mode="json") == {"rule": "mean"}
+    said = Collude.Params(align=True).model_dump(mode="json")
+    assert Collude.Params.model_validate(said).align
 
 
 def test_colluding_changes_no_member(ctx):

@@ -9,6 +9,7 @@ from fpbench_model_change.plugin import (
     Distil,
     FineTune,
     Overwrite,
+    PermuteChannels,
     Prune,
     Purify,
     Quantise,
@@ -21,6 +22,7 @@ from torch import nn
 from fpbench.api import Access, ContractError, Setting, Surface, TrainedHost
 from fpbench.api.post import PostStep
 from fpbench.builtin.toy_faces.dataset import ToyFaces
+from fpbench.nn.channels import Channels, outputs
 from fpbench.nn.generator import ChainGenerator
 from fpbench.nn.weights import buffers, parameters, weights
 from fpbench.plan import is_reserved
@@ -534,3 +536,73 @@ def test_an_attack_cannot_use_what_it_did_not_declare(host):
     assert attack.access == {Access.COPY}
     with pytest.raises(ContractError, match="weight-noise"):
         _ = surface(attack, host.generator, host).public_host
+
+
+@pytest.fixture
+def chain():
+    rng = torch.Generator().manual_seed(4)
+    layers = nn.Sequential(nn.Linear(8, 24), nn.ReLU(), nn.Linear(24, 16), nn.Tanh())
+    layers += nn.Sequential(nn.Linear(16, 48), nn.Unflatten(1, (3, 4, 4)))
+    with torch.no_grad():
+        for parameter in layers.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=rng) / 5)
+    return ChainGenerator({"generator": layers}, 8, CPU)
+
+
+def columns(copy, layer):
+    return parameters(copy)["generator", f"{layer}.weight"]
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.5, 1.0])
+def test_permuted_channels_draw_the_same_images_from_other_weights(spread, chain, ctx):
+    attack = PermuteChannels(PermuteChannels.Params(spread=spread))
+    ((strength, changed),) = run(attack, chain, [None], ctx).items()
+    latents = chain.prior(range(64))
+    assert strength is None
+    assert (changed.sample(latents).int() - chain.sample(latents).int()).abs().max() <= 1
+    before, after = columns(chain, 0), columns(changed, 0)
+    cosines = nn.functional.cosine_similarity(after[:, None], before[None], dim=2)
+    # Every filter of the first layer is there again, elsewhere, and as it was without a spread.
+    assert torch.allclose(cosines.max(dim=1).values, torch.ones(24))
+    assert sorted(cosines.argmax(dim=1).tolist()) == list(range(24))
+    assert cosines.argmax(dim=1).tolist() != list(range(24))
+    factors = after.norm(dim=1) / before[cosines.argmax(dim=1)].norm(dim=1)
+    assert factors.log().std().item() == pytest.approx(spread, abs=0.1 + 0.25 * spread)
+
+
+def test_signs_are_changed_behind_an_odd_activation_alone(chain, ctx):
+    ((_, changed),) = run(PermuteChannels(PermuteChannels.Params()), chain, [None], ctx).items()
+    odd = [columns(copy, 4).T for copy in (chain, changed)]  # (16, 48) what reads the Tanh
+    cosines = nn.functional.cosine_similarity(odd[1][:, None], odd[0][None], dim=2)
+    assert torch.allclose(cosines.abs().max(dim=1).values, torch.ones(16))
+    assert 0 < (cosines.abs().argmax(dim=1) == cosines.argmax(dim=1)).sum() < 16
+    # No factor passes a Tanh: sizes stay.
+    assert torch.allclose(odd[1].norm(dim=1).sort().values, odd[0].norm(dim=1).sort().values)
+
+
+def test_a_reader_of_invariants_is_not_hurt_and_one_of_places_is_blinded(chain, ctx):
+    attack = PermuteChannels(PermuteChannels.Params(spread=0))
+    ((_, changed),) = run(attack, chain, [None], ctx).items()
+    key = torch.randn(64, 16 * 24, generator=torch.Generator().manual_seed(3))
+    before, after = columns(chain, 2), columns(changed, 2)
+
+    def bits(weight):
+        return key @ weight.flatten() > 0
+
+    spectrum = [torch.linalg.svdvals(weight) for weight in (before, after)]
+    assert torch.allclose(*spectrum, atol=1e-5)
+    assert 0.25 < (bits(before) == bits(after)).float().mean() < 0.75
+
+
+def test_a_network_that_lies_about_its_channels_is_found_out(ctx):
+    class Lying(nn.Sequential):
+        def channels(self):
+            return (Channels(16, outputs("0", self[0])),)
+
+    copy = ChainGenerator(
+        {"generator": Lying(nn.Linear(8, 16), nn.Linear(16, 48), nn.Unflatten(1, (3, 4, 4)))},
+        8,
+        CPU,
+    )
+    with pytest.raises(ContractError, match=r"expected the same images .* correct the channels"):
+        run(PermuteChannels(PermuteChannels.Params()), copy, [None], ctx)

@@ -3,6 +3,8 @@
 import pytest
 import torch
 from fpbench_hidden.training import distort
+from fpbench_passive.classifier import augmented
+from fpbench_passive.params import DetectorParams
 from fpbench_scalable_gan.immunising import perturbed
 
 from fpbench.api import TrainedHost
@@ -25,14 +27,21 @@ HOSTS = {
     "paired, with noise inputs": {**FULL, "pair_steps": 1},
     "from noise": {**FULL, "pair_steps": 0, "style_mixing": 0.9, "penalty_weight": 10.0},
 }
-SMALL = {"bits": 8, "batch": BATCH}
-GAN = {"channels": 8, "embedding_dim": 8, "pair_steps": 1, "joint_steps": 1, "reader_channels": 8}
+GAN = {
+    "bits": 8,
+    "channels": 8,
+    "embedding_dim": 8,
+    "pair_steps": 1,
+    "joint_steps": 1,
+    "reader_channels": 8,
+}
 HARD = {"immunise": "combination", "immunise_from": 0.0}
 METHODS = {
-    "hidden": ("hidden", {"channels": 8, "reader_channels": 8, "steps": 1}),
+    "hidden": ("hidden", {"bits": 8, "channels": 8, "reader_channels": 8, "steps": 1}),
+    "passive-detector": ("passive-detector", {"channels": 8, "steps": 1}),
     "weight-modulation": (
         "weight-modulation",
-        {"hardened": True, "reader_channels": 8, "embedding_dim": 8, "steps": 1},
+        {"bits": 8, "hardened": True, "reader_channels": 8, "embedding_dim": 8, "steps": 1},
     ),
     "scalable-gan": ("scalable-gan", {**GAN, **HARD}),
     "scalable-gan of the paper's shape": ("scalable-gan", {**GAN, **FULL, **HARD}),
@@ -126,7 +135,7 @@ def test_a_method_learns_the_same_from_every_cut(name, params, images, monkeypat
     host = component("hosts", "stylegan2", **HOST, pair_steps=1, adversarial_steps=0)
     state = host.fit(images, context(tmp_path / "host"))
     trained = TrainedHost(host, state, host.assemble(state, context(tmp_path / "host")))
-    method = component("methods", name, **SMALL, **params)
+    method = component("methods", name, **params, batch=BATCH)
     count = BATCH // 2 if name == "scalable-gan" else BATCH
     assert_pieces_and_devices_agree(
         lambda ctx: method.fit(trained, images, ctx), count, monkeypatch, tmp_path
@@ -148,6 +157,7 @@ def drawn(places):
 
 CHANGES = {
     "hidden": lambda x, draws: distort(x, -x, draws),
+    "passive": lambda x, draws: augmented(x, DetectorParams(), draws),
     "soften": distortions.soften,
     **{
         name: lambda x, draws, name=name: perturbed(x, name, draws)

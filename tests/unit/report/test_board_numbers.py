@@ -8,10 +8,11 @@ from report_factory import JPEG, NOISE, FakeAttack, FakeRun
 from fpbench.report import overview
 from fpbench.report.curves import attack_curves
 from fpbench.report.distributions import distributions
+from fpbench.report.exports import csv, latex
 from fpbench.report.heat import heat_map
 from fpbench.report.inputs import read_inputs
 from fpbench.report.score import score_board
-from fpbench.report.standings import csv, latex, standings
+from fpbench.report.standings import standings
 from fpbench.report.tables import Board
 
 

@@ -3,7 +3,7 @@
 import pytest
 from report_factory import BYPASS, COPIES, JPEG, NOISE, FakeAttack, FakeRun
 
-from fpbench.report.score import score_board
+from fpbench.report.score import rankings
 from fpbench.report.verdict import join, verdict
 
 ALIKE = FakeAttack("weight-noise", "weight noise", "model", (0.1,))
@@ -11,7 +11,7 @@ ALIKE = FakeAttack("weight-noise", "weight noise", "model", (0.1,))
 
 def said(run, folder):
     board = run.board(folder)
-    return " ".join(verdict(board, score_board(board)))
+    return " ".join(verdict(board, rankings(board)))
 
 
 def constant(**rates):
@@ -21,7 +21,7 @@ def constant(**rates):
 def test_nothing_scored_says_so(tmp_path):
     run = FakeRun(supported=False, attacks=[BYPASS])
     board = run.board(tmp_path)
-    found = verdict(board, score_board(board))
+    found = verdict(board, rankings(board))
     assert found[0] == "No method has a score."
     assert "alpha and beta have no place" in found[1]
 

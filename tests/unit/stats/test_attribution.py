@@ -226,10 +226,56 @@ def test_collusion_agrees_with_drawing_the_distractors():
         assert got == pytest.approx(expected, abs=TOLERANCE)
 
 
-def test_the_outcomes_of_a_coalition_add_up_to_one():
+def accused_by(rule, row, members, t):
+    """(draws, N) whom a rule accuses, from matches (draws, N) with all registered codes."""
+    above = row >= t
+    if rule == "one":
+        return above & (above.sum(axis=1, keepdims=True) == 1)
+    best = row == row.max(axis=1, keepdims=True)
+    innocent = np.ones(row.shape[1], bool)
+    innocent[members] = False
+    tied = (best & innocent).any(axis=1, keepdims=True)
+    return above & np.where(tied, best & innocent, best)
+
+
+@pytest.mark.parametrize("rule", ["one", "best"])
+def test_rules_that_accuse_one_user_agree_with_drawing_the_distractors(rule):
+    rng, readings, codes, owners = small_case(flip=0.3)
+    owners = 1 + owners % (ISSUED - 1)
+    members = np.stack([np.zeros_like(owners), owners], axis=1)
+    match = matches(readings, codes)
+    found = collusion(match, members, BITS, REGISTERED, FALSE_RATE, rule=rule)
+    t = threshold(BITS, FALSE_RATE, REGISTERED)
+    kinds = set()
+    for i, reading in enumerate(readings):
+        drawn = rng.random((DRAWS, REGISTERED - ISSUED, BITS)) < 0.5
+        beside = (drawn == reading).sum(axis=2)
+        row = np.concatenate([np.tile(match[i], (DRAWS, 1)), beside], axis=1)
+        accused = accused_by(rule, row, members[i], t)
+        traced = accused[:, members[i]].any(axis=1)
+        framed = accused.any(axis=1) & ~traced
+        kinds.add((round(found.traced[i], 1), round(found.framed[i], 1)))
+        assert found.traced[i] == pytest.approx(traced.mean(), abs=TOLERANCE)
+        assert found.framed[i] == pytest.approx(framed.mean(), abs=TOLERANCE)
+        assert found.lost[i] == pytest.approx(1 - accused.any(axis=1).mean(), abs=TOLERANCE)
+    assert len(kinds) >= 3
+
+
+@pytest.mark.parametrize("rule", ["one", "best"])
+def test_two_members_above_the_threshold_and_ties_with_the_innocent(rule):
+    match, members = [[32, 31, 0], [32, 32, 0], [32, 0, 32], [32, 0, 31], [0, 0, 32]], [[0, 1]] * 5
+    found = collusion(match, members, 32, 3, 0.01, rule=rule)
+    expected = {"one": "lost lost lost lost framed", "best": "traced traced framed traced framed"}
+    for i, outcome in enumerate(expected[rule].split()):
+        assert getattr(found, outcome)[i] == 1
+
+
+@pytest.mark.parametrize("rule", ["all", "one", "best"])
+def test_the_outcomes_of_a_coalition_add_up_to_one(rule):
     _, readings, codes, owners = small_case()
     members = owners[:, None]
-    f = collusion(matches(readings, codes), members, BITS, REGISTERED, FALSE_RATE)
+    match = matches(readings, codes)
+    f = collusion(match, members, BITS, REGISTERED, FALSE_RATE, rule=rule)
     assert f.traced + f.traced_and_framed + f.framed + f.lost == pytest.approx(1)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from fpbench.api import (
     Access,
@@ -30,9 +30,18 @@ class ColludeParams(Params):
     Attributes:
         rule: of the numbers at one place, "mean", "median", or "extremes": the one farthest from
             their mean, drawn where two are. "layers": every tensor is a random member's.
+        align: first bring the hidden channels of all copies into the first one's order and to its
+            scales, so that copies which hold the same function in different weights can be merged.
     """
 
     rule: Literal["mean", "median", "layers", "extremes"] = "mean"
+    align: bool = False
+
+    @model_serializer(mode="wrap")
+    def _said(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What is not aligned has the key and the label that it always had."""
+        said: dict[str, Any] = plain(self)
+        return said if self.align else {"rule": said["rule"]}
 
 
 class Collude(CoalitionAttack[ColludeParams]):
@@ -48,7 +57,9 @@ class Collude(CoalitionAttack[ColludeParams]):
         '"layers" is own',
         "Apache-2.0",
         "Merges the copies of several users into one generator. Where a copy holds its code as "
-        "bits, as behind a post-hoc embedder, the majority's bit is taken and ties are drawn.",
+        "bits, as behind a post-hoc embedder, the majority's bit is taken and ties are drawn. With "
+        "align, channels are matched first by linear assignment (Ainsworth, Hayase, Srinivasa, "
+        "ICLR 2023), their scales too.",
     )
 
     def apply(self, surface: Surface, ctx: Context) -> Generator:
@@ -56,8 +67,13 @@ class Collude(CoalitionAttack[ColludeParams]):
         from fpbench.nn.weights import buffers, exchanged, parameters
         from fpbench_coalition import merging
 
-        members = [{**parameters(copy), **buffers(copy)} for copy in surface.copies]
-        return exchanged(surface.copies[0], merging.merged(members, self.params.rule, ctx))
+        first, *others = surface.copies
+        if self.params.align:
+            from fpbench_coalition import aligning
+
+            others = [aligning.aligned(other, first) for other in others]
+        members = [{**parameters(copy), **buffers(copy)} for copy in (first, *others)]
+        return exchanged(first, merging.merged(members, self.params.rule, ctx))
 
 
 class ScaleRatioParams(Params):

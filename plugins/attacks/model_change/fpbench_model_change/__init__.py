@@ -1,1 +1,1 @@
-"""Attacks on a copy: noise, pruning, quantisation, fine-tuning, overwriting, distillation."""
+"""Attacks on a copy: noise, compression, permutation, fine-tuning, overwriting, distillation."""

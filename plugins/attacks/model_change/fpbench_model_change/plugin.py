@@ -8,6 +8,7 @@ from fpbench.api import Attack, hookimpl
 from fpbench_model_change.compression import Prune, Quantise, WeightRounding
 from fpbench_model_change.finetuning import FineTune, Purify
 from fpbench_model_change.noise import ChannelScaleNoise, WeightNoise
+from fpbench_model_change.permuting import PermuteChannels
 from fpbench_model_change.retraining import Distil, Overwrite
 
 
@@ -20,6 +21,7 @@ def fpbench_attacks() -> list[type[Attack[Any]]]:
         Prune,
         Quantise,
         WeightRounding,
+        PermuteChannels,
         FineTune,
         Purify,
         Overwrite,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fpbench.nn.channels import Axis, Channels, Ends, inputs, outputs
 from fpbench.nn.draws import Draws
 from fpbench.nn.stylegan2 import Mapping, StyleSynthesis
 from fpbench.nn.synthesis import ENTRY_SIZE, SkipSynthesis
@@ -57,6 +58,17 @@ class CompactGenerator(nn.Module):
             w = functional.leaky_relu(layer(w), 0.2)
         return w * _EMBEDDING_GAIN
 
+    def channels(self) -> tuple[Channels, ...]:
+        """Its hidden channels; see `fpbench.nn.channels`."""
+        hidden = (*outputs("mapping.0", self.mapping[0]), inputs("mapping.1"))
+        count = len(self.get_parameter("mapping.0.bias"))
+        mapping = Ends(
+            writes=outputs("mapping.1", self.mapping[1]),
+            own=(Channels(count, hidden, positive=True),),
+            count=count,
+        )
+        return _joined(mapping, self.constant, self.synthesis.ends())
+
     def images(self, w: Tensor, draws: Draws | None = None) -> Tensor:
         """Images of embeddings ``(N, D)``; there are no noise inputs to draw for."""
         images: Tensor = self.synthesis(_repeated(self.constant, len(w)), w, draws)
@@ -103,6 +115,11 @@ class StyleGAN2Generator(nn.Module):
         w: Tensor = self.mapping(latents)
         return w[:, None].expand(-1, self.synthesis.layers, -1)
 
+    def channels(self) -> tuple[Channels, ...]:
+        """Its hidden channels; see `fpbench.nn.channels`."""
+        mapping = self.mapping.ends().at("mapping")
+        return _joined(mapping, self.constant, self.synthesis.ends())
+
     def images(self, w: Tensor, draws: Draws | None = None) -> Tensor:
         """Images of embeddings ``(N, L, D)``; the draws are for noise inputs in training."""
         images: Tensor = self.synthesis(_repeated(self.constant, len(w)), w, draws)
@@ -112,3 +129,14 @@ class StyleGAN2Generator(nn.Module):
 def _repeated(constant: Tensor, count: int) -> Tensor:
     entry = constant.expand(count, -1, -1, -1)
     return entry.contiguous(memory_format=torch.channels_last)
+
+
+def _joined(mapping: Ends, constant: Tensor, synthesis: Ends) -> tuple[Channels, ...]:
+    """The hidden channels of a mapping network, a constant and the synthesis that they drive."""
+    driven = synthesis.at("synthesis")
+    return (
+        *mapping.own,
+        Channels(mapping.count, (*mapping.writes, *driven.styles), positive=True),
+        Channels(len(constant), (Axis("constant", 0, 1), *driven.reads)),
+        *driven.own,
+    )

@@ -6,9 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fpbench.nn.channels import Axis, Channels, inputs, outputs
+
 __all__ = ["Embedder"]
 
 _CODE_SIZE = 8
+_BLOCKS = 8
 
 
 class Embedder(nn.Module):
@@ -29,7 +32,7 @@ class Embedder(nn.Module):
 
     def __init__(self, *, bits: int, channels: int, strength: float) -> None:
         super().__init__()
-        self.channels = channels
+        self.width = channels
         self.strength = strength
         self.spread = nn.Linear(bits, channels * _CODE_SIZE**2)
         nn.init.normal_(self.spread.weight, std=bits**-0.5)
@@ -45,15 +48,33 @@ class Embedder(nn.Module):
         """Marked images ``(N, 3, H, W)`` from images in [-1, 1] and codes ``(N, K)`` bool."""
         x = functional.pixel_unshuffle(images, 2)
         signs = codes.to(x.dtype) * 2 - 1
-        planes = self.spread(signs).view(-1, self.channels, _CODE_SIZE, _CODE_SIZE)
+        planes = self.spread(signs).view(-1, self.width, _CODE_SIZE, _CODE_SIZE)
         planes = functional.interpolate(planes, size=x.shape[2:], mode="nearest")
         residual = self.after(torch.cat([planes, self.before(x), x], 1))
         return images + self.strength * functional.pixel_shuffle(torch.tanh(residual), 2)
+
+    def channels(self) -> tuple[Channels, ...]:
+        """Its hidden channels; see `fpbench.nn.channels`."""
+        count, first = self.width, "after.0.0"
+        planes = (*outputs("spread", self.spread, width=_CODE_SIZE**2), inputs(first))
+        return (
+            Channels(count, planes, positive=True, negative=True),
+            _hidden(count, "before", inputs(first, first=count)),
+            _hidden(count, "after.0", inputs("after.1.0")),
+            _hidden(count, "after.1", inputs("after.2")),
+        )
 
 
 def _block(in_channels: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
-        nn.GroupNorm(8, out_channels),
+        nn.GroupNorm(_BLOCKS, out_channels),
         nn.ReLU(),
     )
+
+
+def _hidden(count: int, block: str, reader: Axis) -> Channels:
+    """The channels that a block makes; factors enter behind its norm."""
+    norm = (Axis(f"{block}.1.weight", 0, 1), Axis(f"{block}.1.bias", 0, 1))
+    axes = (Axis(f"{block}.0.weight", 0, 0), *norm, reader)
+    return Channels(count, axes, positive=True, blocks=_BLOCKS)

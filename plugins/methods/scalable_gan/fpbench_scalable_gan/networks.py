@@ -14,6 +14,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from fpbench.nn.channels import Channels, Ends, inputs, outputs
 from fpbench.nn.draws import Draws
 from fpbench.nn.equalised import EqualLinear, activate
 from fpbench.nn.modulation import modulated_convs
@@ -54,6 +55,15 @@ class CompactEntry(nn.Module):
         """Features ``(N, C, 4, 4)`` from latents ``(N, Z)``."""
         return _square(activate(self.out(activate(self.hidden(latents)))))
 
+    def ends(self) -> Ends:
+        """Its hidden channels; it writes the features'."""
+        hidden = (*outputs("hidden", self.hidden), inputs("out"))
+        return Ends(
+            writes=outputs("out", self.out, width=ENTRY_SIZE**2),
+            own=(Channels(self.hidden.out_features, hidden, positive=True),),
+            count=self.out.out_features // ENTRY_SIZE**2,
+        )
+
 
 class DenseEntry(nn.Module):
     """The paper's: one dense layer and an activation.
@@ -70,6 +80,12 @@ class DenseEntry(nn.Module):
     def forward(self, latents: Tensor) -> Tensor:
         """Features ``(N, C, 4, 4)`` from latents ``(N, Z)``."""
         return _square(activate(self.dense(latents)))
+
+    def ends(self) -> Ends:
+        """Its hidden channels; it writes the features'."""
+        width = ENTRY_SIZE**2
+        count = len(self.dense.bias) // width
+        return Ends(writes=outputs("dense", self.dense, width=width), count=count)
 
 
 class CompactEmbedding(nn.Module):
@@ -112,7 +128,7 @@ class FingerprintGenerator(nn.Module):
 
     def __init__(
         self,
-        entry: nn.Module,
+        entry: CompactEntry | DenseEntry,
         embed: nn.Module,
         synthesis: SkipSynthesis | StyleSynthesis,
         embedding_dim: int,
@@ -164,7 +180,9 @@ class FingerprintGenerator(nn.Module):
 class UserGenerator(nn.Module):
     """One user's copy: latent to image, with no trace of a mapping network or a code input."""
 
-    def __init__(self, entry: nn.Module, synthesis: nn.Module) -> None:
+    def __init__(
+        self, entry: CompactEntry | DenseEntry, synthesis: SkipSynthesis | StyleSynthesis
+    ) -> None:
         super().__init__()
         self.entry = entry
         self.synthesis = synthesis
@@ -173,6 +191,12 @@ class UserGenerator(nn.Module):
         """Images ``(N, 3, H, W)``, nominally in [-1, 1], from latents ``(N, Z)``."""
         images: Tensor = self.synthesis(self.entry(latents))
         return images
+
+    def channels(self) -> tuple[Channels, ...]:
+        """Its hidden channels; see `fpbench.nn.channels`."""
+        entry, synthesis = self.entry.ends().at("entry"), self.synthesis.ends().at("synthesis")
+        features = Channels(entry.count, (*entry.writes, *synthesis.reads), positive=True)
+        return (*entry.own, features, *synthesis.own)
 
 
 class CompactReader(nn.Module):

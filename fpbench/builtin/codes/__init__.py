@@ -1,0 +1,1 @@
+"""How codes are drawn and whom a reading accuses. Letters: N readings, U users, K bits."""

@@ -1,0 +1,1 @@
+"""Programs of other people: codes put into images in another process."""
