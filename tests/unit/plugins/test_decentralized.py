@@ -138,26 +138,28 @@ def test_rounds_raise_the_mark_until_it_is_seen(host, images, fitted, tmp_path):
     assert len(curve) < 60
 
 
-def test_a_stopped_copy_goes_on_bit_by_bit(host, images, fitted, tmp_path, monkeypatch):
+@pytest.mark.parametrize("what", ["fit", "issue"])
+def test_what_was_stopped_goes_on_bit_by_bit(what, host, images, fitted, tmp_path, monkeypatch):
     monkeypatch.setattr(StageContext, "checkpoint_due", lambda self: True)
-    plugin = method(steps=3, round_steps=3, rounds=3)
-    key = "78" * 32
+    plugin = method(key_steps=3, steps=3, round_steps=3, rounds=3, learning_rate=1e-4)
 
-    def issue(place, stop_after=None):
+    def made(place, stop_after=None):
         calls = iter(range(100))
 
         def progress(done, total, text):
             if stop_after is not None and next(calls) == stop_after:
                 raise KeyboardInterrupt
 
-        ctx = context(place, "issue", key=key, progress=progress)
+        ctx = context(place, what, key="78" * 32, progress=progress)
+        if what == "fit":
+            return plugin.fit(host, images, ctx)
         return plugin.issue(fitted, host, user(1), images, ctx)
 
-    whole = issue(tmp_path / "whole")
+    whole = made(tmp_path / "whole")
     for stop_after in (1, 4):
         with pytest.raises(KeyboardInterrupt):
-            issue(tmp_path / "cut", stop_after)
-    resumed = issue(tmp_path / "cut")
+            made(tmp_path / "cut", stop_after)
+    resumed = made(tmp_path / "cut")
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
 
 
