@@ -93,6 +93,7 @@ class CellEvidence:
             has as many; 0 = all there are.
         secrecy: scores of the secrecy detector: `copies` (C, M) of unseen copies, `host` (H,) of
             unseen host images, `seen` of the copies it learnt from; empty where not asked for.
+        secrecy_asked: whether the suite asks for it.
     """
 
     placement: str
@@ -121,6 +122,7 @@ class CellEvidence:
     calibration: Mapping[str, Column] = field(default_factory=dict)
     trainings: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     secrecy: Column = field(default_factory=dict)
+    secrecy_asked: bool = False
     no_effect: tuple[bool, ...] = ()
     distance_count: int = 0
 

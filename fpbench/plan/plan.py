@@ -127,6 +127,15 @@ class Plan:
             detector=trimmed(self.suite.secrecy.model_dump(mode="json")),
         )
 
+    def looked_for(self, fit: Fit) -> str:
+        """Why nobody tries to see a method's fingerprint in images; empty where somebody does."""
+        method = fit.method.component
+        if not self.suite.secrecy.steps:
+            return "the suite does not ask for it"
+        if method.reads is Reads.WEIGHTS:
+            return "the method reads weights, and need not leave anything in images"
+        return "nothing is put into a copy" if isinstance(method, PassiveMethod) else ""
+
     def wants(self, fit: Fit, model: AttackPoint | None) -> list[Want]:
         """What is asked of the images of a copy, a coalition or a forger at a model point."""
         images = self.open_points(fit).get(model, [])

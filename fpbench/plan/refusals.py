@@ -13,6 +13,7 @@ from fpbench.api import (
     Host,
     Method,
     Offer,
+    PassiveMethod,
     PostHocMethod,
     Reads,
     Refusal,
@@ -100,6 +101,8 @@ def _closed(access: frozenset[Access], setting: Setting, size: int) -> Refusal |
     """Why an access that an attack declares cannot be opened to it."""
     if Access.COPIES in access and setting.copies < size:
         return Refusal(f"it takes {size} users' copies, and there are {setting.copies}")
+    if Access.TRAINER in access and isinstance(setting.method, PassiveMethod):
+        return Refusal("nothing is put into a copy, so there is nothing to train over it")
     if Access.TRAINER in access and not setting.method.builds_on_host:
         return Refusal(
             "the method trains a generator of its own, so its training cannot start from a copy"

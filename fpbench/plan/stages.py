@@ -231,7 +231,7 @@ def _readings(plan: Plan, fit: Fit) -> Iterator[Stage]:
     # Codes are measured with, though whatever read the copies is done.
     behind = [*(issued[user] for user in everyone)]
     behind += [*(plan.reading_key(fit, user, None) for user in everyone), key]
-    if plan.suite.secrecy.steps:
+    if not plan.looked_for(fit):
         key, label = plan.secrecy_key(fit), f"look for the fingerprint of {name}"
         inputs = (*fitted, *(issued[user] for user in everyone))
         yield Stage(Kind.SECRECY, key, label, inputs, cells=cells, fit=fit)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from fpbench.api import Gives
 from fpbench.plan.pending import is_done
 from fpbench.plan.plan import Plan
 from fpbench.plan.stages import Kind, Stage, cell_label, fit_label, graph_of
@@ -111,9 +112,13 @@ def _score_lines(plan: Plan) -> list[str]:
     lines = []
     for method in plan.suite.methods:
         # The exact rule is in fpbench.stats, which needs scipy; a plan only states the question.
-        bits = method.component.bits
-        lines.append(
-            f"{method.label}: {bits} bits, N = {score.registered:,} registered, "
-            f"false accusations per image at most {score.false_rate:g}"
-        )
+        gives, bits = method.component.gives, method.component.bits
+        what = f"{bits} bits" if gives is Gives.BITS else str(gives)
+        asked = f"false accusations per image at most {score.false_rate:g}"
+        if gives is Gives.PRESENCE:
+            asked = f"false detections per image at most {score.false_rate:g}"
+        else:
+            n = score.registered if gives is Gives.BITS else plan.suite.users(method)
+            asked = f"N = {n:,} registered, {asked}"
+        lines.append(f"{method.label}: {what}, {asked}")
     return lines

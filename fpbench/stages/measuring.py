@@ -114,7 +114,7 @@ class Measurer:
             key = plan.null_key(fit, source, None)
             columns[key] = columns.get(key, untouched) | untouched
         whole = [plan.reference_key]
-        if plan.suite.secrecy.steps and point.label == "none":
+        if not plan.looked_for(fit) and point.label == "none":
             whole.append(plan.secrecy_key(fit))
         for backbone in plan.ready:
             whole.append(plan.backbone_key(backbone))
@@ -258,6 +258,7 @@ class Measurer:
             backbones=[self._backbone(backbone) for backbone in plan.backbones],
             builds_on_host=method.builds_on_host,
             secrecy=self._secrecy(cell),
+            secrecy_asked=plan.suite.secrecy.steps > 0,
             distance_count=plan.distance_count,
             trainings=self._trainings(cell),
             no_effect=self._no_effect(cell),
@@ -320,7 +321,7 @@ class Measurer:
         return tails
 
     def _secrecy(self, cell: Cell) -> Column:
-        if not self._plan.suite.secrecy.steps or cell.point.label != "none":
+        if self._plan.looked_for(cell.fit) or cell.point.label != "none":
             return {}
         return self._store.get(self._plan.secrecy_key(cell.fit)).arrays
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fpbench.api import Card, CellEvidence, Metric, NoParams, Row
+from fpbench.api import Card, CellEvidence, Metric, NoParams, Outcome, Row
 from fpbench.builtin.metrics import shared
 from fpbench.builtin.metrics.tracing import halves_row
 
@@ -35,8 +35,13 @@ class Secrecy(Metric[NoParams]):
         from fpbench import stats
 
         found = evidence.secrecy
-        if evidence.level != "none" or not found:
+        if evidence.level != "none" or not evidence.secrecy_asked:
             return []
+        if not found:
+            weights = evidence.reads == "weights"
+            why = "weights are read" if weights else "nothing is put into a copy"
+            reason = f"{why}, so there is nothing in images that might be seen"
+            return [Row(outcome=Outcome.REFUSED, reason=reason)]
         copies, host = found["copies"], found["host"]
         counts = np.full(len(copies), copies.shape[1])
         each = np.ones(len(host), dtype=np.int64)

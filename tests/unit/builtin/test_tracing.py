@@ -179,7 +179,7 @@ def test_secrecy_is_the_balanced_accuracy_on_unseen_copies():
     rng = np.random.default_rng(0)
     copies, host = rng.normal(0.5, 1, (6, 40)), rng.normal(-0.5, 1, 200)
     scores = {"copies": copies, "host": host, "seen": copies[0]}
-    found = rows(Secrecy, cell(secrecy=scores))
+    found = rows(Secrecy, cell(secrecy=scores, secrecy_asked=True))
     assert found[""].value == pytest.approx(((copies > 0).mean() + (host <= 0).mean()) / 2)
     assert found[""].clusters == 6
     labels = np.r_[np.ones(copies.size), np.zeros(host.size)]

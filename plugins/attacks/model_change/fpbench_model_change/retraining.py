@@ -60,13 +60,17 @@ class Overwrite(ModelAttack[NoParams]):
         self, surface: Surface, strengths: Sequence[float], ctx: Context
     ) -> Iterator[tuple[float, Generator]]:
         """One training for each effort, all with the same code."""
+        import torch
+
         from fpbench.nn.images import HeldImages
         from fpbench.nn.weights import fused
 
         public, method = surface.public_host, surface.trainer
         # Steps that mark the copy so far become part of the host that is marked now.
         host = TrainedHost(public.component, public.state, fused(surface.copy))
-        code = ctx.training_codes(1, ctx.rng("overwrite/code"))[0]
+        code = torch.zeros(0, dtype=torch.bool)
+        if method.bits:
+            code = ctx.training_codes(1, ctx.rng("overwrite/code"))[0]
         clean = HeldImages(surface.clean_images)
         for effort in sorted(strengths):
             steps = {"steps": _share(method, effort)}
