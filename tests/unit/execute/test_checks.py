@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from fpbench.api import ContractError
-from fpbench.stages.checks import check_generator, check_images, check_logits, check_state
+from fpbench.stages.checks import check_generator, check_images, check_reading, check_state
 
 
 @pytest.mark.parametrize(
@@ -29,9 +29,9 @@ def test_images_of_another_kind_are_refused(bad):
         torch.tensor([[1.0, torch.inf, 0, 0]] * 2),
     ],
 )
-def test_logits_of_another_kind_are_refused(bad):
-    with pytest.raises(ContractError, match=r"who: expected finite float logits \(2, 4\), got"):
-        check_logits("who", bad, 2, 4)
+def test_readings_of_another_kind_are_refused(bad):
+    with pytest.raises(ContractError, match=r"who: expected finite floats \(2, 4\), got"):
+        check_reading("who", bad, (2, 4))
 
 
 @pytest.mark.parametrize("bad", [None, {"w": 1}, {"w": torch.tensor([torch.nan])}])
@@ -44,7 +44,7 @@ def test_good_things_pass():
     images = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
     assert check_images("who", images, 2, 8) is images
     logits = torch.zeros(2, 4)
-    assert check_logits("who", logits, 2, 4) is logits
+    assert check_reading("who", logits, (2, 4)) is logits
 
 
 def test_floats_are_refused_with_what_they_hold():
