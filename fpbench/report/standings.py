@@ -233,9 +233,10 @@ def share_on(board: Board, method: MethodInfo, point: str, source: str) -> Numbe
 def detected_on(board: Board, method: MethodInfo, point: str, source: str) -> Shown:
     """The same as a cell, with its bound and count."""
     number = share_on(board, method, point, source)
-    lines = [accusation_bound(number)]
-    lines += ["need not be silent"] if number.detail.get("silent") is False else []
-    return show.cell(number, show.rate(number.value), "\n".join(lines))
+    # Whoever tells users apart accuses one of them, whatever the source.
+    free = method.gives == PRESENCE and number.detail.get("silent") is False
+    sub = accusation_bound(number) + ("\nneed not be silent" if free else "")
+    return show.cell(number, show.rate(number.value), sub)
 
 
 def _basis(board: Board, table: Table) -> Iterable[Column]:

@@ -133,6 +133,7 @@ def test_shares_detected_stand_by_source(board):
     assert shown["AUROC"].sub == "gate 0.9"
     assert shown["On real"].text == "0.01"
     assert "need not be silent" in shown["On another host"].sub
+    assert "silent" not in cells(board, BY_DETECTION, "alpha")["On another host"].sub
     # Of bits, what real images are detected of is an accusation.
     assert "of 1,000" in cells(board, BY_DETECTION, "alpha")["On real"].sub
 
