@@ -42,6 +42,7 @@ from fpbench.api.evidence import Evidence
 from fpbench.api.generator import Generator, Latents
 from fpbench.api.hooks import hookimpl
 from fpbench.api.measurement import BackboneEvidence, CellEvidence, Column, Outcome, Row
+from fpbench.api.modality import Modality
 from fpbench.api.params import NoParams, Params
 from fpbench.api.types import (
     Access,
@@ -88,6 +89,7 @@ __all__ = [
     "Method",
     "Metric",
     "MissingResource",
+    "Modality",
     "ModelAttack",
     "Needs",
     "NoParams",
