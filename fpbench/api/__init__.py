@@ -9,11 +9,11 @@ from fpbench.api.attacks import (
     tier_of,
 )
 from fpbench.api.canonical import canonical_json, derive_seed, digest
+from fpbench.api.component import Component
 from fpbench.api.components import (
     Attack,
     Cluster,
     Code,
-    Component,
     Dataset,
     Executor,
     Host,

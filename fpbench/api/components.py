@@ -8,20 +8,20 @@ torch before a copy is built.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from fpbench.api.component import Component
 from fpbench.api.errors import ContractError
 from fpbench.api.evidence import Evidence
 from fpbench.api.generator import POST, Generator
 from fpbench.api.measurement import CellEvidence, Row
-from fpbench.api.params import Params, local_digest
+from fpbench.api.params import Params
 from fpbench.api.types import (
     Access,
-    Card,
     Conditions,
     Enrolled,
     Gives,
@@ -48,36 +48,6 @@ if TYPE_CHECKING:
 
 P = TypeVar("P", bound=Params)
 T = TypeVar("T")
-
-
-class Component(ABC, Generic[P]):
-    """A registered, stateless thing with a name, a version, parameters and a card.
-
-    Class attributes a subclass sets:
-        name: lower-case words joined by hyphens; how a suite asks for it.
-        version: raised whenever its numbers change.
-        Params: its parameter model.
-        card: what the page says of it.
-    """
-
-    name: ClassVar[str]
-    version: ClassVar[str]
-    Params: ClassVar[type[Params]]
-    card: ClassVar[Card]
-
-    def __init__(self, params: P) -> None:
-        self.params = params
-
-    def needs(self) -> Needs:
-        """Resources its heaviest stage asks for."""
-        return Needs()
-
-    def digest(self) -> str:
-        """Identity of the files outside that its numbers depend on; empty where there are none.
-
-        As it comes, SHA-256 over the contents of what its `Local` parameters name.
-        """
-        return local_digest(self.params)
 
 
 @dataclass(frozen=True)

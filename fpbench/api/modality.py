@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
-from fpbench.api.components import Component
+from fpbench.api.component import Component
 from fpbench.api.params import Params
 from fpbench.api.types import SampleInfo
 

@@ -14,12 +14,9 @@ host, and behind that of a method with a generator of its own; what follows deri
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from fpbench.api import Access, Attack, Gives, Metric, Modality, NoParams, PassiveMethod, Reads
 from fpbench.api.numerics import NUMERICS_EPOCH
@@ -266,9 +263,7 @@ class Plan:
         else:
             source = {**fit.key_part, "user": str(user)}
             count, kept = self.images(model), model is None
-        info = self.facts.info
-        each = math.prod(info.shape) * np.dtype(info.dtype).itemsize
-        if not kept or count * each > _KEPT_BYTES:
+        if not kept or count * self.facts.info.nbytes > _KEPT_BYTES:
             return ""
         return key_of(
             "drawing",

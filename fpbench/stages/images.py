@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,7 +58,7 @@ class SplitStream:
         # Of images, channels come last in arrays.
         self._shape = (*info.shape[1:], info.shape[0]) if len(info.shape) == 3 else info.shape
         shape = (self._count, *self._shape)
-        held = math.prod(shape) * self._dtype.itemsize <= _HELD_BYTES
+        held = self._count * info.nbytes <= _HELD_BYTES
         self._samples = np.empty(shape, self._dtype) if held else None
         self._known = np.zeros(self._count, bool)
 

@@ -19,6 +19,7 @@ from fpbench.api import (
 
 CARD = Card("Wave", "own", "Apache-2.0", "For tests.")
 LENGTH, LATENT = 128, 8
+COUNTS = {"train": 32, "test": 64, "reference": 64}
 WAVE = frozenset({"wave"})
 
 
@@ -74,16 +75,15 @@ class Tones(Dataset[NoParams]):
 
     name, version, Params, card = "tones", "1", NoParams, CARD
     drawn = True
-    counts = {"train": 32, "test": 64, "reference": 64}
 
     def info(self):
-        return SampleInfo("wave", (1, LENGTH), "int16", self.counts, rate=8000)
+        return SampleInfo("wave", (1, LENGTH), "int16", COUNTS, rate=8000)
 
     def digest(self):
         return "tones"
 
     def read(self, split, indices):
-        first = 1000 * list(self.counts).index(split)
+        first = 1000 * list(COUNTS).index(split)
         dice = [np.random.default_rng(first + int(i)).random(2) for i in indices]
         turns, phases = np.reshape(dice, (-1, 2)).T[..., None]
         time = np.arange(LENGTH) / LENGTH
