@@ -9,11 +9,11 @@ from fpbench.api.attacks import (
     tier_of,
 )
 from fpbench.api.canonical import canonical_json, derive_seed, digest
+from fpbench.api.component import Component
 from fpbench.api.components import (
     Attack,
     Cluster,
     Code,
-    Component,
     Dataset,
     Executor,
     Host,
@@ -42,6 +42,7 @@ from fpbench.api.evidence import Evidence
 from fpbench.api.generator import Generator, Latents
 from fpbench.api.hooks import hookimpl
 from fpbench.api.measurement import BackboneEvidence, CellEvidence, Column, Outcome, Row
+from fpbench.api.modality import Modality
 from fpbench.api.params import NoParams, Params
 from fpbench.api.types import (
     Access,
@@ -88,6 +89,7 @@ __all__ = [
     "Method",
     "Metric",
     "MissingResource",
+    "Modality",
     "ModelAttack",
     "Needs",
     "NoParams",

@@ -26,18 +26,19 @@ T = TypeVar("T")
 
 
 class SampleAttack(Attack[P]):
-    """Changes images."""
+    """Changes samples; of images, unless it says other modalities."""
 
     access: ClassVar[frozenset[Access]] = frozenset({Access.IMAGES})
+    modalities: ClassVar[frozenset[str] | None] = frozenset({"image"})
 
     @abstractmethod
     def apply(
         self, images: Tensor, indices: Sequence[int], strength: float, ctx: Context
     ) -> Tensor:
-        """Attacked images (N, 3, H, W) uint8; the input is not changed.
+        """Attacked samples of the same shape and type; the input is not changed.
 
         Args:
-            images: (N, 3, H, W) uint8.
+            images: (N, 3, H, W) uint8, or (N, ...) samples of another modality.
             indices: image numbers; the draws of image i come from `ctx.image_rng(i)` alone.
             strength: in the attack's natural unit.
             ctx: seeds and device.
@@ -86,6 +87,8 @@ class PipelineAttack(Attack[P]):
 
 class ForgeryAttack(Attack[P]):
     """Makes images that an innocent user, the target, shall be blamed for."""
+
+    modalities: ClassVar[frozenset[str] | None] = frozenset({"image"})
 
     @abstractmethod
     def apply(

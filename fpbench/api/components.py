@@ -1,26 +1,27 @@
 """What a plugin implements: hosts, methods, attacks, data sets, metrics, executors.
 
 A component is registered and stateless: it holds its parameters and nothing else. What it learns
-is a `State`; what it builds from a state is a `Generator`. Images cross every boundary as uint8
-(N, 3, H, W) sRGB in channels-last memory. Nothing here imports torch before a copy is built.
+is a `State`; what it builds from a state is a `Generator`. Samples cross every boundary as a file
+could carry them: images uint8 (N, 3, H, W), sRGB, in channels-last memory. Nothing here imports
+torch before a copy is built.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from fpbench.api.component import Component
 from fpbench.api.errors import ContractError
 from fpbench.api.evidence import Evidence
 from fpbench.api.generator import POST, Generator
 from fpbench.api.measurement import CellEvidence, Row
-from fpbench.api.params import Params, local_digest
+from fpbench.api.params import Params
 from fpbench.api.types import (
     Access,
-    Card,
     Conditions,
     Enrolled,
     Gives,
@@ -47,36 +48,6 @@ if TYPE_CHECKING:
 
 P = TypeVar("P", bound=Params)
 T = TypeVar("T")
-
-
-class Component(ABC, Generic[P]):
-    """A registered, stateless thing with a name, a version, parameters and a card.
-
-    Class attributes a subclass sets:
-        name: lower-case words joined by hyphens; how a suite asks for it.
-        version: raised whenever its numbers change.
-        Params: its parameter model.
-        card: what the page says of it.
-    """
-
-    name: ClassVar[str]
-    version: ClassVar[str]
-    Params: ClassVar[type[Params]]
-    card: ClassVar[Card]
-
-    def __init__(self, params: P) -> None:
-        self.params = params
-
-    def needs(self) -> Needs:
-        """Resources its heaviest stage asks for."""
-        return Needs()
-
-    def digest(self) -> str:
-        """Identity of the files outside that its numbers depend on; empty where there are none.
-
-        As it comes, SHA-256 over the contents of what its `Local` parameters name.
-        """
-        return local_digest(self.params)
 
 
 @dataclass(frozen=True)
@@ -339,7 +310,7 @@ class PostHocMethod(Method[P]):
 
     @abstractmethod
     def embedder(self, state: State, ctx: Context) -> Module:
-        """Module (images float (N, 3, H, W) in [-1, 1], codes bool (N, K)) -> images float.
+        """Module (samples float (N, ...) in [-1, 1], codes bool (N, K)) -> samples float.
 
         Its parameters and buffers are what the user holds, so the extractor must not be part of it;
         and what it marks with must be among them, or attacks on weights would not reach it.
@@ -354,7 +325,7 @@ class PostHocMethod(Method[P]):
                 f"method {self.name}: expected the issued state to hold 'code', got "
                 f"{sorted(issued)}; keep the default issue() or add the code to what it returns"
             )
-        step = PostStep(self.embedder(state, ctx), issued["code"]).to(ctx.device)
+        step = PostStep(self.embedder(state, ctx), issued["code"], ctx.modality).to(ctx.device)
         last = list(host.generator.steps)[-1]
         return host.generator.replace(POST, step, after=last)
 
@@ -518,7 +489,7 @@ class Attack(Component[P]):
 
 
 class Dataset(Component[P]):
-    """Real images in three disjoint splits: train, test, reference.
+    """Real samples in three disjoint splits: train, test, reference.
 
     Class attributes beside the component's:
         drawn: its images are drawn by a program and show nobody, so that what generators make of
@@ -541,7 +512,7 @@ class Dataset(Component[P]):
 
     @abstractmethod
     def read(self, split: str, indices: np.ndarray) -> np.ndarray:
-        """(N, H, W, 3) uint8 images of a split."""
+        """Samples of a split as `info` tells: images (N, H, W, 3) uint8, others (N, *shape)."""
 
     def conditions(self, split: str, indices: np.ndarray) -> Conditions:
         """Captions or classes of a split's samples, as `info` says; empty where it has none."""
@@ -566,7 +537,10 @@ class Dataset(Component[P]):
             MissingResource: it cannot be had; the message says how to bring it by hand.
         """
         counts = ", ".join(f"{number:,} {split}" for split, number in self.info().counts.items())
-        return f"{counts} images of {self.info().size} pixels"
+        info = self.info()
+        if info.modality == "image":
+            return f"{counts} images of {info.size} pixels"
+        return f"{counts} samples of {info.modality}, {info.dtype} {info.shape}"
 
 
 class Metric(Component[P]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from fpbench.api.types import State
+    from fpbench.api.modality import Modality
+    from fpbench.api.types import SampleInfo, State
 
 T = TypeVar("T")
 
@@ -40,6 +41,16 @@ class Context(ABC):
     @abstractmethod
     def device(self) -> torch.device:
         """Where tensors of this stage live."""
+
+    @property
+    @abstractmethod
+    def modality(self) -> Modality[Any]:
+        """What kind of thing samples are: `ctx.modality.to_float(samples)`."""
+
+    @property
+    @abstractmethod
+    def info(self) -> SampleInfo:
+        """What is known of the samples that hosts and copies draw: shape, type, rate."""
 
     @property
     @abstractmethod

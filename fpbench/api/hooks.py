@@ -18,12 +18,19 @@ if TYPE_CHECKING:
         Method,
         Metric,
     )
+    from fpbench.api.modality import Modality
 
 PROJECT = "fpbench"
 ENTRY_POINT_GROUP = "fpbench"
 
 hookimpl = pluggy.HookimplMarker(PROJECT)
 hookspec = pluggy.HookspecMarker(PROJECT)
+
+
+@hookspec
+def fpbench_modalities() -> Sequence[type[Modality[Any]]]:
+    """Kinds of samples this plugin offers."""
+    return ()
 
 
 @hookspec

@@ -94,6 +94,8 @@ class CellEvidence:
         secrecy: scores of the secrecy detector: `copies` (C, M) of unseen copies, `host` (H,) of
             unseen host images, `seen` of the copies it learnt from; empty where not asked for.
         secrecy_asked: whether the suite asks for it.
+        modality: of the samples.
+        likeness: names of its measures of pairs of samples.
     """
 
     placement: str
@@ -125,6 +127,8 @@ class CellEvidence:
     secrecy_asked: bool = False
     no_effect: tuple[bool, ...] = ()
     distance_count: int = 0
+    modality: str = "image"
+    likeness: tuple[str, ...] = ("psnr", "ssim")
 
     @property
     def uniform(self) -> bool:

@@ -2,37 +2,45 @@
 
 from __future__ import annotations
 
-import torch
+from typing import Any
+
 from torch import Tensor, nn
 
 from fpbench.api.images import quantise, to_float
+from fpbench.api.modality import Modality
 
 __all__ = ["PostStep"]
 
 
 class PostStep(nn.Module):
-    """A post-hoc embedder with one user's code: 8-bit images in, 8-bit images out, both as floats.
+    """A post-hoc embedder with one user's code: what a file carries in and out, both as floats.
 
     Args:
-        embedder: (images float in [-1, 1], codes bool (N, K)) -> images float.
+        embedder: (samples float in [-1, 1], codes bool (N, K)) -> samples float.
         code: (K,) bool.
+        modality: of the samples; None = images.
     """
 
-    def __init__(self, embedder: nn.Module, code: Tensor) -> None:
+    def __init__(
+        self, embedder: nn.Module, code: Tensor, modality: Modality[Any] | None = None
+    ) -> None:
         super().__init__()
         self.embedder = embedder.eval()
         self.register_buffer("code", code.bool())
+        self._to_float = to_float if modality is None else modality.to_float
+        self._quantise = quantise if modality is None else modality.quantise
 
     @property
     def opaque(self) -> bool:
         """Whether nobody can change the embedder's weights here; see `fpbench.api.Generator`."""
         return bool(getattr(self.embedder, "opaque", False))
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) float or uint8 -> (N, 3, H, W) float in [-1, 1] on the 256 levels.
+    def forward(self, samples: Tensor) -> Tensor:
+        """(N, ...) float, or as a file carries them -> (N, ...) float in [-1, 1] on its levels.
 
         Gradients pass both roundings straight through.
         """
-        images = to_float(images) if images.dtype == torch.uint8 else quantise(images)
-        codes = self.get_buffer("code").expand(len(images), -1)
-        return quantise(self.embedder(images, codes))
+        floats = samples.is_floating_point()
+        samples = self._quantise(samples) if floats else self._to_float(samples)
+        codes = self.get_buffer("code").expand(len(samples), -1)
+        return self._quantise(self.embedder(samples, codes))

@@ -5,6 +5,7 @@ Letters used in every docstring: N images, K bits, U users, H and W pixels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -188,6 +189,11 @@ class SampleInfo:
     def of_images(cls, size: int, counts: Mapping[str, int], conditions: str = "") -> SampleInfo:
         """Of square images of `size` pixels."""
         return cls("image", (3, size, size), "uint8", dict(counts), conditions=conditions)
+
+    @property
+    def nbytes(self) -> int:
+        """Of one sample in memory."""
+        return math.prod(self.shape) * int(self.dtype.lstrip("abcdefghijklmnopqrstuvwxyz")) // 8
 
     @property
     def size(self) -> int:

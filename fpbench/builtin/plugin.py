@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from fpbench.api import Attack, Cluster, Code, Dataset, Executor, Metric, hookimpl
+from fpbench.api import Attack, Cluster, Code, Dataset, Executor, Metric, Modality, hookimpl
 from fpbench.builtin.chain.attack import Chain
 from fpbench.builtin.codes.bch import Bch
 from fpbench.builtin.codes.tardos import Tardos
 from fpbench.builtin.codes.uniform import Uniform
+from fpbench.builtin.image.modality import Image
 from fpbench.builtin.image_folder.dataset import ImageFolder
 from fpbench.builtin.local.executor import LocalExecutor
 from fpbench.builtin.metrics.blame import Collusion, Forgery
@@ -30,6 +31,12 @@ from fpbench.builtin.published_sets.datasets import PUBLISHED
 from fpbench.builtin.ray.cluster import RayCluster
 from fpbench.builtin.slurm.cluster import SlurmCluster
 from fpbench.builtin.toy_faces.dataset import ToyFaces
+
+
+@hookimpl
+def fpbench_modalities() -> list[type[Modality[Any]]]:
+    """Kinds of samples."""
+    return [Image]
 
 
 @hookimpl

@@ -128,8 +128,8 @@ def plan(
     "kind",
     required=False,
     type=click.Choice([
-        "suites", "hosts", "methods", "codes", "attacks", "datasets", "metrics", "executors",
-        "clusters",
+        "suites", "modalities", "hosts", "methods", "codes", "attacks", "datasets", "metrics",
+        "executors", "clusters",
     ]),
 )  # fmt: skip
 @json_option

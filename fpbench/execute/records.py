@@ -143,6 +143,9 @@ def _damage(plan: Plan, cell: Cell, rows: Sequence[Mapping[str, Any]]) -> float 
     """The damage of the one attack in a cell, in the unit of its budget."""
     found = {(row["metric"], row["variant"]): row for row in rows}
     if cell.point.level == "image":
+        if own := found.get(("damage", "distance")):
+            distance: float | None = own["value"]
+            return distance
         likeness = found.get(("damage", "ssim"), {}).get("value")
         return None if likeness is None else 1 - likeness
     if cell.point.level != "model" or cell.point.image is not None:
@@ -155,16 +158,16 @@ def _damage(plan: Plan, cell: Cell, rows: Sequence[Mapping[str, Any]]) -> float 
 
 
 def _suite_part(plan: Plan) -> dict[str, Any]:
-    header = plan.suite.header
+    header, info = plan.suite.header, plan.facts.info
     return {
         "schema_version": SCHEMA_VERSION,
         "suite": {"name": header.name, "version": header.version, "seed": header.seed},
-        "modality": "image",
+        "modality": info.modality,
         "sample": {
-            "modality": "image",
-            "shape": [3, plan.facts.size, plan.facts.size],
-            "dtype": "uint8",
-            "rate": None,
+            "modality": info.modality,
+            "shape": list(info.shape),
+            "dtype": info.dtype,
+            "rate": info.rate,
         },
         "dataset": component_json(plan.suite.dataset),
         "host": component_json(plan.suite.host),

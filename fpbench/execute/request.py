@@ -12,6 +12,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from fpbench.api import SpecError
 from fpbench.plan import DataFacts, Plan, PlannedBackbone, make_plan, plan_backbones
+from fpbench.plan.data import look_at, modality_of
 from fpbench.registry import Catalogue, load
 from fpbench.spec import read_suite
 from fpbench.store.objects import write_text
@@ -77,7 +78,9 @@ class Request:
         )
         folder = Path(self.weights) if self.weights else None
         backbones = plan_backbones(suite.backbones, folder, self.backbones)
-        return make_plan(suite, catalogue.metrics(), backbones, self.data), catalogue
+        facts = self.data or look_at(suite)
+        modality = modality_of(suite, facts, catalogue)
+        return make_plan(suite, catalogue.metrics(), backbones, facts, modality), catalogue
 
     def knowing(self, backbones: Iterable[PlannedBackbone], data: DataFacts) -> Request:
         """The same request, for which neither weights nor images are looked for again."""

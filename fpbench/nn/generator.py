@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import takewhile
 from types import MappingProxyType
 
@@ -21,19 +21,26 @@ class ChainGenerator(Generator):
     """Standard normal latents through a chain of modules; the last one makes the images.
 
     Args:
-        steps: modules in the order they run; the output of the last is float images in [-1, 1]
-            or uint8 images, (N, 3, H, W). One called "prior" marks latents as they are drawn: it is
-            called with standard normal ones (N, latent_dim) and their seeds (N,) int64.
+        steps: modules in the order they run; the output of the last is float samples in [-1, 1]
+            or samples as a file carries them. One called "prior" marks latents as they are drawn:
+            it is called with standard normal ones (N, latent_dim) and their seeds (N,) int64.
         latent_dim: length of a latent.
         device: where the steps live.
+        to_file: floats (N, ...) as a file carries them; of other samples than images
+            `ctx.modality.to_file`.
     """
 
     def __init__(
-        self, steps: Mapping[str, nn.Module], latent_dim: int, device: torch.device
+        self,
+        steps: Mapping[str, nn.Module],
+        latent_dim: int,
+        device: torch.device,
+        to_file: Callable[[Tensor], Tensor] = to_uint8,
     ) -> None:
         self._steps = dict(steps)
         self._latent_dim = latent_dim
         self._device = device
+        self._to_file = to_file
         for step in self._steps.values():
             step.eval()
 
@@ -58,9 +65,9 @@ class ChainGenerator(Generator):
 
     @torch.no_grad()
     def sample(self, latents: Tensor) -> Tensor:
-        """(N, 3, H, W) uint8 images of (N, latent_dim) latents."""
-        images: Tensor = self.run(latents)
-        return images if images.dtype == torch.uint8 else to_uint8(images)
+        """(N, 3, H, W) uint8 images, or other samples, of (N, latent_dim) latents."""
+        samples: Tensor = self.run(latents)
+        return self._to_file(samples) if samples.is_floating_point() else samples
 
     def replace(
         self, name: str, step: nn.Module | None, *, after: str | None = None
@@ -80,7 +87,7 @@ class ChainGenerator(Generator):
             order = list(steps)
             order.insert(order.index(after) + 1, name)
             steps = {key: step if key == name else steps[key] for key in order}
-        return ChainGenerator(steps, self._latent_dim, self._device)
+        return ChainGenerator(steps, self._latent_dim, self._device, self._to_file)
 
 
 class Tail(nn.Module):

@@ -2,46 +2,89 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fpbench.api import SampleInfo, SpecError
+from fpbench.api import Host, Method, Modality, SampleInfo, SpecError
+from fpbench.builtin.image.modality import Image
 from fpbench.plan.faults import Fault, asked
 from fpbench.plan.identity import identity
+from fpbench.plan.keys import trimmed
 from fpbench.plan.points import served
+from fpbench.registry import Catalogue
 from fpbench.spec import Suite, SuiteMethod
 
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What keys say of the images; with it a plan can be made where the images are not.
+    """What keys say of the samples; with it a plan can be made where the samples are not.
 
     Attributes:
-        size: height and width in pixels.
-        counts: number of images in each split.
+        size: height and width of an image, pixels; length of a sound.
+        counts: number of samples in each split.
         digest: of the data set, see `Dataset.digest`.
+        modality: as the other attributes in `SampleInfo`.
+        shape: of one sample; empty = of a square image of that size.
+        dtype: of samples.
+        rate: of sounds.
+        conditions: of samples.
     """
 
     size: int
     counts: dict[str, int]
     digest: str
+    modality: str = Image.name
+    shape: tuple[int, ...] = ()
+    dtype: str = "uint8"
+    rate: int | None = None
+    conditions: str = ""
+
+    @property
+    def info(self) -> SampleInfo:
+        """What components are told of the samples."""
+        shape = self.shape or (3, self.size, self.size)
+        return SampleInfo(self.modality, shape, self.dtype, self.counts, self.rate, self.conditions)
 
 
 def look_at(suite: Suite) -> DataFacts:
-    """The facts of a suite's images.
+    """The facts of a suite's samples.
 
     Raises:
         MissingResource: they are not there.
     """
     info = suite.dataset.info()
-    return DataFacts(info.size, dict(info.counts), suite.dataset.digest())
+    return DataFacts(
+        info.size,
+        dict(info.counts),
+        suite.dataset.digest(),
+        info.modality,
+        tuple(info.shape),
+        info.dtype,
+        info.rate,
+        info.conditions,
+    )
+
+
+def modality_of(suite: Suite, facts: DataFacts, catalogue: Catalogue) -> Modality[Any]:
+    """What kind of thing the samples of a suite are.
+
+    Raises:
+        SpecError: nobody offers it.
+    """
+    found = catalogue.get("modalities", facts.modality)
+    if found is None:
+        unknown = catalogue.unknown("modalities", facts.modality)
+        raise SpecError([f"dataset {suite.dataset.name}: {unknown}"])
+    modality: Any = found(found.Params())
+    return modality  # type: ignore[no-any-return]
 
 
 def check_data(suite: Suite, facts: DataFacts) -> None:
-    """Refuse images that cannot be what the suite asks for.
+    """Refuse samples that cannot be what the suite asks for.
 
     Raises:
-        SpecError: there are too few, or a host or method cannot be trained on them.
+        SpecError: there are too few, or a host or method is not for them or cannot learn from them.
     """
     wanted = {"train": 1, "test": suite.carriers_from + suite.carriers, "reference": 2}
     problems = [
@@ -51,14 +94,37 @@ def check_data(suite: Suite, facts: DataFacts) -> None:
         for split, number in wanted.items()
         if facts.counts.get(split, 0) < number
     ]
-    info = SampleInfo.of_images(facts.size, facts.counts)
+    info = facts.info
     hosts = {f"host {suite.host.name}": suite.host}
     hosts |= {f"stranger {other.label}": other.component for other in suite.strangers}
-    found = {who: asked(f"{who}: objection", host.objection, info) for who, host in hosts.items()}
-    found |= {f"method {m.label}": _objection(suite, m, info) for m in suite.methods}
-    problems = problems or [f"{who}: {text}" for who, text in found.items() if text]
+    problems += _foreign(suite, info, hosts)
+    found = {} if problems else _objections(suite, info, hosts)
+    problems += [f"{who}: {text}" for who, text in found.items() if text]
     if problems:
         raise SpecError(problems)
+
+
+def _foreign(suite: Suite, info: SampleInfo, hosts: Mapping[str, Host[Any]]) -> list[str]:
+    """What of a suite is for samples of other modalities than the data set's."""
+    served: dict[str, Host[Any] | Method[Any]] = {**hosts}
+    served |= {f"method {method.label}": method.component for method in suite.methods}
+    found = [
+        f"{who}: expected samples of {', '.join(sorted(component.modalities))}, got {info.modality}"
+        f" of the dataset {suite.dataset.name}; take another one, or another dataset"
+        for who, component in served.items()
+        if info.modality not in component.modalities
+    ]
+    if suite.backbones and info.modality != Image.name:
+        found.append(
+            f"backbones: expected images, got {info.modality} of the dataset "
+            f"{suite.dataset.name}; take [[backbones]] away"
+        )
+    return found
+
+
+def _objections(suite: Suite, info: SampleInfo, hosts: Mapping[str, Host[Any]]) -> dict[str, str]:
+    found = {who: asked(f"{who}: objection", host.objection, info) for who, host in hosts.items()}
+    return found | {f"method {m.label}": _objection(suite, m, info) for m in suite.methods}
 
 
 def _objection(suite: Suite, method: SuiteMethod, info: SampleInfo) -> str:
@@ -69,11 +135,20 @@ def _objection(suite: Suite, method: SuiteMethod, info: SampleInfo) -> str:
         return ""  # its cells say so
 
 
-def data_identity(suite: Suite, facts: DataFacts) -> dict[str, Any]:
-    """The part of a stage key that the images contribute."""
+def data_identity(suite: Suite, facts: DataFacts, modality: Modality[Any]) -> dict[str, Any]:
+    """The part of a stage key that the samples contribute."""
     return {
         **identity(suite.dataset),
         "size": facts.size,
         "counts": facts.counts,
         "digest": facts.digest,
+        **modality_identity(facts, modality),
     }
+
+
+def modality_identity(facts: DataFacts, modality: Modality[Any]) -> dict[str, Any]:
+    """The part of a stage key that a modality contributes; images are what keys do not tell."""
+    if isinstance(modality, Image):
+        return {}
+    told = {"shape": list(facts.shape), "dtype": facts.dtype, "rate": facts.rate}
+    return {"modality": {**identity(modality), **trimmed(told)}}

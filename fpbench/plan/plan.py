@@ -18,11 +18,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fpbench.api import Access, Attack, Gives, Metric, PassiveMethod, Reads, SampleInfo
+from fpbench.api import Access, Attack, Gives, Metric, Modality, NoParams, PassiveMethod, Reads
 from fpbench.api.numerics import NUMERICS_EPOCH
 from fpbench.builtin.codes.uniform import Uniform
+from fpbench.builtin.image.modality import Image
 from fpbench.plan.backbones import PlannedBackbone
-from fpbench.plan.data import DataFacts, check_data, data_identity, look_at
+from fpbench.plan.data import (
+    DataFacts,
+    check_data,
+    data_identity,
+    look_at,
+    modality_identity,
+)
 from fpbench.plan.faults import Fault
 from fpbench.plan.identity import identity, proxy_digest
 from fpbench.plan.keys import key_of, sub_key, trimmed
@@ -59,6 +66,7 @@ class Plan:
     metrics: tuple[Metric[Any], ...]
     backbones: tuple[PlannedBackbone, ...]
     facts: DataFacts
+    modality: Modality[Any]
     data: dict[str, Any]
     host_key: str
     host_training: str
@@ -72,6 +80,11 @@ class Plan:
     def distance_count(self) -> int:
         """Images that distances are made of in every cell that has as many."""
         return _distance_count(self.suite)
+
+    @property
+    def of_images(self) -> bool:
+        """Whether samples are images, which some things are done with alone."""
+        return isinstance(self.modality, Image)
 
     @property
     def ready(self) -> tuple[PlannedBackbone, ...]:
@@ -132,6 +145,8 @@ class Plan:
         method = fit.method.component
         if not self.suite.secrecy.steps:
             return "the suite does not ask for it"
+        if not self.of_images:
+            return f"the detector sees images alone, and these are samples of {self.facts.modality}"
         if method.reads is Reads.WEIGHTS:
             return "the method reads weights, and need not leave anything in images"
         return "nothing is put into a copy" if isinstance(method, PassiveMethod) else ""
@@ -248,7 +263,7 @@ class Plan:
         else:
             source = {**fit.key_part, "user": str(user)}
             count, kept = self.images(model), model is None
-        if not kept or count * 3 * self.suite.dataset.info().size ** 2 > _KEPT_BYTES:
+        if not kept or count * self.facts.info.nbytes > _KEPT_BYTES:
             return ""
         return key_of(
             "drawing",
@@ -323,6 +338,7 @@ class Plan:
             attack=identity(component),
             host=self.host_key if public else None,
             data=self.data if clean else None,
+            **modality_identity(self.facts, self.modality),
             clean_images=attack.options.clean_images if clean else None,
             clean_from=str(self.suite.clean_from) if clean else None,
             numerics=NUMERICS,
@@ -387,7 +403,7 @@ class Plan:
                 # What is read of a copy depends on what the adversary has chosen.
                 tuning=self._choice(fit, model) if tuned and model is not None else None,
                 chunk=CHUNK,
-                proxy=proxy_digest(),
+                proxy=_proxy(self.modality),
                 numerics=NUMERICS,
                 seed=self.suite.header.seed,
             )
@@ -400,6 +416,7 @@ def make_plan(
     metrics: tuple[Metric[Any], ...],
     backbones: tuple[PlannedBackbone, ...] = (),
     data: DataFacts | None = None,
+    modality: Modality[Any] | None = None,
 ) -> Plan:
     """Key every stage of a suite.
 
@@ -407,14 +424,16 @@ def make_plan(
         suite: what is asked.
         metrics: what is measured.
         backbones: the suite's, with their weights.
-        data: what was found out about the images before; None = look at them.
+        data: what was found out about the samples before; None = look at them.
+        modality: of the samples; None = images.
 
     Raises:
-        SpecError: the data set has too few images for what the suite asks.
+        SpecError: the data set has too few samples for what the suite asks, or of another kind.
     """
-    facts = data or look_at(suite)
+    facts, modality = data or look_at(suite), modality or Image(NoParams())
+    assert facts.modality == modality.name
     check_data(suite, facts)
-    images = data_identity(suite, facts)
+    images = data_identity(suite, facts, modality)
     seed = suite.header.seed
     training = {"numerics": {**NUMERICS, "precision": suite.training.precision}, "seed": seed}
     snapshots = suite.training.snapshots or None
@@ -438,7 +457,7 @@ def make_plan(
         )
 
     host_key = chosen(host_training)
-    reference_key = _reference_key(images, proxy=proxy_digest())
+    reference_key = _reference_key(images, proxy=_proxy(modality))
     fits: list[Fit] = []
     trainings = (
         (method, number)
@@ -492,6 +511,7 @@ def make_plan(
         metrics,
         backbones,
         facts,
+        modality,
         images,
         host_key,
         host_training,
@@ -516,7 +536,7 @@ def _cell(suite: Suite, fit: Fit, point: Point, facts: DataFacts, identity: str)
             fit,
             point,
             key,
-            *refusal_of(suite, fit, point, SampleInfo.of_images(facts.size, facts.counts)),
+            *refusal_of(suite, fit, point, facts.info),
         )
     except Fault as fault:
         return Cell(fit, point, key, fault=str(fault))
@@ -525,6 +545,11 @@ def _cell(suite: Suite, fit: Fit, point: Point, facts: DataFacts, identity: str)
 def _uniform(method: SuiteMethod) -> bool:
     """Whether keys say nothing of a method's codes: it has none, or uniform ones."""
     return not method.component.bits or isinstance(method.code, Uniform)
+
+
+def _proxy(modality: Modality[Any]) -> str:
+    """What features are made with, where the modality's own part of a key does not say it."""
+    return proxy_digest() if isinstance(modality, Image) else ""
 
 
 def _reference_key(data: dict[str, Any], **network: Any) -> str:

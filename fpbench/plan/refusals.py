@@ -21,6 +21,7 @@ from fpbench.api import (
     SampleInfo,
     Setting,
 )
+from fpbench.builtin.chain.attack import Chain
 from fpbench.plan.faults import asked
 from fpbench.plan.points import AttackPoint, Fit, Point, served
 from fpbench.spec import Suite
@@ -84,10 +85,12 @@ def _out_of_reach(method: Method[Any], attack: Attack[Any]) -> Refusal | None:
 
 
 def _foreign(attack: Attack[Any], info: SampleInfo) -> Refusal | None:
-    """Why an attack has no meaning for samples of another modality."""
-    if attack.modalities is None or info.modality in attack.modalities:
-        return None
-    return Refusal(f"it is meant for {', '.join(sorted(attack.modalities))}, not {info.modality}")
+    """Why an attack, or a part of a chain, has no meaning for samples of another modality."""
+    parts = [part for part, _ in attack.parts] if isinstance(attack, Chain) else [attack]
+    for meant in (part.modalities for part in parts):
+        if meant is not None and info.modality not in meant:
+            return Refusal(f"it is meant for {', '.join(sorted(meant))}, not {info.modality}")
+    return None
 
 
 def _sealed(attack: Attack[Any], setting: Setting) -> Refusal | None:

@@ -29,6 +29,7 @@ from fpbench.api import (
     Host,
     Method,
     Metric,
+    Modality,
     Params,
     PluginError,
     hooks,
@@ -36,6 +37,7 @@ from fpbench.api import (
 from fpbench.api.errors import nearest
 
 KINDS: Mapping[str, type[Component[Any]]] = {
+    "modalities": Modality,
     "hosts": Host,
     "methods": Method,
     "codes": Code,
@@ -121,7 +123,7 @@ class Catalogue:
         if len(origins) < 2:
             return ""
         return (
-            f"expected one {kind.removesuffix('s')} '{name}', got {len(origins)}, from "
+            f"expected one {_one(kind)} '{name}', got {len(origins)}, from "
             f"{' and from '.join(origins)}; uninstall all but one"
         )
 
@@ -134,7 +136,7 @@ class Catalogue:
         """One sentence about a name that is not there: why, nearest match, or broken plugins."""
         if dispute := self.dispute(kind, name):
             return dispute
-        singular = kind.removesuffix("s")
+        singular = _one(kind)
         text = f"unknown {singular} '{name}'{nearest(name, self.names(kind))}"
         if not text.endswith("?"):
             text += "; what is not installed as a plugin is named with -p MODULE"
@@ -247,6 +249,11 @@ def _offered(
             manager.unregister(module)
         raise
     return offered
+
+
+def _one(kind: str) -> str:
+    """The name of a kind for one of them."""
+    return "modality" if kind == "modalities" else kind.removesuffix("s")
 
 
 def _plain(name: str) -> str:

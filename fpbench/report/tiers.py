@@ -117,6 +117,9 @@ class Curves:
     def damage(self, point: PointInfo) -> float | None:
         """Damage of a point in the unit of its budget; None where it is not known."""
         if point.kind == "image":
+            own = self.number(point.label, "damage", "distance")
+            if own.value is not None:  # of samples that are no images
+                return own.value
             likeness = self.number(point.label, "damage", "ssim")
             return None if likeness.value is None else 1 - likeness.value
         value = self.number(point.label, *self.board.distance_key).detail.get("damage")

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from fpbench.api import Attack, Dataset, Generator, MissingResource, TrainedHost, User, derive_seed
 from fpbench.api.context import Peers
-from fpbench.nn.features import ToyFeatures
 from fpbench.plan import Fit, Plan, PlannedBackbone, issued_codes
 from fpbench.plan.plan import CHUNK
 from fpbench.spec import SuiteAttack
@@ -59,6 +58,8 @@ class Bench:
         torch.backends.cudnn.deterministic = True
         self.plan = plan
         self.suite = plan.suite
+        self.modality = plan.modality
+        self.info = plan.facts.info
         self.store = store
         self.device = device
         self._on_progress = on_progress
@@ -131,9 +132,9 @@ class Bench:
             yield
 
     @cached_property
-    def features(self) -> ToyFeatures:
+    def features(self) -> torch.nn.Module:
         """The network behind the proxy distance."""
-        return ToyFeatures().to(self.device)
+        return self.modality.features(self.device)
 
     def network(self, backbone: PlannedBackbone) -> Any:
         """A published network: features of images, or distances of pairs."""
@@ -241,6 +242,8 @@ class Bench:
             snapshots=snapshots,
             snapshots_key=self.plan.snapshots_key(key) if snapshots else "",
             fitted=fitted,
+            modality=self.modality,
+            info=self.info,
         )
 
     def latent_seeds(self, user: int | str, count: int) -> list[int]:

@@ -120,7 +120,7 @@ def attacked(who: str, change: Callable[[Tensor], object], images: Tensor) -> ob
     Args:
         who: for the message.
         change: the attack.
-        images: (N, 3, H, W) uint8; never changed.
+        images: samples; never changed.
 
     Raises:
         ContractError: the attack writes into what it is given.
@@ -267,12 +267,13 @@ def same_latents(one: Latents, other: Latents) -> bool:
 
 
 def drawn(generator: Generator, latents: Latents) -> Tensor:
-    """`generator.sample(latents)` in channels-last memory of its own; the latents stay as they are.
+    """`generator.sample(latents)` in memory of its own; the latents stay as they are.
 
-    In one memory format, so that images read the same when they come out of the store.
+    In one memory format, of images channels-last, so that they read the same out of the store.
     """
-    images: object = generator.sample(own_latents(latents))
-    if isinstance(images, Tensor) and images.dim() == 4:
-        return images.clone(memory_format=torch.channels_last)
+    samples: object = generator.sample(own_latents(latents))
+    if isinstance(samples, Tensor):
+        last = samples.dim() == 4
+        return samples.clone(memory_format=torch.channels_last if last else torch.contiguous_format)
     # Whatever it is, it is checked behind this.
-    return images  # type: ignore[return-value]
+    return samples  # type: ignore[return-value]

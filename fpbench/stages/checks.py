@@ -10,27 +10,6 @@ from torch import Tensor
 from fpbench.api import ContractError, Generator, Gives, Method
 
 
-def check_images(who: str, images: object, count: int, size: int) -> Tensor:
-    """`images` as (count, 3, size, size) uint8.
-
-    Raises:
-        ContractError: they are anything else.
-    """
-    expected = f"uint8 ({count}, 3, {size}, {size})"
-    if not isinstance(images, Tensor):
-        raise ContractError(f"{who}: expected images {expected}, got {type(images).__name__}")
-    if images.dtype != torch.uint8 or tuple(images.shape) != (count, 3, size, size):
-        got = f"{str(images.dtype).removeprefix('torch.')} {tuple(images.shape)}"
-        if images.is_floating_point() and images.numel():
-            bad = not bool(torch.isfinite(images).all())
-            got += " with NaN or infinity" if bad else ""
-            got += "" if bad else f" in [{float(images.min()):g}, {float(images.max()):g}]"
-        raise ContractError(
-            f"{who}: expected images {expected}, got {got}; return 8-bit images of the same size"
-        )
-    return images
-
-
 def check_generator(who: str, generator: object) -> Generator:
     """`generator` as a generator whose weights are finite.
 

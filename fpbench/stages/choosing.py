@@ -17,7 +17,7 @@ from fpbench.api import Generator, User
 from fpbench.backbones.distances import fid, reference_arrays
 from fpbench.plan import PlannedBackbone, Stage
 from fpbench.stages.bench import Bench, chunks
-from fpbench.stages.checks import check_images, check_state
+from fpbench.stages.checks import check_state
 from fpbench.stages.images import SplitStream
 from fpbench.store import Store
 from fpbench.store.objects import Arrays
@@ -104,12 +104,12 @@ def _features(
     bench: Bench, judge: PlannedBackbone, who: str, copies: Iterable[Generator]
 ) -> np.ndarray:
     """(N, F) features of images of the same latents, whatever the state."""
-    network, size = bench.network(judge), bench.suite.dataset.info().size
+    network, check = bench.network(judge), bench.modality.check
     seeds = bench.latent_seeds("choice", bench.plan.choice_images)
     parts = []
     for chunk, generator in zip(chunks(len(seeds)), copies, strict=True):
         images = generator.sample(generator.prior([seeds[i] for i in chunk]))
-        parts.append(network(check_images(who, images, len(chunk), size)).cpu().numpy())
+        parts.append(network(check(who, images, len(chunk), bench.info)).cpu().numpy())
     return np.concatenate(parts)
 
 

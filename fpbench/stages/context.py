@@ -13,8 +13,17 @@ import torch
 from numpy.random.bit_generator import ISeedSequence
 from torch import Tensor
 
-from fpbench.api import Context, ContractError, State, derive_seed
+from fpbench.api import (
+    Context,
+    ContractError,
+    Modality,
+    NoParams,
+    SampleInfo,
+    State,
+    derive_seed,
+)
 from fpbench.api.context import Peers
+from fpbench.builtin.image.modality import Image
 from fpbench.plan import is_reserved
 from fpbench.stages.checks import check_state
 from fpbench.stages.interrupt import Interrupt, Stopped
@@ -46,6 +55,8 @@ class StageContext(Context):
         snapshots: how many states of a training are kept, the last among them.
         snapshots_key: where the others go.
         fitted: what an attack has learnt before.
+        modality: of the samples; None = images.
+        info: what is known of them; None = nothing, and who asks is refused.
     """
 
     def __init__(
@@ -64,6 +75,8 @@ class StageContext(Context):
         snapshots: int = 0,
         snapshots_key: str = "",
         fitted: State | None = None,
+        modality: Modality[Any] | None = None,
+        info: SampleInfo | None = None,
     ) -> None:
         self._device = device
         self._root = seed_root
@@ -80,6 +93,8 @@ class StageContext(Context):
         self._snapshots = snapshots
         self._snapshots_key = snapshots_key
         self._fitted = fitted or {}
+        self._modality = modality or Image(NoParams())
+        self._info = info
         self.curves: dict[str, list[dict[str, float]]] = {}
         self.sheets: dict[str, np.ndarray] = {}
         self.rates: dict[str, dict[str, float]] = {}
@@ -88,6 +103,20 @@ class StageContext(Context):
     def device(self) -> torch.device:
         """Where tensors of this stage live."""
         return self._device
+
+    @property
+    def modality(self) -> Modality[Any]:
+        """See `Context.modality`."""
+        return self._modality
+
+    @property
+    def info(self) -> SampleInfo:
+        """See `Context.info`."""
+        if self._info is None:
+            raise ContractError(
+                "context: expected to be told of the samples, got nothing; make it with `info`"
+            )
+        return self._info
 
     @property
     def precision(self) -> str:
@@ -163,6 +192,8 @@ class StageContext(Context):
             accumulation=self._accumulation,
             peers=self._peers,
             fitted=self._fitted,
+            modality=self._modality,
+            info=self._info,
         )
 
     @contextmanager

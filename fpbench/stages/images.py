@@ -1,8 +1,7 @@
-"""A split of a data set as the stages and plugins read it."""
+"""A split of a data set as the stages and plugins read it; samples as arrays, and back."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,8 +14,22 @@ from fpbench.api import Conditions, ContractError, Dataset
 _HELD_BYTES = 2**30
 
 
+def as_memory(samples: Tensor) -> np.ndarray:
+    """Samples as an array in the order of their memory: images (N, H, W, 3)."""
+    last = samples.permute(0, 2, 3, 1) if samples.dim() == 4 else samples
+    array: np.ndarray = last.contiguous().cpu().numpy()
+    return array
+
+
+def from_memory(array: np.ndarray, device: torch.device) -> Tensor:
+    """The samples of `as_memory`, with the memory that they had."""
+    samples = torch.from_numpy(np.ascontiguousarray(array)).to(device)
+    # The channels-last memory of HWC arrays is what codecs and filters read without a copy.
+    return samples.permute(0, 3, 1, 2) if samples.dim() == 4 else samples
+
+
 class SplitStream:
-    """The first `count` images of a split; an `fpbench.api.SampleStream`.
+    """The first `count` samples of a split; an `fpbench.api.SampleStream`.
 
     A split of up to 1 GiB is kept once it was read: drawing or decoding it again for every batch
     would cost a tenth of a training.
@@ -25,7 +38,7 @@ class SplitStream:
         dataset: where they come from.
         split: "train", "test" or "reference".
         device: where they go.
-        count: number of images; None = all.
+        count: number of samples; None = all.
     """
 
     def __init__(
@@ -41,45 +54,46 @@ class SplitStream:
         self._split = split
         self._device = device
         self._count = info.counts[split] if count is None else count
-        shape = (self._count, info.size, info.size, 3)
-        held = math.prod(shape) <= _HELD_BYTES
-        self._images = np.empty(shape, np.uint8) if held else None
+        self._dtype = np.dtype(info.dtype)
+        # Of images, channels come last in arrays.
+        self._shape = (*info.shape[1:], info.shape[0]) if len(info.shape) == 3 else info.shape
+        shape = (self._count, *self._shape)
+        held = self._count * info.nbytes <= _HELD_BYTES
+        self._samples = np.empty(shape, self._dtype) if held else None
         self._known = np.zeros(self._count, bool)
 
     def __len__(self) -> int:
         return self._count
 
     def read(self, indices: Sequence[int] | np.ndarray) -> Tensor:
-        """(N, 3, H, W) uint8, channels-last memory, on the device."""
+        """(N, *shape) on the device; images in channels-last memory."""
         wanted = np.asarray(indices, dtype=np.int64)
         if wanted.size and not (wanted.min() >= 0 and wanted.max() < self._count):
             raise IndexError(
                 f"split '{self._split}': expected indices in [0, {self._count}), got "
                 f"{int(wanted.min())} to {int(wanted.max())}"
             )
-        array = np.ascontiguousarray(self._held(wanted))
-        # The channels-last memory of HWC arrays is what codecs and filters read without a copy.
-        return torch.from_numpy(array).to(self._device).permute(0, 3, 1, 2)
+        return from_memory(self._held(wanted), self._device)
 
     def conditions(self, indices: Sequence[int] | np.ndarray) -> Conditions:
         """Captions or classes; empty where the data set has none."""
         return self._dataset.conditions(self._split, np.asarray(indices, dtype=np.int64))
 
     def _held(self, wanted: np.ndarray) -> np.ndarray:
-        if self._images is None:
+        if self._samples is None:
             return self._fresh(wanted)
         missing = np.unique(wanted[~self._known[wanted]])
         if missing.size:
-            self._images[missing] = self._fresh(missing)
+            self._samples[missing] = self._fresh(missing)
             self._known[missing] = True
-        held: np.ndarray = self._images[wanted]
+        held: np.ndarray = self._samples[wanted]
         return held
 
     def _fresh(self, wanted: np.ndarray) -> np.ndarray:
-        array, size = self._dataset.read(self._split, wanted), self.info.size
-        if array.dtype != np.uint8 or array.shape != (len(wanted), size, size, 3):
+        array, shape = self._dataset.read(self._split, wanted), (len(wanted), *self._shape)
+        if array.dtype != self._dtype or array.shape != shape:
             raise ContractError(
-                f"dataset {self._dataset.name}: expected uint8 "
-                f"({len(wanted)}, {size}, {size}, 3), got {array.dtype} {array.shape}"
+                f"dataset {self._dataset.name}: expected {self._dtype} {shape}, got {array.dtype} "
+                f"{array.shape}"
             )
         return array

@@ -257,6 +257,8 @@ class Measurer:
             attack_steps=plan.attack_steps(cell),
             backbones=[self._backbone(backbone) for backbone in plan.backbones],
             builds_on_host=method.builds_on_host,
+            modality=plan.modality.name,
+            likeness=tuple(plan.modality.likeness),
             secrecy=self._secrecy(cell),
             secrecy_asked=plan.suite.secrecy.steps > 0,
             distance_count=plan.distance_count,
@@ -369,7 +371,7 @@ class Measurer:
         return [self._plan.issue_key(fit, user) for user in self._plan.users(fit)]
 
     def sheet(self, key: str, image: AttackPoint | None) -> np.ndarray | None:
-        """(N, 3, H, W) uint8 images of a sheet under an image attack, None if none were kept."""
+        """(N, ...) samples of a sheet under an attack on them, None if none were kept."""
         column = self._plan.column(Want(image))
         if not key or column not in self._columns.of(key):
             return None

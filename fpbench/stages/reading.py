@@ -32,9 +32,7 @@ from fpbench.api import (
     Surface,
     digest,
 )
-from fpbench.api.images import to_uint8
 from fpbench.api.post import PostStep
-from fpbench.nn.image_quality import psnr, ssim
 from fpbench.plan import AttackPoint, Fit, PlannedBackbone, Stage, Want
 from fpbench.plan.plan import CHUNK
 from fpbench.stages import boundary
@@ -42,12 +40,12 @@ from fpbench.stages.bench import Bench, attack_root, chunks
 from fpbench.stages.checks import (
     check_alone,
     check_generator,
-    check_images,
     check_reading,
     reading_shape,
 )
 from fpbench.stages.context import StageContext
 from fpbench.stages.effect import effect_of
+from fpbench.stages.images import as_memory, from_memory
 from fpbench.stages.issue import copy_of
 from fpbench.stages.place import place_of
 from fpbench.stages.preparing import prepared
@@ -66,7 +64,7 @@ class Beside:
 
     Attributes:
         kind: "host", or "damage" where they are the same images before an attack.
-        images: (N, 3, H, W) uint8.
+        images: (N, ...) samples; images (N, 3, H, W) uint8.
     """
 
     kind: str
@@ -271,7 +269,7 @@ class GeneratorReader:
         self, model: AttackPoint | None, attacked: Generator | None, wants: Sequence[Want]
     ) -> Iterator[tuple[np.ndarray, Tensor, Beside | None]]:
         """Each chunk of image numbers, with the images and what they are compared with."""
-        seeds, size = self._latents(model), self._bench.suite.dataset.info().size
+        seeds, bench = self._latents(model), self._bench
         who = f"{self._fit.method.label}: sample"
         if model is not None:
             who = f"attack {model.attack.label}"
@@ -286,7 +284,8 @@ class GeneratorReader:
             else:
                 assert source is not None
                 assert latents is not None
-                images = check_images(who, boundary.drawn(source, latents), len(chunk), size)
+                drawn = boundary.drawn(source, latents)
+                images = bench.modality.check(who, drawn, len(chunk), bench.info)
             beside = None
             if latents is not None and self._is_compared(wants):
                 beside = self._beside(model, latents)
@@ -319,15 +318,12 @@ class GeneratorReader:
             drawing.meta["effect"],
             drawing.meta["attack_s"],
         )
-        # In the memory format of what is drawn, so that they read to the last bit as they did.
-        pixels = torch.from_numpy(drawing.arrays["images"])
-        return pixels.to(self._bench.device).permute(0, 3, 1, 2)
+        return from_memory(drawing.arrays["images"], self._bench.device)
 
     def _keep(self, model: AttackPoint | None, images: Tensor) -> None:
-        pixels = images.permute(0, 2, 3, 1).contiguous().cpu().numpy()
         effect, attack_s = self._effects.get(model, {}), self._attack_s.get(model, 0.0)
         meta = {"effect": effect, "attack_s": attack_s}
-        self._bench.store.put(self._drawings(model), {"images": pixels}, meta)
+        self._bench.store.put(self._drawings(model), {"images": as_memory(images)}, meta)
 
     def _shared(self, generator: Generator) -> Tensor:
         """Images of the latents that all copies share."""
@@ -338,7 +334,7 @@ class GeneratorReader:
         """What another user's code changes of the same latents."""
         preceding = self._preceding()
         if preceding is not None:
-            reader.keep_code_psnr(self._shared(self.subject), self._shared(preceding))
+            reader.keep_code_likeness(self._shared(self.subject), self._shared(preceding))
 
     def _show(
         self, model: AttackPoint | None, wants: Sequence[Want], images: Callable[[], Tensor]
@@ -364,8 +360,8 @@ class GeneratorReader:
         wants: list[Want],
     ) -> None:
         bench = self._bench
-        count, size = len(self._latents(model)), bench.suite.dataset.info().size
-        check_images(f"attack {model.attack.label}", forged, count, size)
+        count = len(self._latents(model))
+        bench.modality.check(f"attack {model.attack.label}", forged, count, bench.info)
         clean = bench.carriers(self._origin[1], count)
         reader = ImageReader(bench, self._fit, self._origin, wants, model=model, measured=True)
         with boundary.unharmed(f"{self._fit.method.label}: extract", *self._loans):
@@ -426,8 +422,8 @@ class GeneratorReader:
         state = bench.fit_loan(self._fit).lent()
         module = method.embedder(state, bench.context("assemble"))
         with torch.no_grad():
-            marked: Tensor = PostStep(module, code).to(bench.device)(images)
-        return to_uint8(marked)
+            marked: Tensor = PostStep(module, code, bench.modality).to(bench.device)(images)
+        return bench.modality.to_file(marked)
 
     def _context(self, model: AttackPoint, learnt: boundary.Loan) -> StageContext:
         trainer = Access.TRAINER in model.attack.component.access
@@ -482,7 +478,7 @@ class ImageReader:
         """Attack, extract and measure one chunk.
 
         Args:
-            images: (N, 3, H, W) uint8.
+            images: (N, ...) samples.
             indices: (N,) their numbers.
             beside: the images that these are compared with.
         """
@@ -536,19 +532,24 @@ class ImageReader:
         """Likeness of each image to the one it stands beside."""
         kind, other = beside.kind, beside.images
         if point in self._read:
-            self._keep(Want(point), f"{kind}_psnr", psnr(other, images))
-            self._keep(Want(point), f"{kind}_ssim", ssim(other, images))
+            for name, likeness in self._bench.modality.likeness.items():
+                self._keep(Want(point), f"{kind}_{name}", likeness(other, images))
+            # Of images it is 1 - SSIM, which is kept.
+            if kind == "damage" and not self._bench.plan.of_images:
+                distance = self._bench.modality.damage(other, images)
+                self._keep(Want(point), f"{kind}_distance", distance)
         for backbone in self._backbones.get(point, []):
             if not backbone.features:
                 distance = self._bench.network(backbone)(other, images)
                 self._keep(Want(point, backbone), f"{kind}_{backbone.name}", distance)
 
-    def keep_code_psnr(self, images: Tensor, other: Tensor) -> None:
-        """Keep the PSNR between (N, 3, H, W) images of two copies at the same latents."""
-        self._keep(Want(), "code_psnr", psnr(images, other))
+    def keep_code_likeness(self, images: Tensor, other: Tensor) -> None:
+        """Keep the likeness, of images PSNR, of samples of two copies at the same latents."""
+        name, likeness = next(iter(self._bench.modality.likeness.items()))
+        self._keep(Want(), f"code_{name}", likeness(images, other))
 
     def show(self, images: Tensor) -> None:
-        """Keep (N, 3, H, W) uint8 images under every image attack that is read, for a sheet."""
+        """Keep (N, ...) samples under every attack on them that is read, for a sheet."""
         # Numbers behind those of every measured image, so that the draws are other ones.
         indices = np.arange(len(images)) + _SHARED_FROM
         for point in self._points:
@@ -590,7 +591,7 @@ class ImageReader:
             )
         finally:
             self._bench.at(None if self._model is None else place_of(self._model))
-        return check_images(who, changed, len(images), images.shape[-1])
+        return self._bench.modality.check(who, changed, len(images), self._bench.info)
 
     def _extract(self, images: Tensor) -> Tensor:
         with Visit():

@@ -29,7 +29,7 @@ from fpbench.plan import AttackPoint, Fit, PlannedBackbone, Stage
 from fpbench.plan.points import TUNING_COPIES
 from fpbench.stages import boundary
 from fpbench.stages.bench import Bench
-from fpbench.stages.checks import check_generator, check_images, check_reading, reading_shape
+from fpbench.stages.checks import check_generator, check_reading, reading_shape
 from fpbench.stages.enrol import enrolled
 from fpbench.stages.process import call
 from fpbench.stages.reading import GeneratorReader, copy_reader
@@ -109,7 +109,7 @@ class _Yardstick:
         self.host = self.distance([self.seen(host.sample(host.prior(s))) for s in latents])
 
     def seen(self, images: Tensor) -> np.ndarray:
-        """Features of uint8 images (N, 3, H, W)."""
+        """Features of samples (N, ...)."""
         features: np.ndarray = self._network(images).cpu().numpy()
         return features
 
@@ -142,11 +142,11 @@ def _try(
         latents = reader.subject.prior(seeds)
         own.append(yardstick.seen(boundary.drawn(reader.subject, latents)))
         for model, generator in _trajectory(reader, models, candidate):
-            size = bench.suite.dataset.info().size
             who, loan = f"attack {model.attack.label}", bench.fit_loan(fit)
             reading = f"{fit.method.label}: extract"
             with boundary.unharmed(reading, bench.host_loan, loan), torch.no_grad():
-                images = check_images(who, boundary.drawn(generator, latents), len(latents), size)
+                drawn = boundary.drawn(generator, latents)
+                images = bench.modality.check(who, drawn, len(seeds), bench.info)
                 shown = None if weights else images.clone()
                 held = boundary.Lent(generator) if weights else None
                 evidence, ctx = Evidence(shown, held, registry), bench.context("extract")

@@ -25,10 +25,12 @@ from fpbench.api import (
     Host,
     Method,
     Reads,
+    SampleInfo,
     SampleStream,
     TrainedHost,
     User,
 )
+from fpbench.api.samples import check_samples
 from fpbench.builtin.codes.uniform import Uniform
 from fpbench.builtin.toy_faces.dataset import ToyFaces
 from fpbench.nn.weights import exchanged, reachable
@@ -36,7 +38,6 @@ from fpbench.plan import issued_codes
 from fpbench.stages import boundary
 from fpbench.stages.checks import (
     check_alone,
-    check_images,
     check_reading,
     check_state,
     reading_shape,
@@ -88,7 +89,7 @@ def check_method(
     store = Store(scratch / "conformance")
 
     def context(*root: Any, bits: int = 0) -> StageContext:
-        return StageContext(device, (0, *root), store, bits=bits)
+        return StageContext(device, (0, *root), store, bits=bits, info=images.info)
 
     faces = ToyFaces(ToyFaces.Params.model_validate({"size": size, "train": train}))
     images = SplitStream(faces, "train", device)
@@ -126,9 +127,9 @@ def check_method(
     right = []
     for user, copy in zip(users, copies, strict=True):
         who = f"method {method.name}: user {user.index}"
-        drawn = _draw(who, copy, size)
+        drawn = _draw(who, copy, images.info)
         _check_post(method, copy, drawn)
-        _same(who, {"images": drawn}, {"images": _draw(who, copy, size)})
+        _same(who, {"images": drawn}, {"images": _draw(who, copy, images.info)})
         with boundary.unharmed(who, loan, boundary.Loan("its state", state)):
             shown = (drawn, copy, registry)
             reading = _extract(who, method, state, lent(), shown, context("extract"))
@@ -161,11 +162,11 @@ def _host(host: Host[Any], images: SampleStream, ctx: StageContext) -> TrainedHo
     return TrainedHost(host, state, host.assemble(state, ctx))
 
 
-def _draw(who: str, copy: Generator, size: int) -> Tensor:
+def _draw(who: str, copy: Generator, info: SampleInfo) -> Tensor:
     latents = copy.prior(list(range(_IMAGES)))
     if len(latents) != _IMAGES or not torch.equal(latents[3:5], copy.prior([3, 4])):
         raise ContractError(f"{who}: expected latent i to depend on seed i alone, got another")
-    return check_images(who, copy.sample(latents), _IMAGES, size)
+    return check_samples(who, "images", copy.sample(latents), _IMAGES, info)
 
 
 def _check_steps(method: Method[Any], copy: Generator, host: Generator) -> None:

@@ -10,20 +10,23 @@ from fpbench.api import (
     CoalitionAttack,
     ModelAttack,
     PipelineAttack,
+    SampleInfo,
     Setting,
     Surface,
     TrainedHost,
     User,
 )
+from fpbench.api.samples import check_samples
 from fpbench.builtin.codes.uniform import Uniform
 from fpbench.builtin.toy_faces.dataset import ToyFaces
 from fpbench.plan import issued_codes
 from fpbench.registry import load
-from fpbench.stages.checks import check_generator, check_images
+from fpbench.stages.checks import check_generator
 from fpbench.stages.context import StageContext
 from fpbench.stages.images import SplitStream
 from fpbench.store import Store
 
+IMAGES = SampleInfo.of_images(32, {})
 CPU = torch.device("cpu")
 CLEAN = 8
 COALITION = 10
@@ -178,7 +181,7 @@ def check_attacked(attack, generator, copy):
         assert shapes(generator) == shapes(copy)
     latents = generator.prior([1, 2, 3])
     assert latents.shape == copy.prior([1, 2, 3]).shape
-    images = check_images(attack.name, generator.sample(latents), 3, 32)
+    images = check_samples(attack.name, "images", generator.sample(latents), 3, IMAGES)
     assert torch.equal(images, generator.sample(latents))
 
 

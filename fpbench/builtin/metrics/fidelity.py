@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -25,13 +26,13 @@ if TYPE_CHECKING:
     from fpbench.stats import Reference
 
 
-def _mean_row(columns: Sequence[Column], name: str, variant: str) -> Row:
+def _mean_row(columns: Sequence[Column], name: str, variant: str, most: float = 99.0) -> Row:
     """Mean over copies of a per-image measure; identical images (infinite PSNR) count as 99 dB."""
     import numpy as np
 
     from fpbench import stats
 
-    per_copy = np.array([np.minimum(np.asarray(c[name], float), 99.0).mean() for c in columns])
+    per_copy = np.array([np.minimum(np.asarray(c[name], float), most).mean() for c in columns])
     interval = stats.mean(per_copy)
     images = sum(len(c[name]) for c in columns)
     return Row(
@@ -48,9 +49,12 @@ def _mean_row(columns: Sequence[Column], name: str, variant: str) -> Row:
 
 
 def _likeness(evidence: CellEvidence, kind: str) -> list[Row]:
-    """PSNR, SSIM and LPIPS of what stands beside each image, of those that were measured."""
+    """PSNR, SSIM and LPIPS of what stands beside each image, of those that were measured.
+
+    Of samples that are no images, what their modality compares them by.
+    """
     columns = evidence.copies
-    rows = [_mean_row(columns, f"{kind}_{v}", v) for v in ("psnr", "ssim")]
+    rows = [_mean_row(columns, f"{kind}_{v}", v) for v in evidence.likeness]
     for backbone in evidence.backbones:
         if backbone.features:
             continue
@@ -89,7 +93,7 @@ class Imperceptibility(Metric[NoParams]):
         if not evidence.keeps_sample:
             reason = "the method changes the sample: the host shows another image at this latent"
             networks = [b.name for b in evidence.backbones if not b.features]
-            variants = ("psnr", "ssim", *networks)
+            variants = (*evidence.likeness, *networks)
             return [Row(v, outcome=Outcome.REFUSED, reason=reason) for v in variants]
         return _likeness(evidence, "host")
 
@@ -115,8 +119,9 @@ class CodeInfluence(Metric[NoParams]):
         if evidence.level != "none":
             return []
         # Kept with the second of a pair; the first copy has none before it.
-        pairs = [column for column in evidence.copies if "code_psnr" in column]
-        return [_mean_row(pairs, "code_psnr", "psnr")]
+        first = evidence.likeness[0]
+        pairs = [column for column in evidence.copies if f"code_{first}" in column]
+        return [_mean_row(pairs, f"code_{first}", first)]
 
 
 class Damage(Metric[NoParams]):
@@ -136,8 +141,17 @@ class Damage(Metric[NoParams]):
     )
 
     def measure(self, evidence: CellEvidence) -> Sequence[Row]:
-        """Rows "psnr", "ssim" and one for each LPIPS network, of attacked cells."""
-        return _likeness(evidence, "damage") if "damage_psnr" in evidence.copies[0] else []
+        """Rows "psnr", "ssim" and one for each LPIPS network, of attacked cells.
+
+        Of samples that are no images, also "distance", which the budget is in.
+        """
+        columns = evidence.copies
+        if f"damage_{evidence.likeness[0]}" not in columns[0]:
+            return []
+        rows = _likeness(evidence, "damage")
+        if "damage_distance" in columns[0]:
+            rows.append(_mean_row(columns, "damage_distance", "distance", math.inf))
+        return rows
 
 
 class Fidelity(Metric[NoParams]):

@@ -41,6 +41,8 @@ class Secrecy(Metric[NoParams]):
             weights = evidence.reads == "weights"
             why = "weights are read" if weights else "nothing is put into a copy"
             reason = f"{why}, so there is nothing in images that might be seen"
+            if evidence.modality != "image":
+                reason = f"the detector sees images alone, got {evidence.modality}"
             return [Row(outcome=Outcome.REFUSED, reason=reason)]
         copies, host = found["copies"], found["host"]
         counts = np.full(len(copies), copies.shape[1])

@@ -1,8 +1,12 @@
 import pytest
 import torch
 
-from fpbench.api import ContractError
-from fpbench.stages.checks import check_generator, check_images, check_reading, check_state
+from fpbench.api import ContractError, SampleInfo
+from fpbench.api.samples import check_samples
+from fpbench.stages.checks import check_generator, check_reading, check_state
+
+IMAGES = SampleInfo.of_images(8, {})
+WAVES = SampleInfo("wave", (1, 16), "int16", {})
 
 
 @pytest.mark.parametrize(
@@ -16,7 +20,7 @@ from fpbench.stages.checks import check_generator, check_images, check_reading, 
 )
 def test_images_of_another_kind_are_refused(bad):
     with pytest.raises(ContractError, match=r"who: expected images uint8 \(2, 3, 8, 8\), got"):
-        check_images("who", bad, 2, 8)
+        check_samples("who", "images", bad, 2, IMAGES)
 
 
 @pytest.mark.parametrize(
@@ -42,16 +46,18 @@ def test_states_of_another_kind_are_refused(bad):
 
 def test_good_things_pass():
     images = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
-    assert check_images("who", images, 2, 8) is images
+    assert check_samples("who", "images", images, 2, IMAGES) is images
+    waves = torch.zeros(2, 1, 16, dtype=torch.int16)
+    assert check_samples("who", "waves", waves, 2, WAVES) is waves
     logits = torch.zeros(2, 4)
     assert check_reading("who", logits, (2, 4)) is logits
 
 
 def test_floats_are_refused_with_what_they_hold():
     with pytest.raises(ContractError, match="with NaN or infinity"):
-        check_images("attack x", torch.full((1, 3, 8, 8), torch.nan), 1, 8)
+        check_samples("attack x", "images", torch.full((1, 3, 8, 8), torch.nan), 1, IMAGES)
     with pytest.raises(ContractError, match=r"in \[-1, -1\]"):
-        check_images("attack x", torch.full((1, 3, 8, 8), -1.0), 1, 8)
+        check_samples("attack x", "images", torch.full((1, 3, 8, 8), -1.0), 1, IMAGES)
 
 
 def test_attacked_weights_must_be_finite():

@@ -1,0 +1,1 @@
+"""The modality that comes with fpbench."""
