@@ -34,7 +34,7 @@ def test_tensors_are_found_by_step_and_name(copy):
     weight, bias = ("generator", "map.weight"), ("generator", "map.bias")
     assert list(parameters(copy)) == [weight, bias, ("post", "embedder.amplitude")]
     assert list(weights(copy)) == [weight]
-    assert list(buffers(copy)) == [("post", "code")]
+    assert list(buffers(copy)) == [("generator", "size"), ("post", "code")]
     assert not any(value.requires_grad for value in parameters(copy).values())
 
 
