@@ -19,6 +19,7 @@ from fpbench.api.errors import ContractError
 from fpbench.api.evidence import Evidence
 from fpbench.api.generator import POST, Generator
 from fpbench.api.measurement import CellEvidence, Row
+from fpbench.api.packing import pack, taken
 from fpbench.api.params import Params
 from fpbench.api.types import (
     Access,
@@ -125,6 +126,25 @@ class Host(Component[P]):
         """
         del state, generator, images, learning_rate, marks, ctx
         raise self._not_offered(Offer.FINETUNE)
+
+    def unpack(self, packed: State, ctx: Context) -> Generator:
+        """A generator of this kind with the weights of a file, by "step/name".
+
+        No state of a training is at hand: what to build follows from the parameters and from the
+        weights.
+
+        Args:
+            packed: see `fpbench.api.packing`; it may share memory with what is returned.
+            ctx: device.
+
+        Raises:
+            ContractError: it cannot build one, or the file is of another kind.
+        """
+        del packed, ctx
+        raise ContractError(
+            f"host {self.name}: expected a host that builds a generator from a file of weights, "
+            "got one that cannot; implement `unpack`"
+        )
 
     def _not_offered(self, offer: Offer) -> ContractError:
         return ContractError(
@@ -288,6 +308,31 @@ class Method(Component[P]):
         A reader of weights gives one row a copy: zeros where the place that it reads is gone.
         """
 
+    def pack(self, copy: Generator) -> State:
+        """A copy as a file: what its user holds, and no secret of the owner's.
+
+        As it comes, the weights of all its steps by "step/name".
+
+        Raises:
+            ContractError: it has a step whose weights are not here.
+        """
+        return pack(f"method {self.name}", copy)
+
+    def unpack(self, packed: State, host: Host[Any], ctx: Context) -> Generator:
+        """The copy again, which draws the same images: no state, neither of `fit` nor the host's.
+
+        As it comes, for copies that have the host's steps with other weights.
+
+        Args:
+            packed: from `pack`; it may share memory with what is returned.
+            host: with the parameters that the copy's host was trained with.
+            ctx: device.
+
+        Raises:
+            ContractError: method or host cannot open files, or the file is of another kind.
+        """
+        return host.unpack(packed, ctx)
+
     def objection(self, info: SampleInfo, users: int) -> str:
         """Why it cannot serve such samples, or so many users of one `fit`; empty if it can.
 
@@ -316,18 +361,40 @@ class PostHocMethod(Method[P]):
         and what it marks with must be among them, or attacks on weights would not reach it.
         """
 
+    def embedder_of(self, weights: State, ctx: Context) -> Module:
+        """The embedder with these weights, its own: what a file of a copy is opened with.
+
+        Raises:
+            ContractError: it cannot be built of its weights alone.
+        """
+        del weights, ctx
+        raise ContractError(
+            f"method {self.name}: expected an embedder that can be built of its weights alone, got "
+            "one that cannot; implement `embedder_of`"
+        )
+
     def assemble(self, state: State, host: TrainedHost, issued: State, ctx: Context) -> Generator:
         """The host's generator with the embedder and the user's code behind it."""
-        from fpbench.api.post import PostStep
-
         if "code" not in issued:
             raise ContractError(
                 f"method {self.name}: expected the issued state to hold 'code', got "
                 f"{sorted(issued)}; keep the default issue() or add the code to what it returns"
             )
-        step = PostStep(self.embedder(state, ctx), issued["code"], ctx.modality).to(ctx.device)
-        last = list(host.generator.steps)[-1]
-        return host.generator.replace(POST, step, after=last)
+        return _marked(host.generator, self.embedder(state, ctx), issued["code"], ctx)
+
+    def unpack(self, packed: State, host: Host[Any], ctx: Context) -> Generator:
+        """The host's steps, and behind them the embedder with the user's code."""
+        own, rest = taken(f"method {self.name}: unpack", packed, POST)
+        weights = {name.removeprefix("embedder."): t for name, t in own.items() if name != "code"}
+        generator = host.unpack(rest, ctx)
+        return _marked(generator, self.embedder_of(weights, ctx), own["code"], ctx)
+
+
+def _marked(generator: Generator, embedder: Module, code: Tensor, ctx: Context) -> Generator:
+    from fpbench.api.post import PostStep
+
+    step = PostStep(embedder, code, ctx.modality).to(ctx.device)
+    return generator.replace(POST, step, after=list(generator.steps)[-1])
 
 
 class PassiveMethod(Method[P]):

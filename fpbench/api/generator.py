@@ -72,7 +72,8 @@ class Generator(ABC):
 
         Args:
             seeds: N of them.
-            conditions: N captions or classes; empty where the host takes none.
+            conditions: N captions or classes; empty where the data have none, or who calls knows
+                none: a host that takes some then draws them by the seeds.
 
         Returns:
             A tensor, or a tuple or dict of tensors, with one row a sample.

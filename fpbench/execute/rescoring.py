@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from fpbench import stats
-from fpbench.api import Outcome
+from fpbench.api import CellEvidence, Outcome
+from fpbench.api.measurement import Column
+from fpbench.builtin.metrics.shared import match_of
 from fpbench.execute.machine import thread_count
 from fpbench.execute.problems import Problem, problem_of
 from fpbench.execute.records import all_records
@@ -142,7 +144,8 @@ def image_rows(plan: Plan, store: Store) -> Iterator[dict[str, Any]]:
     One row for each image: how many bits are the owner's, which issued user fits best, the chance
     that a uniform code fits the image as well as the owner's does (`log10_p`), and that any of the
     N registered fits it as well as the best (`log10_p_any`); both empty where codes are not
-    uniform.
+    uniform. Of methods that give no bits `own_score` and `best_score` stand instead, the owner's
+    and the largest, in deviations of images of nobody; of a presence they are one.
     """
     measurer = Measurer(plan, store)
     for cell in plan.cells:
@@ -151,28 +154,50 @@ def image_rows(plan: Plan, store: Store) -> Iterator[dict[str, Any]]:
         evidence = measurer.evidence(cell)
         if not evidence.single:
             continue
-        bits, n = evidence.codes.shape[1], evidence.registered
         about = {
             "method": cell.fit.method.label,
             "training_seed": cell.fit.seed,
             "point": cell.point.label,
         }
+        read = _bits_read if evidence.gives == "bits" else _scores_read
         for user, column in enumerate(evidence.copies):
-            match = stats.matches(np.asarray(column["logits"]) > 0, evidence.codes)
-            own, best = match[:, user], match.max(axis=1)
-            p, p_any = stats.log_tail(bits, own), stats.log_any_tail(bits, best, n)
-            for image in range(len(match)):
-                row = {
-                    "user": user,
-                    "image": image,
-                    "bits": bits,
-                    "right_bits": int(own[image]),
-                    "best_user": int(match[image].argmax()),
-                    "best_match": int(best[image]),
-                    "log10_p": p[image] / _LOG10 if evidence.uniform else "",
-                    "log10_p_any": p_any[image] / _LOG10 if evidence.uniform else "",
-                }
-                yield about | row
+            for image, row in enumerate(read(evidence, column, user)):
+                yield about | {"user": user, "image": image} | _NOTHING_READ | row
+
+
+_NOTHING_READ = dict.fromkeys(
+    ("bits", "right_bits", "best_user", "best_match", "log10_p", "log10_p_any", "own_score",
+     "best_score"), "",
+)  # fmt: skip
+
+
+def _bits_read(evidence: CellEvidence, column: Column, user: int) -> Iterator[dict[str, Any]]:
+    bits, n = evidence.codes.shape[1], evidence.registered
+    match = stats.matches(np.asarray(column["logits"]) > 0, evidence.codes)
+    own, best = match[:, user], match.max(axis=1)
+    p, p_any = stats.log_tail(bits, own), stats.log_any_tail(bits, best, n)
+    for image in range(len(match)):
+        yield {
+            "bits": bits,
+            "right_bits": int(own[image]),
+            "best_user": int(match[image].argmax()),
+            "best_match": int(best[image]),
+            "log10_p": p[image] / _LOG10 if evidence.uniform else "",
+            "log10_p_any": p_any[image] / _LOG10 if evidence.uniform else "",
+        }
+
+
+def _scores_read(evidence: CellEvidence, column: Column, user: int) -> Iterator[dict[str, Any]]:
+    match = match_of(evidence, np.asarray(column["logits"]))
+    users = range(match.codes)
+    table = np.stack([match.of(np.full(match.images, each)) for each in users], axis=1)
+    alone = evidence.gives == "presence"
+    for scores in table:
+        yield {
+            "best_user": "" if alone else int(scores.argmax()),
+            "own_score": float(scores[0 if alone else user]),
+            "best_score": float(scores.max()),
+        }
 
 
 def _changed(

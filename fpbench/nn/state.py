@@ -8,9 +8,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from fpbench.api import State
+from fpbench.api import ContractError, State
 
-__all__ = ["filled", "part", "placed", "prefixed"]
+__all__ = ["counted", "filled", "opened", "part", "placed", "prefixed"]
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -44,6 +44,33 @@ def filled(build: Callable[[], M], tensors: Mapping[str, Tensor]) -> M:
         module = build()
     module.load_state_dict(tensors, assign=True)
     return module.eval().requires_grad_(False)
+
+
+def counted(tensors: Mapping[str, Tensor], modules: str) -> int:
+    """How many modules a list of them has in a state; its name is `modules`."""
+    prefix = f"{modules}."
+    found = (name.removeprefix(prefix) for name in tensors if name.startswith(prefix))
+    return len({name.partition(".")[0] for name in found})
+
+
+def opened(who: str, build: Callable[[], M], tensors: Mapping[str, Tensor]) -> M:
+    """A module that holds the weights of a file; see `filled`.
+
+    Args:
+        who: opens it, for messages.
+        build: makes the module.
+        tensors: all of its state; shared, not copied.
+
+    Raises:
+        ContractError: the weights are not those of such a module.
+    """
+    try:
+        return filled(build, tensors)
+    except (RuntimeError, ValueError) as error:
+        raise ContractError(
+            f"{who}: expected the weights of a copy of these parameters, got others ({error}); "
+            "open it with the parameters that it was made with"
+        ) from error
 
 
 def placed(module: M, device: torch.device) -> M:

@@ -26,6 +26,7 @@ class Measure:
         limits: of the axis.
         level: a line to draw.
         holds: of which methods; their numbers alone share an axis.
+        ranked: whether methods are ranked by it.
     """
 
     key: str
@@ -37,6 +38,7 @@ class Measure:
     limits: tuple[float, float] | None = None
     level: float | None = None
     holds: Callable[[MethodInfo], bool] = lambda method: True
+    ranked: bool = False
 
     def shown(self, number: Number) -> Shown:
         """The number as a table cell."""
@@ -49,10 +51,11 @@ class Measure:
 
 @dataclass(frozen=True)
 class Panel:
-    """One chart with its heading."""
+    """One chart with its heading, and whether it is of a rate that methods are ranked by."""
 
     title: str
     svg: str
+    ranked: bool
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,8 @@ def read(board: Board, measure: Measure, method: str, point: str) -> Number:
 
 def _measures(board: Board, attack: AttackInfo) -> Iterable[Measure]:
     for table in tables_of(board):
-        yield _rate(board, table)
+        if attack.kind != "image" or "samples" in table.tiers:
+            yield _rate(board, table)
     bits = "bit accuracy ↑ (chance 0.5)"
     yield Measure(
         "bits", bits, "bit accuracy ↑", "bit-accuracy", limits=(0.4, 1), level=0.5,
@@ -146,10 +150,12 @@ def _measures(board: Board, attack: AttackInfo) -> Iterable[Measure]:
 def _rate(board: Board, table: Table) -> Measure:
     """The rate that a table ranks by, of its methods."""
     key = "right" if table is BY_ATTRIBUTION else table.name
-    title, axis = f"{table.right}-rate ↑", f"{table.rate} ↑"
+    title, axis = f"{table.share} ↑", f"{table.rate} ↑"
     if board.registered is not None and board.false_rate is not None:
         title = f"{table.rate}, N = {board.registered:,}, α = {board.false_rate:g} ↑"
-    return Measure(key, title, axis, table.metric, limits=(0, 1), holds=table.holds)
+    return Measure(
+        key, title, axis, table.metric, limits=(0, 1), holds=table.holds, ranked=True
+    )  # fmt: skip
 
 
 def _panel(
@@ -177,7 +183,7 @@ def _panel(
         y=measure.axis,
     )
     svg = charts.curve(words, ticks, series, limits=limits, level=measure.level)
-    return Panel(measure.title, svg)
+    return Panel(measure.title, svg, measure.ranked)
 
 
 def _series(

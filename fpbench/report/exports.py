@@ -8,7 +8,15 @@ from fpbench.report import show
 from fpbench.report.kinds import BITS
 from fpbench.report.rankings import ATTRIBUTION, BY_ATTRIBUTION, BY_DETECTION, OF_WEIGHTS, Table
 from fpbench.report.score import MethodScore
-from fpbench.report.standings import RATES, SOURCES, order, rank_text, tier_titles
+from fpbench.report.standings import (
+    RATES,
+    SOURCES,
+    order,
+    rank_text,
+    share_on,
+    sources,
+    tier_titles,
+)
 from fpbench.report.tables import NONE, Board, MethodInfo
 from fpbench.report.tiers import tiers_of
 
@@ -49,6 +57,10 @@ def _plain(board: Board, method: MethodInfo, score: MethodScore, table: Table) -
         number = board.number(method.label, NONE, metric, variant)
         row |= {name: number.value, f"{name}_outcome": number.outcome}
         row |= {f"{name}_low": number.low, f"{name}_high": number.high}
+    for source in sources(board) if table is BY_DETECTION else ():
+        number = share_on(board, method, NONE, source)
+        name = _harmless(f"detected_on_{source}")
+        row |= {name: number.value, f"{name}_outcome": number.outcome, f"{name}_high": number.high}
     quality = board.distance(method.label, NONE)
     row |= {"distance": board.distance_name, "distance_to_real": quality.value}
     row |= {"distance_to_real_outcome": quality.outcome}

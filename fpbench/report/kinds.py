@@ -17,14 +17,16 @@ GIVEN = {
 }
 _OF_BITS = frozenset({"bit-accuracy", "capacity", "matches", "unmarked-bits"})
 _OF_USERS = frozenset({"attribution", "verification", "false-accusation", "collusion", "forgery"})
-_MODELS = frozenset({("deepfake", "closed"), ("deepfake", "open")})
+_OF_MODELS = frozenset(
+    {("deepfake", "closed"), ("deepfake", "open"), ("detection", "on unregistered")}
+)
 
 
 def unasked(gives: str, reads: str, metric: str, variant: str) -> str:
     """Why a number is not measured of such a method, by rule; empty if there is no such rule."""
     if gives != BITS and metric in _OF_BITS:
         return f"the method gives {gives}, no bits"
-    if gives == PRESENCE and (metric in _OF_USERS or (metric, variant) in _MODELS):
+    if gives == PRESENCE and (metric in _OF_USERS or (metric, variant) in _OF_MODELS):
         return "the method tells no users apart: it says whether an image is marked at all"
     if gives == SCORES and (metric, variant) == ("deepfake", "open"):
         return "scores of a user depend on who else is registered, so that none can be left out"

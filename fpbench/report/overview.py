@@ -10,7 +10,7 @@ from fpbench.report import charts, show
 from fpbench.report.rankings import ATTRIBUTION, BY_ATTRIBUTION, BY_DETECTION, Table
 from fpbench.report.score import MethodScore
 from fpbench.report.show import Notes, Shown
-from fpbench.report.standings import SOURCES, accusation_bound, badness, order, rank_text
+from fpbench.report.standings import SOURCES, accusation_bound, among, badness, order, rank_text
 from fpbench.report.tables import NONE, Board, MethodInfo, Number
 
 _LISTED = 6
@@ -72,7 +72,7 @@ def forest(board: Board, scores: Mapping[str, MethodScore], table: Table = BY_AT
         _key("forest", table),
         "Scores with intervals, best first",
         f"{len(rows)} methods; equal ranks are ties; the numbers are in the table below.",
-        x=f"score: mean {table.right}-rate over threat tiers",
+        x=f"score: mean {table.share} over threat tiers",
     )
     return charts.forest(words, rows)
 
@@ -190,7 +190,8 @@ def populations(board: Board) -> Grid:
 
     def cell(method: str, variant: str) -> Shown:
         number = board.number(method, NONE, ATTRIBUTION, variant)
-        return show.cell(number, show.share(number.value), show.interval(number))
+        other = "" if variant else among(board, number)
+        return show.cell(number, show.share(number.value), show.interval(number) + other)
 
     return grid(
         "Share of untouched images traced to their own user among N registered users (↑); of "
@@ -217,7 +218,8 @@ def against_users(board: Board) -> str:
         numbers = [
             board.number(method.label, NONE, ATTRIBUTION, variants[n]) for n in sorted(variants)
         ]
-        if any(number.done for number in numbers):
+        # Scores know the number of their own users alone, which has no place on this axis.
+        if any(number.done for number in numbers) and not among(board, numbers[0]):
             series.append(
                 charts.Series(
                     method.index,

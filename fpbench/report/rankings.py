@@ -27,6 +27,7 @@ class Table:
         metric: whose number, variant "", is the rate of a method.
         tiers: that its score may have.
         right: what the rate counts, in a word.
+        share: what the rate is called.
         rate: the same as a title.
         traced: what is done to an image, or a copy.
         tracing: what a method keeps or loses.
@@ -39,6 +40,7 @@ class Table:
     metric: str
     tiers: tuple[str, ...]
     right: str
+    share: str
     rate: str
     traced: str
     tracing: str
@@ -52,17 +54,17 @@ class Table:
 
 BY_ATTRIBUTION = Table(
     "attribution", "Attribution", "the table of attribution", ATTRIBUTION, TIERS,
-    "right", "traced right", "traced", "tracing",
+    "right", "right-rate", "traced right", "traced", "tracing",
     lambda method: method.reads != WEIGHTS and method.gives != PRESENCE,
 )  # fmt: skip
 BY_DETECTION = Table(
     "detection", "Detection", "the table of detection", "detection", TIERS,
-    "detected", "detected", "detected", "detection",
+    "detected", "detection rate", "detected", "detected", "detection",
     lambda method: method.reads != WEIGHTS,
 )  # fmt: skip
 OF_WEIGHTS = Table(
     "weights", "Readers of weights", "the table of readers of weights", ATTRIBUTION,
-    ("copy", "training"), "right", "traced right by weights", "traced", "tracing",
+    ("copy", "training"), "right", "right-rate", "traced right by weights", "traced", "tracing",
     lambda method: method.reads == WEIGHTS,
 )  # fmt: skip
 TABLES = (BY_ATTRIBUTION, BY_DETECTION, OF_WEIGHTS)

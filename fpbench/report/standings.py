@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fpbench.report import show
-from fpbench.report.kinds import BITS
+from fpbench.report.kinds import PRESENCE
 from fpbench.report.rankings import (
     ATTRIBUTION,
     BY_ATTRIBUTION,
@@ -240,15 +240,22 @@ def _detected_on(board: Board, source: str) -> Callable[[MethodInfo], Shown]:
     return lambda method: detected_on(board, method, NONE, source)
 
 
-def detected_on(board: Board, method: MethodInfo, point: str, source: str) -> Shown:
-    """Share of a source's images that are called somebody's or generated, its bound and count."""
+def share_on(board: Board, method: MethodInfo, point: str, source: str) -> Number:
+    """Share of a source's images that are called somebody's or generated."""
     number = board.number(method.label, point, "detection", f"on {source}")
-    if number.outcome == MISSING and method.gives == BITS:
+    if number.outcome == MISSING and method.gives != PRESENCE:
         # Where an image of nobody is detected, a user is accused of it.
-        number = board.number(method.label, point, "false-accusation", source)
-    lines = [accusation_bound(number)]
-    lines += ["need not be silent"] if number.detail.get("silent") is False else []
-    return show.cell(number, show.rate(number.value), "\n".join(lines))
+        return board.number(method.label, point, "false-accusation", source)
+    return number
+
+
+def detected_on(board: Board, method: MethodInfo, point: str, source: str) -> Shown:
+    """The same as a cell, with its bound and count."""
+    number = share_on(board, method, point, source)
+    # Whoever tells users apart accuses one of them, whatever the source.
+    free = method.gives == PRESENCE and number.detail.get("silent") is False
+    sub = accusation_bound(number) + ("\nneed not be silent" if free else "")
+    return show.cell(number, show.rate(number.value), sub)
 
 
 def _basis(board: Board, table: Table) -> Iterable[Column]:
@@ -340,8 +347,14 @@ def _perceptual(board: Board) -> list[str]:
 def _attribution(board: Board, method: MethodInfo) -> Shown:
     number = board.number(method.label, NONE, ATTRIBUTION)
     wrong, none = (number.detail.get(k) for k in ("wrong", "none"))
-    sub = f"wrong {show.share(wrong)}\nnone {show.share(none)}"
+    sub = f"wrong {show.share(wrong)}\nnone {show.share(none)}{among(board, number)}"
     return show.cell(number, show.share(number.value), sub)
+
+
+def among(board: Board, number: Number) -> str:
+    """A line that says N where it is not the suite's; else empty."""
+    users = number.detail.get("registered")
+    return "" if users in (None, board.registered) else f"\namong {users:,} users"
 
 
 def _accused(board: Board, method: MethodInfo) -> Shown:

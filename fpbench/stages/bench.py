@@ -5,7 +5,7 @@ A `Bench` lives in one process and keeps what it has loaded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -14,7 +14,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fpbench.api import Attack, Dataset, Generator, MissingResource, TrainedHost, User, derive_seed
+from fpbench.api import (
+    Attack,
+    Conditions,
+    ContractError,
+    Dataset,
+    Generator,
+    Latents,
+    MissingResource,
+    TrainedHost,
+    User,
+    derive_seed,
+)
 from fpbench.api.context import Peers
 from fpbench.plan import Fit, Plan, PlannedBackbone, issued_codes
 from fpbench.plan.plan import CHUNK
@@ -26,6 +37,9 @@ from fpbench.stages.interrupt import Interrupt
 from fpbench.stages.place import Place
 from fpbench.stages.process import Visit, call
 from fpbench.store import Store
+
+Drawn = tuple[int | str, int]
+"""A drawn image: whose copy it is of, or what it is for, and its number."""
 
 
 class Bench:
@@ -71,7 +85,7 @@ class Bench:
         self._states: dict[str, dict[str, Tensor]] = {}
         self._loans: dict[str, boundary.Loan] = {}
         self._codes: dict[int, np.ndarray] = {}
-        self._latents: dict[int | str, list[int]] = {}
+        self._seeds: dict[Drawn, int] = {}
         self.read_alone: set[int] = set()  # fits whose reader was seen to read images one by one
         self._networks: dict[str, Any] = {}
 
@@ -246,19 +260,40 @@ class Bench:
             info=self.info,
         )
 
-    def latent_seeds(self, user: int | str, count: int) -> list[int]:
-        """Seeds of a user's first `count` latents; the same for every method."""
-        known = self._latents.setdefault(user, [])
-        seed = self.suite.header.seed
-        known += [derive_seed(seed, "latent", user, i) for i in range(len(known), count)]
-        return known[:count]
+    def latents(self, generator: Generator, images: Sequence[Drawn]) -> Latents:
+        """What a generator draws these images from; seeds and conditions are every method's."""
+        return generator.prior([self._seed(image) for image in images], self.conditions(images))
 
-    def host_seeds(self, count: int) -> list[int]:
-        """Seeds of the latents that the host draws as negatives."""
+    def _seed(self, image: Drawn) -> int:
+        if image not in self._seeds:
+            self._seeds[image] = derive_seed(self.suite.header.seed, "latent", *image)
+        return self._seeds[image]
+
+    def conditions(self, images: Sequence[Drawn]) -> Conditions:
+        """Captions or classes of the test split, one an image; empty where the data have none.
+
+        Raises:
+            ContractError: the data set says that it has some, and does not give as many.
+        """
+        if not self.suite.dataset.info().conditions:
+            return ()
+        seed, among = self.suite.header.seed, len(self.test_images)
+        rows = [derive_seed(seed, "condition", *image) % among for image in images]
+        found = self.test_images.conditions(np.array(rows, dtype=np.int64))
+        if len(found) != len(rows):
+            raise ContractError(
+                f"dataset {self.dataset.name}: expected {len(rows)} "
+                f"{self.dataset.info().conditions}, as its info() says, got {len(found)}; give one "
+                "for each index in conditions()"
+            )
+        return found
+
+    def host_images(self, count: int) -> list[Drawn]:
+        """What the host draws as negatives."""
         # The host's images are those of the copies' own latents, user by user, so that they pair.
         images = self.suite.population.images
         users = range(-(-count // images))
-        return [seed for user in users for seed in self.latent_seeds(user, images)][:count]
+        return [image for user in users for image in images_of(user, images)][:count]
 
     def carriers(self, user: int, count: int) -> Tensor:
         """(count, 3, H, W) clean images that forgeries of a user's images start from."""
@@ -271,6 +306,11 @@ class Bench:
 def attack_root(component: Attack[Any]) -> tuple[Any, ...]:
     """What the draws of an attack derive from: never its strength, so that curves share them."""
     return ("attack", component.name, component.params.model_dump(mode="json"))
+
+
+def images_of(user: int | str, count: int) -> list[Drawn]:
+    """A user's first images, or the first for a purpose."""
+    return [(user, number) for number in range(count)]
 
 
 def chunks(count: int, size: int = CHUNK) -> list[np.ndarray]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from fpbench.api import Generator, User
 from fpbench.backbones.distances import fid, reference_arrays
 from fpbench.plan import PlannedBackbone, Stage
-from fpbench.stages.bench import Bench, chunks
+from fpbench.stages.bench import Bench, chunks, images_of
 from fpbench.stages.checks import check_state
 from fpbench.stages.images import SplitStream
 from fpbench.store import Store
@@ -105,10 +105,10 @@ def _features(
 ) -> np.ndarray:
     """(N, F) features of images of the same latents, whatever the state."""
     network, check = bench.network(judge), bench.modality.check
-    seeds = bench.latent_seeds("choice", bench.plan.choice_images)
+    wanted = images_of("choice", bench.plan.choice_images)
     parts = []
-    for chunk, generator in zip(chunks(len(seeds)), copies, strict=True):
-        images = generator.sample(generator.prior([seeds[i] for i in chunk]))
+    for chunk, generator in zip(chunks(len(wanted)), copies, strict=True):
+        images = generator.sample(bench.latents(generator, [wanted[i] for i in chunk]))
         parts.append(network(check(who, images, len(chunk), bench.info)).cpu().numpy())
     return np.concatenate(parts)
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from fpbench.api import Attack, CoalitionAttack, Generator
+from fpbench.api import Attack, CoalitionAttack, Conditions, Generator
 
 __all__ = ["effect_of"]
 
@@ -16,7 +16,9 @@ _POST = "post"
 _SEEDS = (0, 1)
 
 
-def effect_of(attack: Attack[Any], copy: Generator, attacked: object) -> dict[str, bool]:
+def effect_of(
+    attack: Attack[Any], copy: Generator, attacked: object, conditions: Conditions = ()
+) -> dict[str, bool]:
     """What is kept with the reading of an attacked copy.
 
     Args:
@@ -24,6 +26,7 @@ def effect_of(attack: Attack[Any], copy: Generator, attacked: object) -> dict[st
             to: nothing is kept of these.
         copy: as it was.
         attacked: what the attack made of it; of what is no generator nothing is kept.
+        conditions: for two images, where the data have some.
 
     Returns:
         "no_effect": what marks is as it was, to the bit: the step called "post" and all behind it,
@@ -34,7 +37,8 @@ def effect_of(attack: Attack[Any], copy: Generator, attacked: object) -> dict[st
         return {}
     before, after = copy.steps, attacked.steps
     unchanged = _same(before, after) and torch.equal(
-        copy.sample(copy.prior(_SEEDS)), attacked.sample(attacked.prior(_SEEDS))
+        copy.sample(copy.prior(_SEEDS, conditions)),
+        attacked.sample(attacked.prior(_SEEDS, conditions)),
     )
     marked = _POST in before and _same(_from_post(before), _from_post(after))
     return {"no_effect": marked or unchanged, "unchanged": unchanged}

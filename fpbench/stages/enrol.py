@@ -70,6 +70,6 @@ def _samples(bench: Bench, fit: Fit, user: int, count: int) -> Tensor:
     """(count, 3, H, W) images of a user's copy that nothing is measured on."""
     import torch
 
-    copy, seeds = copy_of(bench, fit, user), bench.latent_seeds(f"enrol {user}", count)
-    parts = [boundary.drawn(copy, copy.prior([seeds[i] for i in chunk])) for chunk in chunks(count)]
-    return torch.cat(parts)
+    copy, purpose = copy_of(bench, fit, user), f"enrol {user}"
+    latents = (bench.latents(copy, [(purpose, int(i)) for i in chunk]) for chunk in chunks(count))
+    return torch.cat([boundary.drawn(copy, own) for own in latents])

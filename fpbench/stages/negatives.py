@@ -48,7 +48,7 @@ def _read_generator(bench: Bench, fit: Fit, source: str, pending: Pending) -> Fa
         subject,
         origin=("host",) if host else ("stranger", source),
         key=lambda model: plan.null_key(fit, source, model),
-        latents=lambda model: bench.host_seeds(plan.negatives(source, model)),
+        images=lambda model: bench.host_images(plan.negatives(source, model)),
         tuned=lambda models: tuned(bench, fit, models),
         sheets=kept(plan.sheet_key),
         drawings=kept(plan.drawing_key),
@@ -71,10 +71,10 @@ def _read_outsiders(bench: Bench, fit: Fit, wants: list[Want]) -> Failures:
     images, reader = bench.suite.population.images, ImageReader(bench, fit, (OUTSIDERS,), wants)
     who = f"{fit.method.label}: extract"
     for number, user in enumerate(bench.plan.outsiders(fit)):
-        copy, seeds = copy_of(bench, fit, user), bench.latent_seeds(user, images)
+        copy = copy_of(bench, fit, user)
         with boundary.unharmed(who, bench.host_loan, bench.fit_loan(fit)):
             for chunk in chunks(images):
-                drawn = boundary.drawn(copy, copy.prior([seeds[i] for i in chunk]))
-                reader.read(drawn, number * images + chunk)
+                latents = bench.latents(copy, [(user, int(i)) for i in chunk])
+                reader.read(boundary.drawn(copy, latents), number * images + chunk)
     store_columns(bench, bench.plan.null_key(fit, OUTSIDERS, None), reader)
     return {(None, point): error for point, error in reader.failures.items()}

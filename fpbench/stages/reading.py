@@ -36,7 +36,7 @@ from fpbench.api.post import PostStep
 from fpbench.plan import AttackPoint, Fit, PlannedBackbone, Stage, Want
 from fpbench.plan.plan import CHUNK
 from fpbench.stages import boundary
-from fpbench.stages.bench import Bench, attack_root, chunks
+from fpbench.stages.bench import Bench, Drawn, attack_root, chunks, images_of
 from fpbench.stages.checks import (
     check_alone,
     check_generator,
@@ -87,7 +87,7 @@ class GeneratorReader:
         subject: makes the copy, or gives the host; called when it is needed.
         origin: ("copy", user) or ("host",); what the draws of attacks derive from.
         key: model point -> key of its reading.
-        latents: model point -> seeds of the images to draw.
+        images: model point -> which images to draw.
         tuned: points of one attack -> the attack, with the parameters that serve best.
         others: size of a coalition -> the other copies in it.
         preceding: the copy of the user before, which an untouched one is compared with: whoever
@@ -104,7 +104,7 @@ class GeneratorReader:
         *,
         origin: tuple[Any, ...],
         key: Callable[[AttackPoint | None], str],
-        latents: Callable[[AttackPoint | None], list[int]],
+        images: Callable[[AttackPoint | None], list[Drawn]],
         tuned: Tuned,
         others: Callable[[int], list[Generator]] = lambda size: [],
         preceding: Callable[[], Generator | None] = lambda: None,
@@ -116,7 +116,7 @@ class GeneratorReader:
         self._subject = subject
         self._origin = origin
         self._key = key
-        self._latents = latents
+        self._images = images
         self._tuned = tuned
         self._others = others
         self._preceding = preceding
@@ -167,7 +167,8 @@ class GeneratorReader:
                     started = time.monotonic()
                     model, generator = next(attacked)
                     spent_s += time.monotonic() - started
-                    self._effects[model] = effect_of(attack, self.subject, generator)
+                    seen = self._bench.conditions(images_of("effect", 2))
+                    self._effects[model] = effect_of(attack, self.subject, generator, seen)
                     self._attack_s[model] = spent_s
                     self._bench.at(place_of(model))
                     if isinstance(generator, Tensor):
@@ -216,7 +217,7 @@ class GeneratorReader:
         for model in models:
             surface = self._surface(model)
             if isinstance(attack, ForgeryAttack):
-                images = self._bench.carriers(self._origin[1], len(self._latents(model)))
+                images = self._bench.carriers(self._origin[1], len(self._images(model)))
                 with self._bench.visit(who, *loans):
                     made: Generator | Tensor = attack.apply(surface, images, model.strength, ctx)
             else:
@@ -269,7 +270,7 @@ class GeneratorReader:
         self, model: AttackPoint | None, attacked: Generator | None, wants: Sequence[Want]
     ) -> Iterator[tuple[np.ndarray, Tensor, Beside | None]]:
         """Each chunk of image numbers, with the images and what they are compared with."""
-        seeds, bench = self._latents(model), self._bench
+        wanted, bench = self._images(model), self._bench
         who = f"{self._fit.method.label}: sample"
         if model is not None:
             who = f"attack {model.attack.label}"
@@ -277,8 +278,10 @@ class GeneratorReader:
         if attacked is None:
             kept = self._kept(model)
             source = self.subject if self._is_run(model, wants) else None
-        for chunk in chunks(len(seeds)):
-            latents = source.prior([seeds[i] for i in chunk]) if source is not None else None
+        for chunk in chunks(len(wanted)):
+            latents = None
+            if source is not None:
+                latents = self._bench.latents(source, [wanted[i] for i in chunk])
             if kept is not None:
                 images = kept[chunk[0] : chunk[-1] + 1]
             else:
@@ -327,8 +330,8 @@ class GeneratorReader:
 
     def _shared(self, generator: Generator) -> Tensor:
         """Images of the latents that all copies share."""
-        seeds = self._bench.latent_seeds("shared", self._bench.suite.population.shared)
-        return boundary.drawn(generator, generator.prior(seeds))
+        shared = images_of("shared", self._bench.suite.population.shared)
+        return boundary.drawn(generator, self._bench.latents(generator, shared))
 
     def _compare_codes(self, reader: ImageReader) -> None:
         """What another user's code changes of the same latents."""
@@ -360,7 +363,7 @@ class GeneratorReader:
         wants: list[Want],
     ) -> None:
         bench = self._bench
-        count = len(self._latents(model))
+        count = len(self._images(model))
         bench.modality.check(f"attack {model.attack.label}", forged, count, bench.info)
         clean = bench.carriers(self._origin[1], count)
         reader = ImageReader(bench, self._fit, self._origin, wants, model=model, measured=True)
@@ -413,8 +416,8 @@ class GeneratorReader:
         )
 
     def _target_images(self, count: int) -> Tensor:
-        seeds = self._bench.latent_seeds(f"target {self._origin[1]}", count)
-        return boundary.drawn(self.subject, self.subject.prior(seeds))
+        wanted = images_of(f"target {self._origin[1]}", count)
+        return boundary.drawn(self.subject, self._bench.latents(self.subject, wanted))
 
     def _embed(self, images: Tensor, code: Tensor) -> Tensor:
         method, bench = self._fit.method.component, self._bench
@@ -671,7 +674,7 @@ def copy_reader(bench: Bench, fit: Fit, user: int, tuned: Tuned) -> GeneratorRea
         lambda: copy_of(bench, fit, user),
         origin=("copy", user),
         key=key,
-        latents=lambda model: bench.latent_seeds(user, plan.images(model)),
+        images=lambda model: images_of(user, plan.images(model)),
         tuned=tuned,
         others=lambda size: [copy_of(bench, fit, user + i) for i in range(1, size)],
         preceding=lambda: copy_of(bench, fit, user - 1) if user else None,

@@ -45,9 +45,9 @@ def read_host_features(stage: Stage, bench: Bench) -> None:
     if bench.store.has(stage.key):
         return
     network, host, parts = bench.network(stage.of_backbone), bench.host.generator, []
-    seeds = bench.host_seeds(bench.suite.negatives.host)
-    for chunk in chunks(len(seeds)):
-        images = host.sample(host.prior([seeds[i] for i in chunk]))
+    wanted = bench.host_images(bench.suite.negatives.host)
+    for chunk in chunks(len(wanted)):
+        images = host.sample(bench.latents(host, [wanted[i] for i in chunk]))
         parts.append(network(images).cpu().numpy())
     bench.store.put(stage.key, {"features": np.concatenate(parts)}, {})
 

@@ -79,10 +79,11 @@ def _score(detector: Reader, images: Tensor) -> np.ndarray:
 def _images(bench: Bench, fit: Fit, user: int | None, count: int) -> Tensor:
     """(count, 3, H, W) images of a copy, or of the host, that nothing else is measured on."""
     generator = bench.host.generator if user is None else copy_of(bench, fit, user)
-    seeds = bench.latent_seeds(f"secrecy {'host' if user is None else user}", count)
+    purpose = f"secrecy {'host' if user is None else user}"
     who = f"{fit.method.label}: sample"
     with boundary.unharmed(who, bench.host_loan, bench.fit_loan(fit)):
         parts = [
-            boundary.drawn(generator, generator.prior([seeds[i] for i in c])) for c in chunks(count)
+            boundary.drawn(generator, bench.latents(generator, [(purpose, int(i)) for i in chunk]))
+            for chunk in chunks(count)
         ]
     return torch.cat(parts)

@@ -28,7 +28,7 @@ from fpbench.api import (
 from fpbench.plan import AttackPoint, Fit, PlannedBackbone, Stage
 from fpbench.plan.points import TUNING_COPIES
 from fpbench.stages import boundary
-from fpbench.stages.bench import Bench
+from fpbench.stages.bench import Bench, images_of
 from fpbench.stages.checks import check_generator, check_reading, reading_shape
 from fpbench.stages.enrol import enrolled
 from fpbench.stages.process import call
@@ -105,8 +105,9 @@ class _Yardstick:
             known = bench.store.get(plan.backbone_key(judge)).arrays
             self._real = Reference(known["mean"], known["covariance"], known["root"])
         host = bench.host.generator
-        latents = [bench.latent_seeds(user, images) for user in plan.tuning_users(fit)]
-        self.host = self.distance([self.seen(host.sample(host.prior(s))) for s in latents])
+        wanted = [images_of(user, images) for user in plan.tuning_users(fit)]
+        seen = [self.seen(host.sample(bench.latents(host, each))) for each in wanted]
+        self.host = self.distance(seen)
 
     def seen(self, images: Tensor) -> np.ndarray:
         """Features of samples (N, ...)."""
@@ -138,15 +139,15 @@ def _try(
     own: list[np.ndarray] = []
     for user in bench.plan.tuning_users(fit):
         reader = copy_reader(bench, fit, user, lambda _: candidate)
-        seeds = bench.latent_seeds(user, bench.plan.images(models[0]))
-        latents = reader.subject.prior(seeds)
+        wanted = images_of(user, bench.plan.images(models[0]))
+        latents = bench.latents(reader.subject, wanted)
         own.append(yardstick.seen(boundary.drawn(reader.subject, latents)))
         for model, generator in _trajectory(reader, models, candidate):
             who, loan = f"attack {model.attack.label}", bench.fit_loan(fit)
             reading = f"{fit.method.label}: extract"
             with boundary.unharmed(reading, bench.host_loan, loan), torch.no_grad():
                 drawn = boundary.drawn(generator, latents)
-                images = bench.modality.check(who, drawn, len(seeds), bench.info)
+                images = bench.modality.check(who, drawn, len(wanted), bench.info)
                 shown = None if weights else images.clone()
                 held = boundary.Lent(generator) if weights else None
                 evidence, ctx = Evidence(shown, held, registry), bench.context("extract")

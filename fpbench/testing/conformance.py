@@ -8,6 +8,7 @@ def test_method_keeps_the_contract(tmp_path):
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,7 @@ from fpbench.api import (
     Reads,
     SampleInfo,
     SampleStream,
+    State,
     TrainedHost,
     User,
 )
@@ -59,10 +61,12 @@ class Conformance:
         right: over a few untouched copies, the mean share of right bits; of scores, of images whose
             largest is their user's; of presences, of images that are above 0.
         leaked: names of steps of a copy that the host does not have.
+        sealed: why a copy cannot be packed into a file and opened again; empty if it can.
     """
 
     right: float
     leaked: tuple[str, ...]
+    sealed: str
 
 
 def check_method(
@@ -134,8 +138,23 @@ def check_method(
             shown = (drawn, copy, registry)
             reading = _extract(who, method, state, lent(), shown, context("extract"))
         right.append(_right(method, reading, user))
-    leaked = tuple(name for name in copies[-1].steps if name not in trained.generator.steps)
-    return Conformance(float(np.mean(right)), leaked)
+    copy, who = copies[-1], f"method {method.name}"
+    leaked = tuple(name for name in copy.steps if name not in trained.generator.steps)
+    images_of_copy = _draw(who, copy, images.info)
+    try:
+        packed = check_state(f"{who}: pack", method.pack(copy))
+        again = method.unpack(dict(packed), trained.component, context("unpack"))
+    except ContractError as error:
+        return Conformance(float(np.mean(right)), leaked, str(error))
+    opened = _draw(f"{who}: unpack", again, images.info)
+    _same(f"{who}: unpack", {"images": images_of_copy}, {"images": opened})
+
+    def reading_of(state: State, registry: State) -> Tensor:
+        evidence = _evidence(method, images_of_copy, boundary.Lent(copy), registry)
+        return method.extract(state, lent(), evidence, context("extract"))
+
+    _check_secrets(who, packed, (state, registry), reading_of)
+    return Conformance(float(np.mean(right)), leaked, "")
 
 
 def _codes(method: Method[Any]) -> list[Tensor]:
@@ -199,6 +218,45 @@ def _check_post(method: Method[Any], copy: Generator, drawn: Tensor) -> None:
         )
 
 
+def _check_secrets(
+    who: str,
+    packed: State,
+    owned: tuple[State, State],
+    reading_of: Callable[[State, State], Tensor],
+) -> None:
+    """That no tensor of a copy's file is one that the owner reads with."""
+    before = reading_of(*owned)
+    for number, state in enumerate(owned):
+        for name, tensor in state.items():
+            if not _is_telling(tensor) or not any(_is_equal(tensor, t) for t in packed.values()):
+                continue
+            # Both may hold it, such as layers of the host: is it read with?
+            changed = [dict(one) for one in owned]
+            changed[number][name] = tensor.flatten().roll(1).view(tensor.shape)
+            if not torch.equal(reading_of(changed[0], changed[1]), before):
+                raise ContractError(
+                    f"{who}: expected a file of the copy without anything that the owner reads "
+                    f"with, got '{name}' of what he keeps; take it out of the copy's steps"
+                )
+
+
+def _is_telling(tensor: Tensor) -> bool:
+    """Whether its numbers differ: zeros and ones are everybody's."""
+    return tensor.numel() > 1 and bool((tensor != tensor.flatten()[0]).any())
+
+
+def _is_equal(tensor: Tensor, other: Tensor) -> bool:
+    return tensor.dtype == other.dtype and torch.equal(tensor, other)
+
+
+def _evidence(
+    method: Method[Any], images: Tensor, copy: Generator, registry: dict[str, Tensor]
+) -> Evidence:
+    if method.reads is Reads.WEIGHTS:
+        return Evidence(None, copy, registry)
+    return Evidence(images, None, registry)
+
+
 def _extract(
     who: str,
     method: Method[Any],
@@ -209,7 +267,7 @@ def _extract(
 ) -> Tensor:
     images, copy, registry = shown
     if method.reads is Reads.WEIGHTS:
-        evidence = Evidence(None, boundary.Lent(copy), registry)
+        evidence = _evidence(method, images, boundary.Lent(copy), registry)
         found = method.extract(state, host, evidence, ctx)
         return check_reading(who, found, reading_shape(method, 1, _USERS)).detach().cpu()
     before = images.clone()

@@ -38,6 +38,7 @@ from fpbench.api import (
     User,
     hookimpl,
 )
+from fpbench.api.packing import alone
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -90,6 +91,11 @@ class TinyHost(Host[TinyHostParams]):
         from fpbench.testing import networks
 
         return networks.untrained(state, ctx)
+
+    def unpack(self, packed: State, ctx: Context) -> Generator:
+        """See `Host.unpack`."""
+        weights = alone(f"host {self.name}: unpack", packed, "generator")
+        return self.assemble(weights, ctx)
 
     def encode(
         self, state: State, samples: Tensor, ctx: Context, step: str | None = None
@@ -161,6 +167,10 @@ class Perfect(PostHocMethod[PerfectParams]):
 
         del ctx
         return networks.BlockEmbedder(self.params.bits, state["amplitude"])
+
+    def embedder_of(self, weights: State, ctx: Context) -> Module:
+        """See `PostHocMethod.embedder_of`."""
+        return self.embedder(weights, ctx)
 
     def extract(self, state: State, host: TrainedHost, evidence: Evidence, ctx: Context) -> Tensor:
         """Contrast of each block."""
@@ -302,6 +312,17 @@ class Keyed(Method[NoParams]):
         marked = networks.Contrasted(steps["generator"], key).to(ctx.device)
         return host.generator.replace("generator", marked)
 
+    def unpack(self, packed: State, host: Host[Any], ctx: Context) -> Generator:
+        """The contrast around the host's own step."""
+        from fpbench.testing import networks
+
+        weights = alone(f"method {self.name}: unpack", packed, "generator")
+        code = weights.pop("code")
+        inner = {f"generator/{name.removeprefix('step.')}": t for name, t in weights.items()}
+        generator = host.unpack(inner, ctx)
+        marked = networks.Contrasted(generator.steps["generator"], code).to(ctx.device)
+        return generator.replace("generator", marked)
+
     def enrol(
         self,
         state: State,
@@ -404,6 +425,10 @@ class Present(PostHocMethod[NoParams]):
 
         del ctx
         return networks.Marked(state["amplitude"])
+
+    def embedder_of(self, weights: State, ctx: Context) -> Module:
+        """See `PostHocMethod.embedder_of`."""
+        return self.embedder(weights, ctx)
 
     def extract(self, state: State, host: TrainedHost, evidence: Evidence, ctx: Context) -> Tensor:
         """(N,) contrast of the halves of the image."""

@@ -21,13 +21,13 @@ class LinearImages(nn.Module):
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        self.size = size
         self.map = nn.Linear(LATENT, 3 * 16)
+        self.register_buffer("size", torch.tensor([size]))
 
     def forward(self, latents: Tensor) -> Tensor:
         """(N, 3, size, size) float in [-1, 1]."""
         small = torch.tanh(self.map(latents)).reshape(-1, 3, 4, 4)
-        return nn.functional.interpolate(small, self.size, mode="bilinear")
+        return nn.functional.interpolate(small, int(self.get_buffer("size")), mode="bilinear")
 
 
 class BlockEmbedder(nn.Module):
@@ -123,14 +123,13 @@ def fit_linear(
             adam.step()
             run.log(loss=loss.detach())
             time.sleep(step_s)
-    size = torch.tensor([images.info.size], device=ctx.device)
-    return {**{k: v.detach() for k, v in model.state_dict().items()}, "size": size}
+    return {k: v.detach() for k, v in model.state_dict().items()}
 
 
 def generator(state: State, device: torch.device) -> Generator:
     """The host of a state."""
     model = LinearImages(int(state["size"])).to(device)
-    model.load_state_dict({k: v for k, v in state.items() if k != "size"})
+    model.load_state_dict(state)
     return ChainGenerator({"generator": model}, LATENT, device)
 
 

@@ -7,7 +7,15 @@ import pytest
 from fpbench.api import ContractError
 from fpbench.registry import load
 from fpbench.testing.conformance import check_method
-from fpbench.testing.fakes import Blind, Perfect
+from fpbench.testing.fakes import (
+    Blind,
+    Keyed,
+    Perfect,
+    Present,
+    Relative,
+    Retrained,
+    Weighed,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,6 +66,7 @@ def test_in_tree_methods_keep_the_contract(name, size, small_host, tmp_path):
     cls = load().component("methods", name)
     result = check_method(cls(cls.Params(**TINY[name])), tmp_path, host=small_host, size=size)
     assert result.leaked == ADDED.get(cls.placement, ())
+    assert ("the opaque post" in result.sealed) if name == "foreign" else not result.sealed
 
 
 def test_every_in_tree_method_is_checked():
@@ -67,6 +76,49 @@ def test_every_in_tree_method_is_checked():
 def test_fakes_have_the_known_answers(tmp_path):
     assert check_method(Perfect(Perfect.Params()), tmp_path).right == 1
     assert abs(check_method(Blind(Blind.Params()), tmp_path).right - 0.5) < 0.12
+
+
+@pytest.mark.parametrize("cls", [Blind, Keyed, Perfect, Present, Relative, Retrained, Weighed])
+def test_copies_of_fakes_are_opened_from_files(cls, tmp_path):
+    assert not check_method(cls(cls.Params()), tmp_path).sealed
+
+
+def test_a_copy_that_holds_what_is_read_with_is_found(tmp_path):
+    import torch
+
+    class Careless(Perfect):
+        """Its copies hold the factors of the blocks' contrasts."""
+
+        def fit(self, host, images, ctx):
+            return {"factors": 0.2 + torch.rand(self.bits, generator=ctx.rng("factors"))}
+
+        def embedder(self, state, ctx):
+            made = super().embedder({"amplitude": torch.tensor([0.25])}, ctx)
+            made.register_buffer("factors", state["factors"])
+            return made
+
+        def extract(self, state, host, evidence, ctx):
+            return super().extract(state, host, evidence, ctx) * state["factors"]
+
+        def embedder_of(self, weights, ctx):
+            return self.embedder(weights, ctx)
+
+    with pytest.raises(ContractError, match="got 'factors' of what he keeps"):
+        check_method(Careless(Careless.Params()), tmp_path)
+
+
+def test_a_file_that_gives_another_copy_is_found(tmp_path):
+    class Forgetful(Perfect):
+        def embedder_of(self, weights, ctx):
+            return super().embedder_of({"amplitude": weights["amplitude"] * 2}, ctx)
+
+    with pytest.raises(ContractError, match="unpack: expected the same result twice"):
+        check_method(Forgetful(Forgetful.Params()), tmp_path)
+
+
+def test_a_method_need_not_open_files(tmp_path):
+    cls = template().SpreadSpectrum
+    assert "implement `embedder_of`" in check_method(cls(cls.Params()), tmp_path).sealed
 
 
 def template():

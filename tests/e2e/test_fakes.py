@@ -271,7 +271,7 @@ def test_users_who_join_are_compared_with_those_before_them(run_suite, suite_fil
         ("fit", Outcome.BLOCKED, "the fit broke, as it was told to"),
         ("import", Outcome.UNAVAILABLE, "No module named 'no_such_package'"),
         ("nan", Outcome.FAILED, "values that are not finite"),
-        ("shape", Outcome.FAILED, "expected finite float logits"),
+        ("shape", Outcome.FAILED, "expected finite floats"),
     ],
 )
 def test_a_broken_method_fails_alone(run_suite, suite_file, where, outcome, message):

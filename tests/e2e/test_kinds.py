@@ -1,9 +1,12 @@
 """Methods whose readings are scores, presences or of weights, through the whole run."""
 
+import csv
+
 import pytest
 from rows import value
 
 from fpbench.api import Outcome
+from fpbench.report.build import build_page
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -61,12 +64,17 @@ false_rate = 0.1
 
 
 @pytest.fixture(scope="module")
-def records(run_in, tmp_path_factory):
+def done(run_in, tmp_path_factory):
     place = tmp_path_factory.mktemp("kinds")
     path = place / "suite.toml"
     path.write_text(SUITE)
-    _, found, _ = run_in(place, path)
-    return found
+    _, found, folder = run_in(place, path)
+    return found, folder
+
+
+@pytest.fixture(scope="module")
+def records(done):
+    return done[0]
 
 
 def outcome(records, method, point, metric="", variant=""):
@@ -122,3 +130,24 @@ def test_weights_are_read_one_row_a_copy(records):
     assert value(records, "weighed", "weight-noise 0.1", "bit-accuracy")["n"] == 5
     # Damage is measured on images all the same.
     assert value(records, "weighed", "weight-noise 0.1", "damage", "psnr")["value"] > 10
+
+
+def test_each_kind_stands_in_its_own_table_of_the_page(done, tmp_path):
+    records, folder = done
+    about = value(records, "weighed", "none", "bit-accuracy")["method"]
+    assert (about["gives"], about["reads"]) == ("bits", "weights")
+    page = build_page(folder, tmp_path / "page").parent
+    tables = {}
+    for name in ("leaderboard", "detection", "weights"):
+        with (page / f"{name}.csv").open() as file:
+            tables[name] = {row["method"]: row for row in csv.DictReader(file)}
+    assert set(tables["leaderboard"]) == {"keyed", "relative", "retrained"}
+    assert set(tables["detection"]) == {"keyed", "relative", "retrained", "present"}
+    assert set(tables["weights"]) == {"weighed"}
+    assert tables["detection"]["present"]["rank"]
+    assert float(tables["weights"]["weighed"]["tier_copy"]) > 0.5
+    why = tables["leaderboard"]["retrained"]["not_ranked_because"]
+    assert "tell 3 registered users apart, and the suite asks for 5" in why
+    for path in page.rglob("*.html"):
+        assert "detection is not measured here" not in path.read_text()
+        assert "bit-accuracy is not measured here" not in path.read_text()

@@ -10,7 +10,7 @@ from rows import value
 from safetensors.numpy import load_file
 
 from fpbench.execute.request import Request
-from fpbench.stages.bench import Bench
+from fpbench.stages.bench import Bench, images_of
 from fpbench.stages.issue import copy_of
 from fpbench.store import Store
 
@@ -59,8 +59,8 @@ def test_only_what_pages_show_is_kept_and_codes_are_compared_in_numbers(
     # The likeness of codes, from images that are drawn once more.
     bench, fit = Bench(plan, store, torch.device("cpu")), plan.fits[0]
     copies = [copy_of(bench, fit, user) for user in range(5)]
-    seeds = bench.latent_seeds("shared", 2)
-    images = [c.sample(c.prior(seeds)).numpy().astype(float) for c in copies]
+    shared = images_of("shared", 2)
+    images = [c.sample(bench.latents(c, shared)).numpy().astype(float) for c in copies]
     errors = [np.square(a - b).mean(axis=(1, 2, 3)) for a, b in pairwise(images)]
     row = value(records, "perfect", "none", "code-influence", "psnr")
     psnr = [10 * np.log10(255**2 / error).mean() for error in errors]

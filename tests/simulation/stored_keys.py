@@ -24,14 +24,11 @@ def keys(plan: Plan) -> dict[str, Any]:
         fit, model = cell.fit, cell.point.model
         if cell.refusal is not None:
             continue
-        negatives = {}
-        if plan.host_is_negative(model):
-            negatives["host"] = plan.null_key(fit, "host", model)
-        if model is None:
-            negatives["real"] = plan.null_key(fit, "real", None)
+        negatives = {s: plan.null_key(fit, s, model) for s in plan.sources(fit, model)}
+        subjects = range(len(plan.subjects(fit, model)))
         wants = [want for want in plan.wants(fit, model) if want.image == cell.point.image]
         found[cell.key] = {
-            "readings": [plan.reading_key(fit, i, model) for i in range(len(plan.subjects(model)))],
+            "readings": [plan.reading_key(fit, i, model) for i in subjects],
             "negatives": negatives,
             "columns": [plan.column(want) for want in wants],
             "column": plan.column(Want(cell.point.image)),

@@ -250,6 +250,7 @@ def detection(cell: Cell) -> Iterator[Row]:
     detail = {"negatives": len(nobody), "issued": len(cell.codes)}
     more = {"n": len(best), "clusters": len(cell.counts), "detail": detail}
     yield row("detection", "auroc", rules.auroc(best, nobody), **more)
+    yield row("detection", "ap", rules.average_precision(best, nobody), **more | {"detail": {}})
 
 
 def accused(cell: Cell, match: np.ndarray, more: int = 0) -> np.ndarray:

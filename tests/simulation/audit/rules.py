@@ -69,6 +69,15 @@ def auroc(positive: np.ndarray, negative: np.ndarray) -> float:
     return float((ranks[:p].sum() - p * (p + 1) / 2) / (p * m))
 
 
+def average_precision(positive: np.ndarray, negative: np.ndarray) -> float:
+    """Mean over positives of the precision at their own score."""
+    found = []
+    for score in np.ravel(positive):
+        hits, false = np.sum(positive >= score), np.sum(negative >= score)
+        found.append(hits / (hits + false))
+    return float(np.mean(found))
+
+
 # -- intervals ---------------------------------------------------------------------------------
 
 

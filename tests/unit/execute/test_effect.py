@@ -60,8 +60,8 @@ def test_a_mark_that_is_dropped_or_covered_is_reached(marked):
 
 def test_other_latents_are_an_effect(plain):
     class Truncated(ChainGenerator):
-        def prior(self, seeds):
-            return super().prior(seeds) / 2
+        def prior(self, seeds, conditions=()):
+            return super().prior(seeds, conditions) / 2
 
     attacked = Truncated(plain.steps, 8, torch.device("cpu"))
     assert effect_of(NOISE, plain, attacked) == {"no_effect": False, "unchanged": False}

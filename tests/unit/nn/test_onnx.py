@@ -83,7 +83,7 @@ class Exported(OpaqueMethod[ExportedParams]):
 
 def test_a_method_of_two_graphs_keeps_the_contract(graphs, tmp_path):
     found = check_method(Exported(ExportedParams(**graphs)), tmp_path / "scratch")
-    assert found.bit_accuracy == 1
+    assert found.right == 1
     assert found.leaked == ("post",)
 
 

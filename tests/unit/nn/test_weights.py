@@ -34,7 +34,7 @@ def test_tensors_are_found_by_step_and_name(copy):
     weight, bias = ("generator", "map.weight"), ("generator", "map.bias")
     assert list(parameters(copy)) == [weight, bias, ("post", "embedder.amplitude")]
     assert list(weights(copy)) == [weight]
-    assert list(buffers(copy)) == [("post", "code")]
+    assert list(buffers(copy)) == [("generator", "size"), ("post", "code")]
     assert not any(value.requires_grad for value in parameters(copy).values())
 
 
@@ -148,7 +148,7 @@ def test_fused_steps_draw_the_same_images(copy):
 def test_held_images_are_read_like_a_stream():
     images = torch.arange(5 * 3 * 4 * 4).reshape(5, 3, 4, 4).to(torch.uint8)
     held = HeldImages(images)
-    assert (len(held), held.size) == (5, 4)
+    assert (len(held), held.info.size) == (5, 4)
     for indices in ([4, 0, 4], np.array([4, 0, 4])):
         read = held.read(indices)
         assert torch.equal(read, torch.stack([images[4], images[0], images[4]]))

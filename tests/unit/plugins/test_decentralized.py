@@ -5,6 +5,7 @@ import torch
 from fpbench_decentralized.keys import fit as learn_keys
 from fpbench_decentralized.keys import scores
 from fpbench_decentralized.robust import distort
+from torch import nn
 
 from fpbench.api import ContractError, Evidence, SampleInfo, TrainedHost, User
 from fpbench.api.images import to_float
@@ -21,10 +22,23 @@ CPU = torch.device("cpu")
 USERS, IMAGES = 3, 64
 
 
+class Shifted(nn.Module):
+    """A step that can hold any mark."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.step = step
+        self.shift = nn.Parameter(torch.zeros(3, 32, 32))
+
+    def forward(self, latents):
+        return self.step(latents) + self.shift
+
+
 def method(**params):
     cls = load().component("methods", "decentralized")
-    sizes = {"keys": USERS, "samples": 128, "key_steps": 60, "key_batch": 64, "batch": 8}
-    return cls(cls.Params(**{**sizes, **params}))
+    keys = {"keys": USERS, "samples": 128, "key_steps": 30, "key_learning_rate": 3e-3}
+    copies = {"key_batch": 32, "batch": 8, "judged": 64, "learning_rate": 1e-2}
+    return cls(cls.Params(**{**keys, **copies, **params}))
 
 
 def context(tmp_path, *root, key=None, progress=None):
@@ -43,10 +57,12 @@ def images():
 
 @pytest.fixture(scope="module")
 def host(images, tmp_path_factory):
-    tiny = TinyHost(TinyHost.Params(steps=100))
+    tiny = TinyHost(TinyHost.Params(steps=20))
     ctx = context(tmp_path_factory.mktemp("host"), "host")
     state = tiny.fit(images, ctx)
-    return TrainedHost(tiny, state, tiny.assemble(state, ctx))
+    generator = tiny.assemble(state, ctx)
+    step = Shifted(generator.steps[generator.output])
+    return TrainedHost(tiny, state, generator.replace(generator.output, step))
 
 
 @pytest.fixture(scope="module")
@@ -69,20 +85,20 @@ def test_without_the_penalty_keys_share_what_images_have_in_common(tmp_path):
     """Images alike but for noise: every key leans on the same mean unless it is kept from it."""
     grain = torch.Generator().manual_seed(0)
     some = torch.randint(150, 250, (64, 3, 16, 16), generator=grain, dtype=torch.uint8)
-    lone = method(key_scale=0.01, key_learning_rate=1e-2, key_steps=30).params
+    lone = method(key_scale=0.01, key_steps=100).params
     keys = learn_keys(some, some, lone, context(tmp_path))["keys"].flatten(1)
     apart = [
         learn_keys(some, some, lone.model_copy(update={"keys": 1}), context(tmp_path, seed))
         for seed in range(2)
     ]
     shared = (apart[0]["keys"] * apart[1]["keys"]).sum()
-    assert shared > 0.1
-    assert (keys @ keys.T - torch.eye(USERS)).max() < shared / 5
+    assert shared > 0.5
+    assert (keys @ keys.T - torch.eye(USERS)).max() < 0.1
 
 
 @pytest.mark.parametrize("robust", ["none", "noise"])
 def test_each_copy_goes_along_its_own_key_alone(robust, host, images, fitted, tmp_path):
-    plugin = method(robust=robust, steps=120, learning_rate=1e-2, likeness_weight=1.0)
+    plugin = method(robust=robust, steps=40, likeness_weight=1.0)
     own, owners = [], []
     users = [SimpleNamespace(user=user(index)) for index in (2, 0, 1)]
     registry = plugin.enrol(fitted, host, users, images, context(tmp_path, "enrol"))
@@ -92,7 +108,6 @@ def test_each_copy_goes_along_its_own_key_alone(robust, host, images, fitted, tm
         issued = plugin.issue(fitted, host, user(index), images, ctx)
         copy = plugin.assemble(fitted, host, issued, ctx)
         assert list(copy.steps) == list(host.generator.steps)
-        assert not any(tensor.shape == (3, 32, 32) for tensor in issued.values())
         drawn = copy.sample(copy.prior(range(IMAGES)))
         own.append(plugin.extract(fitted, host, Evidence(drawn, registry=registry), ctx))
         owners += [column] * IMAGES
@@ -105,7 +120,7 @@ def test_each_copy_goes_along_its_own_key_alone(robust, host, images, fitted, tm
 
 
 def test_rounds_raise_the_mark_until_it_is_seen(host, images, fitted, tmp_path):
-    short = {"steps": 1, "round_steps": 2, "learning_rate": 1e-2}
+    short = {"steps": 1, "round_steps": 2, "learning_rate": 2e-2}
     kept = {}
     for rounds in (1, 3, 60):
         ctx = context(tmp_path / str(rounds), "issue")
@@ -123,26 +138,28 @@ def test_rounds_raise_the_mark_until_it_is_seen(host, images, fitted, tmp_path):
     assert len(curve) < 60
 
 
-def test_a_stopped_copy_goes_on_bit_by_bit(host, images, fitted, tmp_path, monkeypatch):
+@pytest.mark.parametrize("what", ["fit", "issue"])
+def test_what_was_stopped_goes_on_bit_by_bit(what, host, images, fitted, tmp_path, monkeypatch):
     monkeypatch.setattr(StageContext, "checkpoint_due", lambda self: True)
-    plugin = method(steps=3, round_steps=3, rounds=3)
-    key = "78" * 32
+    plugin = method(key_steps=3, steps=3, round_steps=3, rounds=3, learning_rate=1e-4)
 
-    def issue(place, stop_after=None):
+    def made(place, stop_after=None):
         calls = iter(range(100))
 
         def progress(done, total, text):
             if stop_after is not None and next(calls) == stop_after:
                 raise KeyboardInterrupt
 
-        ctx = context(place, "issue", key=key, progress=progress)
+        ctx = context(place, what, key="78" * 32, progress=progress)
+        if what == "fit":
+            return plugin.fit(host, images, ctx)
         return plugin.issue(fitted, host, user(1), images, ctx)
 
-    whole = issue(tmp_path / "whole")
+    whole = made(tmp_path / "whole")
     for stop_after in (1, 4):
         with pytest.raises(KeyboardInterrupt):
-            issue(tmp_path / "cut", stop_after)
-    resumed = issue(tmp_path / "cut")
+            made(tmp_path / "cut", stop_after)
+    resumed = made(tmp_path / "cut")
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
 
 

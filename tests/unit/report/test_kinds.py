@@ -7,10 +7,12 @@ import pytest
 from report_factory import BYPASS, JPEG, NOISE, TUNE, FakeRun
 
 from fpbench.report.build import build_page
+from fpbench.report.comparing import compare_sides
 from fpbench.report.heat import heat_map
 from fpbench.report.kinds import unasked
 from fpbench.report.rankings import BY_ATTRIBUTION, BY_DETECTION, OF_WEIGHTS, tables_of
 from fpbench.report.score import rankings
+from fpbench.report.sides import read_side
 from fpbench.report.standings import sources, standings
 from fpbench.report.verdict import verdict
 
@@ -131,6 +133,7 @@ def test_shares_detected_stand_by_source(board):
     assert shown["AUROC"].sub == "gate 0.9"
     assert shown["On real"].text == "0.01"
     assert "need not be silent" in shown["On another host"].sub
+    assert "silent" not in cells(board, BY_DETECTION, "alpha")["On another host"].sub
     # Of bits, what real images are detected of is an accusation.
     assert "of 1,000" in cells(board, BY_DETECTION, "alpha")["On real"].sub
 
@@ -160,6 +163,9 @@ def test_pages_say_what_methods_give_and_nothing_of_no_bits(pages):
     for metric in ("bit-accuracy", "attribution", "verification", "false-accusation", "detection"):
         assert f"{metric} is not measured here" not in pages["present.html"]
     assert "bit-accuracy is not measured here" not in pages["keyed.html"]
+    assert ">Wrong <" not in pages["present.html"]
+    assert ">Wrong <" in pages["keyed.html"]
+    assert ">Bit accuracy <" not in pages["keyed.html"]
     assert "Not measured: the method gives presence, no bits." in pages["present.html"]
     assert "Share of images called marked or generated, by source" in pages["present.html"]
     assert pages["alpha.html"].count("mean of these tiers") == 2  # of two tables
@@ -196,3 +202,38 @@ def test_rules_of_what_is_unasked_spare_bits():
         assert unasked("bits", "samples", metric, "") == ""
     assert unasked("presence", "samples", "detection", "auroc") == ""
     assert "real images have none" in unasked("bits", "weights", "false-accusation", "real")
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "metric", "score"),
+    [
+        ("alpha", "keyed", "attribution", ""),
+        ("alpha", "present", "detection", ""),
+        ("alpha", "present", "attribution", "the table of attribution and the table of detection"),
+        ("alpha", "weighed", "attribution", "no table by attribution holds both"),
+        ("alpha", "few", "attribution", "its scores tell 12 registered users apart"),
+        ("alpha", "keyed", "bit-accuracy", None),
+    ],
+)
+def test_scores_are_compared_within_a_table(tmp_path, a, b, metric, score):
+    folder = mixed().write(tmp_path)
+    found = compare_sides(read_side(folder, a), read_side(folder, b), metric)
+    assert found.lines
+    if score is None:
+        assert found.score is None
+        assert all(
+            line.reason == "B refused: the method gives scores, no bits" for line in found.lines
+        )
+    elif score:
+        assert score in found.score.reason
+        assert found.score.result is None
+    else:
+        assert found.score.result is not None
+
+
+def test_rates_among_other_numbers_of_users_are_not_compared(tmp_path):
+    folder = mixed().write(tmp_path)
+    found = compare_sides(read_side(folder, "keyed"), read_side(folder, "few"))
+    assert {line.reason for line in found.lines} == {
+        "asked among 30 users for A and among 12 for B"
+    }

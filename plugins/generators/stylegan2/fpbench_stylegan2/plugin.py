@@ -84,6 +84,16 @@ class StyleGAN2(Host[StyleGAN2Params]):
         network = placed(network, ctx.device)
         return ChainGenerator({"generator": network}, self.params.latent_dim, ctx.device)
 
+    def unpack(self, packed: State, ctx: Context) -> Generator:
+        """See `Host.unpack`; the size of its images follows from the number of its layers."""
+        from fpbench.api.packing import alone
+        from fpbench.nn.generator import ChainGenerator
+        from fpbench_stylegan2 import training
+
+        weights = alone(f"host {self.name}: unpack", packed, "generator")
+        network = training.unpack(weights, self.params, ctx.device)
+        return ChainGenerator({"generator": network}, self.params.latent_dim, ctx.device)
+
     def encode(
         self, state: State, samples: Tensor, ctx: Context, step: str | None = None
     ) -> Tensor:

@@ -27,7 +27,7 @@ from fpbench.nn.losses import (
 )
 from fpbench.nn.pca import components_of, project
 from fpbench.nn.schedule import adam, descend, lazy_adam, set_rates, warm_cosine
-from fpbench.nn.state import part, placed, prefixed
+from fpbench.nn.state import counted, opened, part, placed, prefixed
 from fpbench.nn.stylegan2 import ResidualTrunk, stage_widths
 from fpbench.training import TrainingRun
 from fpbench.training.gan import (
@@ -43,7 +43,7 @@ from fpbench_stylegan2.networks import CompactGenerator, StyleGAN2Generator
 if TYPE_CHECKING:
     from fpbench_stylegan2.params import StyleGAN2Params
 
-__all__ = ["build", "build_discriminator", "encode", "finetune", "fit", "restore"]
+__all__ = ["build", "build_discriminator", "encode", "finetune", "fit", "restore", "unpack"]
 
 _SHOWN = 8
 
@@ -83,6 +83,19 @@ def restore(state: State, params: StyleGAN2Params, device: torch.device) -> Host
     network = build(params, int(state["image_size"]))
     network.load_state_dict(part(state, "generator"))
     return placed(network, device).eval().requires_grad_(False)
+
+
+def unpack(weights: State, params: StyleGAN2Params, device: torch.device) -> Host:
+    """A network with these weights, its own, ready to sample.
+
+    Raises:
+        ContractError: they are of another network.
+    """
+    # Every side doubles that of the stage before; the compact network shuffles the last to twice.
+    last = 2 if params.architecture == "compact" else 1
+    image_size = 2 ** (counted(weights, "synthesis.rgbs") + last)
+    network = opened("host stylegan2: unpack", lambda: build(params, image_size), weights)
+    return placed(network, device)
 
 
 def fit(images: SampleStream, params: StyleGAN2Params, ctx: Context) -> State:

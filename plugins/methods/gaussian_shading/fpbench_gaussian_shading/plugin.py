@@ -9,6 +9,7 @@ from fpbench.api import (
     Context,
     Evidence,
     Generator,
+    Host,
     Method,
     Needs,
     Offer,
@@ -93,6 +94,15 @@ class GaussianShading(Method[GaussianShadingParams]):
 
         del state
         return host.generator.replace("prior", Shading(issued["codewords"].to(ctx.device)))
+
+    def unpack(self, packed: State, host: Host[Any], ctx: Context) -> Generator:
+        """See `Method.unpack`; behind the codewords, the host's own steps."""
+        from fpbench.api.packing import taken
+        from fpbench_gaussian_shading.shading import Shading
+
+        own, rest = taken(f"method {self.name}: unpack", packed, "prior")
+        prior = Shading(own["codewords"].to(ctx.device))
+        return host.unpack(rest, ctx).replace("prior", prior)
 
     def extract(self, state: State, host: TrainedHost, evidence: Evidence, ctx: Context) -> Tensor:
         """Log-odds of bits, under the stream whose replicates agree most."""

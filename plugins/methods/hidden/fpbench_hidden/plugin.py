@@ -75,10 +75,16 @@ class Hidden(PostHocMethod[HiddenParams]):
         return training.fit(images, draw, self.params, ctx)
 
     def embedder(self, state: State, ctx: Context) -> Module:
-        """See `PostHocMethod.embedder`."""
+        """See `PostHocMethod.embedder`; the extractor is no part of it."""
+        from fpbench.nn.state import part
+
+        return self.embedder_of(part(state, "embedder"), ctx)
+
+    def embedder_of(self, weights: State, ctx: Context) -> Module:
+        """See `PostHocMethod.embedder_of`."""
         from fpbench_hidden import training
 
-        return training.restore(state, self.params, ctx.device)
+        return training.restore(weights, self.params, ctx.device)
 
     def extract(self, state: State, host: TrainedHost, evidence: Evidence, ctx: Context) -> Tensor:
         """Logits of the extractor."""

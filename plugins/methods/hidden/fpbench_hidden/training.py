@@ -16,7 +16,7 @@ from fpbench.nn.equalised import lifted
 from fpbench.nn.losses import code_loss
 from fpbench.nn.reader import Reader
 from fpbench.nn.schedule import adam, set_rates, warm_cosine
-from fpbench.nn.state import part, placed, prefixed
+from fpbench.nn.state import opened, part, placed, prefixed
 from fpbench.training import TrainingRun
 from fpbench_hidden.networks import Embedder
 
@@ -111,11 +111,14 @@ def fit(
     return prefixed({name: average.module for name, average in averages.items()})
 
 
-def restore(state: State, params: HiddenParams, device: torch.device) -> Embedder:
-    """The trained embedder of a state; the extractor is no part of it."""
-    embedder = build(params)
-    embedder.load_state_dict(part(state, "embedder"))
-    return placed(embedder, device).eval().requires_grad_(False)
+def restore(weights: State, params: HiddenParams, device: torch.device) -> Embedder:
+    """The trained embedder of its weights.
+
+    Raises:
+        ContractError: they are of another one.
+    """
+    embedder = opened("method hidden: embedder", lambda: build(params), weights)
+    return placed(embedder, device)
 
 
 def extract(state: State, images: Tensor, params: HiddenParams) -> Tensor:

@@ -75,12 +75,14 @@ def fit(sources: Sequence[Source], size: int, params: DetectorParams, ctx: Conte
 def _batch(
     sources: Sequence[Source], step: int, count: int, rng: torch.Generator, ctx: Context
 ) -> tuple[Tensor, Tensor]:
-    """Images ``(count, 3, H, W)`` uint8 and classes ``(count,)``: all classes in turn."""
-    labels = torch.arange(step * count, (step + 1) * count) % len(sources)
-    places = [(labels == label).nonzero()[:, 0] for label in range(len(sources))]
-    drawn = [source(len(of), rng) for source, of in zip(sources, places, strict=True) if len(of)]
-    order = torch.cat(places).argsort()
-    return torch.cat(drawn)[order.to(ctx.device)], labels.to(ctx.device)
+    """Images ``(count, 3, H, W)`` uint8 and their classes ``(count,)``, sorted.
+
+    Steps go on through the classes: over several of them all are met equally often.
+    """
+    classes = torch.arange(step * count, (step + 1) * count) % len(sources)
+    counts = classes.bincount(minlength=len(sources))
+    drawn = [source(n, rng) for source, n in zip(sources, counts.tolist(), strict=True) if n]
+    return torch.cat(drawn), classes.sort().values.to(ctx.device)
 
 
 def augmented(images: Tensor, params: DetectorParams, draws: Draws) -> Tensor:

@@ -38,6 +38,13 @@ class AttributionParams(DetectorParams):
     """Those of the detector, and how much is asked of each user's model.
 
     Attributes:
+        channels: of the classifier's first convolution.
+        batch: images per step, of all classes in turn.
+        steps: training steps.
+        learning_rate: Adam's.
+        augment: probability of a blur, and independently of JPEG.
+        blur: largest deviation of the blur, pixels.
+        quality: lowest quality of JPEG; the highest is 100.
         samples: images of each registered user's model to learn from.
     """
 

@@ -103,6 +103,17 @@ class ScalableGAN(Method[ScalableGANParams]):
         user = placed(user, ctx.device)
         return ChainGenerator({"generator": user}, int(state["latent_dim"]), ctx.device)
 
+    def unpack(self, packed: State, host: Host[Any], ctx: Context) -> Generator:
+        """See `Method.unpack`; it takes nothing of the host."""
+        from fpbench.api.packing import alone
+        from fpbench.nn.generator import ChainGenerator
+        from fpbench_scalable_gan import training
+
+        del host
+        weights = alone(f"method {self.name}: unpack", packed, "generator")
+        user = training.unpack(weights, self.params, ctx.device)
+        return ChainGenerator({"generator": user}, self.params.latent_dim, ctx.device)
+
     def extract(self, state: State, host: TrainedHost, evidence: Evidence, ctx: Context) -> Tensor:
         """Logits of the reader."""
         from fpbench_scalable_gan import training

@@ -26,7 +26,7 @@ from fpbench.nn.losses import (
 )
 from fpbench.nn.pca import components_of, project
 from fpbench.nn.schedule import adam, lazy_adam, set_rates, warm_cosine
-from fpbench.nn.state import filled, part, placed, prefixed
+from fpbench.nn.state import counted, filled, opened, part, placed, prefixed
 from fpbench.nn.stylegan2 import ResidualTrunk, StyleSynthesis, stage_widths
 from fpbench.nn.synthesis import SkipSynthesis
 from fpbench.training import TrainingRun
@@ -47,12 +47,22 @@ from fpbench_scalable_gan.networks import (
     DenseEntry,
     FingerprintGenerator,
     TrunkReader,
+    UserGenerator,
 )
 
 if TYPE_CHECKING:
     from fpbench_scalable_gan.params import ScalableGANParams
 
-__all__ = ["build", "build_reader", "consistency_loss", "extract", "fit", "path_penalty", "restore"]
+__all__ = [
+    "build",
+    "build_reader",
+    "consistency_loss",
+    "extract",
+    "fit",
+    "path_penalty",
+    "restore",
+    "unpack",
+]
 
 _SHOWN = 8
 
@@ -395,6 +405,23 @@ def restore(state: State, params: ScalableGANParams, device: torch.device) -> Fi
         # In the layout of images, which folding keeps.
         known = _RESTORED["last"] = state, params, device, placed(network, device)
     return known[3]
+
+
+def unpack(weights: State, params: ScalableGANParams, device: torch.device) -> UserGenerator:
+    """A user's network with these weights, its own.
+
+    Raises:
+        ContractError: they are of another network.
+    """
+    # Every side doubles that of the stage before; the compact network shuffles the last to twice.
+    last = 2 if params.architecture == "compact" else 1
+    size = 2 ** (counted(weights, "synthesis.rgbs") + last)
+    no_code = torch.zeros(params.bits, dtype=torch.bool)
+
+    def blank() -> UserGenerator:
+        return build(size, params.latent_dim, params).folded(no_code)
+
+    return placed(opened("method scalable-gan: unpack", blank, weights), device)
 
 
 def extract(state: State, images: Tensor, params: ScalableGANParams) -> Tensor:
