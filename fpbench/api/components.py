@@ -579,7 +579,7 @@ class Dataset(Component[P]):
 
     @abstractmethod
     def read(self, split: str, indices: np.ndarray) -> np.ndarray:
-        """Samples of a split as `info` tells: images (N, H, W, 3) uint8, others (N, *shape)."""
+        """Samples of a split: (N, H, W, C) where `info` tells of (C, H, W), else (N, *shape)."""
 
     def conditions(self, split: str, indices: np.ndarray) -> Conditions:
         """Captions or classes of a split's samples, as `info` says; empty where it has none."""

@@ -22,7 +22,8 @@ class Modality(Component[P]):
     """The kind of the samples of a data set, which names it in `SampleInfo.modality`.
 
     Samples cross every boundary as a file could carry them: images uint8 (N, 3, H, W), sounds int16
-    (N, C, T). Inside a method they are floats in [-1, 1]. It has default parameters alone.
+    (N, C, T). Inside a method they are floats in [-1, 1]. Of its parameters the defaults are
+    used.
     """
 
     @abstractmethod

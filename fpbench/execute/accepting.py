@@ -29,6 +29,7 @@ def sources_of(plan: Plan) -> dict[str, str]:
     """Module -> digest of its source, of every component that keys are made of."""
     suite = plan.suite
     parts: list[Any] = [suite.dataset, suite.host, *plan.metrics]
+    parts += [] if plan.of_images else [plan.modality]
     parts += [method.component for method in suite.methods]
     for attack in suite.attacks:
         parts += [attack.component, *attack.candidates]

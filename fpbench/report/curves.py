@@ -45,7 +45,7 @@ class Measure:
         if self.damage:
             return show.cell(number, show.damage(number.value))
         if self.metric == "damage":
-            return show.cell(number, f"{show.decibel(number.value)} dB")
+            return show.cell(number, show.likeness(self.variant, number.value))
         return show.cell(number, show.share(number.value), show.interval(number))
 
 
@@ -132,11 +132,17 @@ def _measures(board: Board, attack: AttackInfo) -> Iterable[Measure]:
         "bits", bits, "bit accuracy ↑", "bit-accuracy", limits=(0.4, 1), level=0.5,
         holds=lambda method: method.gives == BITS,
     )  # fmt: skip
-    yield Measure("psnr", "damage: PSNR to unattacked, dB", "PSNR, dB", "damage", "psnr")
+    if board.of_images:
+        yield Measure("psnr", "damage: PSNR to unattacked, dB", "PSNR, dB", "damage", "psnr")
+    for name in () if board.of_images else board.likeness:
+        yield Measure(name, f"damage: {name} to unattacked", name, "damage", name)
     if attack.kind in ("model", "cross"):
         budget = board.budgets.damage
         title = f"damage D by {board.distance_name} (budget {budget:g})"
         yield Measure("damage", title, "D", *board.distance_key, damage=True, level=budget)
+    elif not board.of_images:
+        title = f"damage (budget {board.budgets.samples:g})"
+        yield Measure("distance", title, "damage", "damage", "distance")
     else:
         yield Measure("ssim", "damage: SSIM to unattacked", "SSIM", "damage", "ssim")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from fpbench.report import charts, pictures, show
 from fpbench.report.blame import attack_costs
@@ -149,8 +150,12 @@ def _point_columns(board: Board, method: MethodInfo) -> Iterable[_PointColumn]:
             yield (f"TPR at FPR ≤ {power}", "↑"), read
     yield ("Detection", "↑"), _rate_at(board, method, "detection")
     yield ("AUROC", "↑"), _rate_at(board, method, "detection", "auroc")
-    yield ("Damage: PSNR", "dB"), lambda point: _damage(board, method, point, "psnr")
-    yield ("Damage: SSIM", "0–1"), lambda point: _damage(board, method, point, "ssim")
+    if board.of_images:
+        yield ("Damage: PSNR", "dB"), lambda point: _damage(board, method, point, "psnr")
+        yield ("Damage: SSIM", "0–1"), lambda point: _damage(board, method, point, "ssim")
+    else:
+        for name in (*board.likeness, "distance"):
+            yield (f"Damage: {name}", ""), partial(_damage, board, method, variant=name)
     yield (board.distance_name, "and D"), lambda p: _distance(board, method, p)
     yield ("Copies × images", ""), lambda point: _counts(board, method, point)
 
@@ -190,8 +195,7 @@ def _damage(board: Board, method: MethodInfo, point: PointInfo, variant: str) ->
     if point.label == NONE:
         return Shown("–")
     number = board.number(method.label, point.label, "damage", variant)
-    text = show.decibel if variant == "psnr" else show.share
-    return show.cell(number, text(number.value))
+    return show.cell(number, show.likeness(variant, number.value))
 
 
 def _distance(board: Board, method: MethodInfo, point: PointInfo) -> Shown:
@@ -430,7 +434,7 @@ def attack_card(board: Board, attack: AttackInfo) -> list[tuple[str, str]]:
 def _scored(board: Board, attack: AttackInfo) -> str:
     if attack.kind == "image":
         named = ", ".join(p.short for p in attack.points if p.scored) or "none"
-        judged = f"others while 1 − SSIM stays within {board.budgets.samples:g}"
+        judged = f"others while {board.sample_damage} stays within {board.budgets.samples:g}"
         if any(p.geometric for p in attack.points):
             listed = ", ".join(p.short for p in attack.points if p.in_samples) or "none"
             judged = f"{listed}, named by the suite since no likeness judges it"

@@ -23,7 +23,7 @@ def asked(board: Board) -> Facts:
         ("Registered users N", [show.count(board.registered)]),
         ("False accusations allowed per image, α", [show.rate(board.false_rate)]),
         ("Damage budget of model attacks", [_damage_budget(board)]),
-        ("Damage budget of image attacks", [f"1 − SSIM of {board.budgets.samples:g}"]),
+        ("Damage budget of image attacks", [f"{board.sample_damage} of {board.budgets.samples:g}"]),
         ("Means of who may train", [_means(board)]),
         ("Tiers of the score", [", ".join(tiers_of(board)) or "none"]),
         ("Training", _listed(suite.get("training"))),

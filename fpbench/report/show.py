@@ -77,6 +77,12 @@ def distance(value: float | None) -> str:
     return "–" if value is None else f"{value:.3g}"
 
 
+def likeness(name: str, value: float | None) -> str:
+    """What samples are compared by, or the damage of those that are no images."""
+    texts = {"psnr": decibel, "ssim": share}
+    return texts.get(name, distance)(value)
+
+
 def damage(value: float | None) -> str:
     """D or 1 - SSIM with two decimals; what is hardly better than before is 0."""
     return "–" if value is None else f"{value:.2f}".replace("-0.00", "0.00")

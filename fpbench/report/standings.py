@@ -172,7 +172,10 @@ def _detected(board: Board) -> Iterable[Column]:
 
 
 def _quality(board: Board) -> Iterable[Column]:
-    group = "Images"
+    group = tier_titles(board)["samples"]
+    if not board.of_images:
+        yield from _likeness(board, group)
+        return
 
     def psnr(name: str) -> Callable[[MethodInfo], Shown]:
         return lambda method: _psnr(board.number(method.label, NONE, name, "psnr"))
@@ -183,6 +186,22 @@ def _quality(board: Board) -> Iterable[Column]:
     for net in _perceptual(board):
         read = _rate(board, "imperceptibility", f"lpips-{net}")
         yield Column(f"LPIPS to host ({net})", "↓", read, "low", group)
+
+
+def _likeness(board: Board, group: str) -> Iterable[Column]:
+    """Of samples that are no images, what their modality compares them by."""
+
+    def read(metric: str, name: str) -> Callable[[MethodInfo], Shown]:
+        def shown(method: MethodInfo) -> Shown:
+            number = board.number(method.label, NONE, metric, name)
+            return show.cell(number, show.distance(number.value))
+
+        return shown
+
+    for name in board.likeness:
+        yield Column(f"{name} to host", "↑", read("imperceptibility", name), "high", group)
+    for name in board.likeness[:1]:
+        yield Column("Likeness between codes", "↑", read("code-influence", name), "high", group)
 
 
 def _costs(board: Board) -> Iterable[Column]:
@@ -253,11 +272,9 @@ def _basis(board: Board, table: Table) -> Iterable[Column]:
 
 def tier_titles(board: Board) -> dict[str, str]:
     """Tier -> its column's head: samples are called what they are on this board."""
-    records = board.records
-    images = not records or records[0].get("modality", "image") == "image"
     return {
         "processing": "Processing",
-        "samples": "Images" if images else "Samples",
+        "samples": "Images" if board.of_images else "Samples",
         "copy": "Copy",
         "training": "Training",
     }

@@ -256,6 +256,25 @@ class Board:
         )
 
     @cached_property
+    def of_images(self) -> bool:
+        """Whether samples are images."""
+        return not self.records or self.records[0].get("modality", "image") == "image"
+
+    @cached_property
+    def likeness(self) -> tuple[str, ...]:
+        """Names of what pairs of samples are compared by: of images "psnr" and "ssim"."""
+        if self.of_images:
+            return ("psnr", "ssim")
+        metrics = ("imperceptibility", "damage")
+        found = {r["variant"]: None for r in self.records if r["metric"] in metrics}
+        return tuple(name for name in found if name != "distance")
+
+    @property
+    def sample_damage(self) -> str:
+        """What the damage of changed samples is called."""
+        return "1 − SSIM" if self.of_images else "damage"
+
+    @cached_property
     def old_score(self) -> str:
         """Why a board of an earlier score has no tiers; empty for a board of this one."""
         score = self.suite.get("score")

@@ -15,7 +15,7 @@ _HELD_BYTES = 2**30
 
 
 def as_memory(samples: Tensor) -> np.ndarray:
-    """Samples as an array in the order of their memory: images (N, H, W, 3)."""
+    """Samples as an array in the order of their memory: (N, C, H, W) as (N, H, W, C)."""
     last = samples.permute(0, 2, 3, 1) if samples.dim() == 4 else samples
     array: np.ndarray = last.contiguous().cpu().numpy()
     return array
@@ -55,7 +55,7 @@ class SplitStream:
         self._device = device
         self._count = info.counts[split] if count is None else count
         self._dtype = np.dtype(info.dtype)
-        # Of images, channels come last in arrays.
+        # Channels come last in arrays of images, and of whatever looks like them.
         self._shape = (*info.shape[1:], info.shape[0]) if len(info.shape) == 3 else info.shape
         shape = (self._count, *self._shape)
         held = self._count * info.nbytes <= _HELD_BYTES
@@ -66,7 +66,7 @@ class SplitStream:
         return self._count
 
     def read(self, indices: Sequence[int] | np.ndarray) -> Tensor:
-        """(N, *shape) on the device; images in channels-last memory."""
+        """(N, *shape) on the device; (N, C, H, W) in channels-last memory."""
         wanted = np.asarray(indices, dtype=np.int64)
         if wanted.size and not (wanted.min() >= 0 and wanted.max() < self._count):
             raise IndexError(

@@ -95,6 +95,10 @@ def test_waves_go_through_the_whole_run(run_suite, suite_file, tmp_path):
     samples = json.loads((folder / "samples" / "samples.json").read_text())
     assert samples["real"] == ""  # a sound is no picture
     build_page(folder, tmp_path / "page")
+    for page in ("methods/blocks.html", "attacks/hush.html"):
+        text = (tmp_path / "page" / page).read_text()
+        assert "amage: snr" in text
+        assert "PSNR" not in text
 
 
 def test_what_is_for_other_samples_is_refused_when_the_plan_is_made(suite_file):
