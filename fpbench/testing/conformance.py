@@ -33,6 +33,7 @@ from fpbench.api import (
 )
 from fpbench.builtin.codes.uniform import Uniform
 from fpbench.builtin.toy_faces.dataset import ToyFaces
+from fpbench.nn.latents import rows, shapes
 from fpbench.nn.weights import exchanged, reachable
 from fpbench.plan import issued_codes
 from fpbench.stages import boundary
@@ -182,7 +183,7 @@ def _host(host: Host[Any], images: SampleStream, ctx: StageContext) -> TrainedHo
 
 def _draw(who: str, copy: Generator, size: int) -> Tensor:
     latents = copy.prior(list(range(_IMAGES)))
-    if len(latents) != _IMAGES or not torch.equal(latents[3:5], copy.prior([3, 4])):
+    if not boundary.same_latents(rows(latents, slice(3, 5)), copy.prior([3, 4])):
         raise ContractError(f"{who}: expected latent i to depend on seed i alone, got another")
     return check_images(who, copy.sample(latents), _IMAGES, size)
 
@@ -195,7 +196,7 @@ def _check_steps(method: Method[Any], copy: Generator, host: Generator) -> None:
             f"{who}: expected steps whose weights can be changed, got the opaque "
             f"{', '.join(sorted(copy.opaque))}; set `opaque = True` on the method, too"
         )
-    if method.host_latents and copy.prior([0]).shape != host.prior([0]).shape:
+    if method.host_latents and shapes(copy.prior([0])) != shapes(host.prior([0])):
         raise ContractError(
             f"{who}: expected copies that take the host's latents, got others; set "
             "`host_latents = False` on the method"
