@@ -125,11 +125,11 @@ def exchanged(generator: Generator, values: Mapping[Place, Tensor]) -> Generator
         values: Of the same shapes as before; brought to their type and device.
     """
     result = generator
-    for step, module in generator.steps.items():
+    for step in generator.steps:
         own = {name: value for (where, name), value in values.items() if where == step}
         if not own:
             continue
-        changed = copy.deepcopy(module)
+        changed = copy.deepcopy(generator.steps[step])
         tensors: dict[str, Tensor] = {
             **dict(changed.named_parameters()),
             **dict(changed.named_buffers()),
@@ -161,4 +161,5 @@ def fused(generator: Generator) -> Generator:
 def opened(generator: Generator) -> Iterator[tuple[str, nn.Module]]:
     """The steps whose weights can be seen and changed."""
     sealed = generator.opaque
-    return ((name, step) for name, step in generator.steps.items() if name not in sealed)
+    # A step that is asked for may be copied for it, and sealed ones are not to be.
+    return ((name, generator.steps[name]) for name in generator.steps if name not in sealed)

@@ -184,8 +184,11 @@ class Lent(Generator):
         return copy.deepcopy(self._whole, memo)
 
     def taken(self, name: str) -> nn.Module:
-        """A step that may be changed; from now on it is the one that runs here."""
-        if name in self._lent:
+        """A step that may be changed; from now on it is the one that runs here.
+
+        An opaque one, which nobody can change, is handed on as it is.
+        """
+        if name in self._lent - self._whole.opaque:
             own = copy.deepcopy(self._whole.steps[name], self._copies)
             self._whole = self._whole.replace(name, own)
             self._lent -= {name}

@@ -20,7 +20,7 @@ from fpbench.nn.reader import Reader
 from fpbench.nn.schedule import adam, set_rates, warm_cosine
 from fpbench.nn.state import part, placed, prefixed
 from fpbench.training import TrainingRun
-from fpbench_weight_modulation.networks import CodeModulation, fold
+from fpbench_weight_modulation.networks import CodeModulation, fold_into
 
 if TYPE_CHECKING:
     from fpbench_weight_modulation.params import WeightModulationParams
@@ -151,7 +151,7 @@ def issue(host: nn.Module, state: State, code: Tensor, params: WeightModulationP
     modulation = build(network, params)
     modulation.load_state_dict(part(state, "code"))
     scales = modulation.to(code.device)(code[None])
-    return fold(network.to(code.device), [scale[0] for scale in scales]).eval()
+    return fold_into(network.to(code.device), [scale[0] for scale in scales]).eval()
 
 
 def extract(state: State, images: Tensor, params: WeightModulationParams) -> Tensor:
