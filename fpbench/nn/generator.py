@@ -10,7 +10,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from fpbench.api import Conditions, ContractError, Generator
+from fpbench.api import Conditions, ContractError, Generator, Latents
 from fpbench.api.generator import PRIOR
 from fpbench.api.images import to_uint8
 
@@ -64,8 +64,8 @@ class ChainGenerator(Generator):
         return marked
 
     @torch.no_grad()
-    def sample(self, latents: Tensor) -> Tensor:
-        """(N, 3, H, W) uint8 images, or other samples, of (N, latent_dim) latents."""
+    def sample(self, latents: Latents) -> Tensor:
+        """(N, 3, H, W) uint8 images, or other samples, of what goes into the first step."""
         samples: Tensor = self.run(latents)
         return self._to_file(samples) if samples.is_floating_point() else samples
 

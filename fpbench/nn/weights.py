@@ -17,7 +17,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from fpbench.api import Generator
+from fpbench.api import Generator, Latents
+from fpbench.api.generator import PRIOR
 
 __all__ = [
     "Place",
@@ -80,7 +81,7 @@ def unit(tensor: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def layers(generator: Generator, latents: Tensor) -> list[list[Place]]:
+def layers(generator: Generator, latents: Latents) -> list[list[Place]]:
     """The reachable places of each module that has any of its own, from the first to the last.
 
     In the order in which the modules are called when an image is drawn. Modules that are not called
@@ -88,7 +89,7 @@ def layers(generator: Generator, latents: Tensor) -> list[list[Place]]:
 
     Args:
         generator: Any.
-        latents: ``(1, ...)`` to trace with.
+        latents: one, to trace with.
     """
     steps = generator.steps
     own: dict[Place, list[Place]] = {}  # by (step, module within the step)
@@ -105,8 +106,7 @@ def layers(generator: Generator, latents: Tensor) -> list[list[Place]]:
         for step, name in own
     ]
     try:
-        for module in steps.values():
-            latents = module(latents)
+        generator.run(latents)
     finally:
         for handle in handles:
             handle.remove()
@@ -125,11 +125,11 @@ def exchanged(generator: Generator, values: Mapping[Place, Tensor]) -> Generator
         values: Of the same shapes as before; brought to their type and device.
     """
     result = generator
-    for step, module in generator.steps.items():
+    for step in generator.steps:
         own = {name: value for (where, name), value in values.items() if where == step}
         if not own:
             continue
-        changed = copy.deepcopy(module)
+        changed = copy.deepcopy(generator.steps[step])
         tensors: dict[str, Tensor] = {
             **dict(changed.named_parameters()),
             **dict(changed.named_buffers()),
@@ -144,11 +144,15 @@ def exchanged(generator: Generator, values: Mapping[Place, Tensor]) -> Generator
 
 
 def fused(generator: Generator) -> Generator:
-    """The same generator with all its steps as one, under the name of the first."""
-    first, *others = generator.steps
+    """The same generator with all its steps as one, under the name of the first.
+
+    One that marks latents as they are drawn stays by itself.
+    """
+    first, *others = (name for name in generator.steps if name != PRIOR)
     if not others:
         return generator
-    result = generator.replace(first, nn.Sequential(*generator.steps.values()))
+    steps = (generator.steps[name] for name in (first, *others))
+    result = generator.replace(first, nn.Sequential(*steps))
     for name in others:
         result = result.replace(name, None)
     return result
@@ -157,4 +161,5 @@ def fused(generator: Generator) -> Generator:
 def opened(generator: Generator) -> Iterator[tuple[str, nn.Module]]:
     """The steps whose weights can be seen and changed."""
     sealed = generator.opaque
-    return ((name, step) for name, step in generator.steps.items() if name not in sealed)
+    # A step that is asked for may be copied for it, and sealed ones are not to be.
+    return ((name, generator.steps[name]) for name in generator.steps if name not in sealed)

@@ -152,6 +152,20 @@ class Lent(Generator):
         """See `Generator.steps`."""
         return _Steps(self)
 
+    @property
+    def output(self) -> str:
+        """See `Generator.output`."""
+        return self._whole.output
+
+    @property
+    def opaque(self) -> frozenset[str]:
+        """See `Generator.opaque`; no step is taken out to be asked."""
+        return self._whole.opaque
+
+    def run(self, x: Any, *, first: str | None = None, until: str | None = None) -> Any:
+        """See `Generator.run`; the steps that run need not be taken out."""
+        return self._whole.run(x, first=first, until=until)
+
     def prior(self, seeds: Sequence[int], conditions: Conditions = ()) -> Latents:
         """See `Generator.prior`."""
         return self._whole.prior(seeds, conditions)
@@ -170,8 +184,11 @@ class Lent(Generator):
         return copy.deepcopy(self._whole, memo)
 
     def taken(self, name: str) -> nn.Module:
-        """A step that may be changed; from now on it is the one that runs here."""
-        if name in self._lent:
+        """A step that may be changed; from now on it is the one that runs here.
+
+        An opaque one, which nobody can change, is handed on as it is.
+        """
+        if name in self._lent - self._whole.opaque:
             own = copy.deepcopy(self._whole.steps[name], self._copies)
             self._whole = self._whole.replace(name, own)
             self._lent -= {name}

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fpbench.api import Context, Generator, SampleStream, State
 from fpbench.api.images import to_float
 from fpbench.nn.generator import ChainGenerator, Tail
+from fpbench.nn.latents import check_first
 from fpbench.training import TrainingRun
 
 LATENT = 8
@@ -152,6 +153,7 @@ def finetune(
     state: State, copy: Generator, images: Tensor, learning_rate: float, marks: Sequence[int]
 ) -> Iterator[tuple[int, Generator]]:
     """Gradient steps on a copy, from its output step on."""
+    check_first("host tiny-host: finetune", copy)
     model = Tail(copy).requires_grad_(True)
     latents, target = encode(state, images), to_float(images)
     adam = torch.optim.Adam(model.parameters(), lr=learning_rate)

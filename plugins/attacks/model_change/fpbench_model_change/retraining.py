@@ -135,8 +135,8 @@ class Distil(ModelAttack[DistilParams]):
 
         host, teacher = surface.public_host, surface.copy
         student = fused(host.component.untrained(host.state, ctx))
-        name, network = next(iter(student.steps.items()))
-        network = copy.deepcopy(network).eval().requires_grad_(True)
+        name = student.output
+        network = copy.deepcopy(student.steps[name]).eval().requires_grad_(True)
         optimiser = adam([(network.parameters(), self.params.learning_rate)], betas=(0.9, 0.99))
         marks = [int(s) for s in strengths]
         for step in range(1, max(marks) + 1):

@@ -155,6 +155,20 @@ class Resampled(Generator):
         """The copy's."""
         return self._copy.steps
 
+    @property
+    def output(self) -> str:
+        """The copy's."""
+        return self._copy.output
+
+    @property
+    def opaque(self) -> frozenset[str]:
+        """The copy's."""
+        return self._copy.opaque
+
+    def run(self, x: Any, *, first: str | None = None, until: str | None = None) -> Any:
+        """The copy's steps."""
+        return self._copy.run(x, first=first, until=until)
+
     def prior(self, seeds: Sequence[int], conditions: Conditions = ()) -> Latents:
         """(N, ...) latents of the source; row i depends on seed i alone."""
         own = [derive_seed(self._seed, int(seed)) for seed in seeds]

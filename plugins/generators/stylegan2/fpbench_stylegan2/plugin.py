@@ -118,8 +118,10 @@ class StyleGAN2(Host[StyleGAN2Params]):
     ) -> Iterator[tuple[int, Generator]]:
         """The host's own loss on the images that come out, through all steps from `output` on."""
         from fpbench.nn.generator import Tail
+        from fpbench.nn.latents import check_first
         from fpbench_stylegan2 import training
 
+        check_first(f"host {self.name}: finetune", generator)
         tail = Tail(generator)
         for mark in training.finetune(tail, state, images, self.params, learning_rate, marks, ctx):
             yield mark, tail.within(generator)

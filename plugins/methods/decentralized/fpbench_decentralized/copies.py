@@ -105,6 +105,7 @@ def _learn(
     ctx: Context,
 ) -> None:
     """Trains the step in place."""
+    marked = host.replace(host.output, step)
     optimiser = adam([(step.parameters(), params.learning_rate)], betas=(0.9, 0.99))
     with TrainingRun(
         ctx,
@@ -124,7 +125,7 @@ def _learn(
                             _latents(host, params.batch, samples, rng, piece), until=host.output
                         )
                         target = host.run(entry, first=host.output)
-                    images = step(entry)
+                    images = marked.run(entry, first=host.output)
                     with run.autocast(exact=True):
                         draws = run.draws("distortion", piece, params.batch)
                         loss = loss_of(images.float(), target.float(), draws)

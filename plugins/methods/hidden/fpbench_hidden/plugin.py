@@ -63,14 +63,11 @@ class Hidden(PostHocMethod[HiddenParams]):
 
     def fit(self, host: TrainedHost, images: SampleStream, ctx: Context) -> State:
         """Trains on photographs and host images, half and half."""
-        import torch
-
+        from fpbench.nn import latents
         from fpbench_hidden import training
 
-        shape = host.generator.prior([0]).shape[1:]
-
         def draw(count: int, rng: RandomGenerator) -> Tensor:
-            return host.generator.sample(torch.randn(count, *shape, generator=rng).to(ctx.device))
+            return host.generator.sample(latents.drawn(host, count, images, rng, ctx.device))
 
         return training.fit(images, draw, self.params, ctx)
 

@@ -13,6 +13,7 @@ from fpbench.api import (
     Host,
     Method,
     Needs,
+    Offer,
     Placement,
     Refusal,
     SampleInfo,
@@ -70,8 +71,13 @@ class ScalableGAN(Method[ScalableGANParams]):
         return limits.objection(info, self.params.batch)
 
     def refuse(self, host: Host[Any], attack: Attack[Any] | None) -> Refusal | None:
-        """Where a host says that its latents have another length: nothing of them would pair."""
+        """Where a host's latents are of another kind or length: nothing of them would pair."""
         del attack
+        if Offer.GAUSSIAN not in host.offers:
+            return Refusal(
+                f"its latents are one normal tensor, and those of {host.name} are not; use a host "
+                "that offers gaussian"
+            )
         own = self.params.latent_dim
         its = host.params.model_dump().get("latent_dim", own)
         if its == own:

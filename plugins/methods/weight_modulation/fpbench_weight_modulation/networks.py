@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fpbench.nn.modulation import Affine, ModulatedConv, fold_scale, modulated_convs
 
-__all__ = ["CodeModulation", "fold"]
+__all__ = ["CodeModulation", "fold", "fold_into"]
 
 
 class CodeModulation(nn.Module):
@@ -50,8 +50,13 @@ def fold(network: nn.Module, scales: Sequence[Tensor]) -> nn.Module:
         network: With modulated convolutions.
         scales: One ``(C,)`` per modulated convolution, in order of registration.
     """
-    folded = copy.deepcopy(network)
-    for conv, scale in zip(modulated_convs(folded).values(), scales, strict=True):
+    return fold_into(copy.deepcopy(network), scales)
+
+
+@torch.no_grad()
+def fold_into(network: nn.Module, scales: Sequence[Tensor]) -> nn.Module:
+    """The network itself, with one user's scales in its weights; see `fold`."""
+    for conv, scale in zip(modulated_convs(network).values(), scales, strict=True):
         assert isinstance(conv, ModulatedConv)
         conv.weight.copy_(fold_scale(conv.weight, scale))
-    return folded
+    return network

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from fpbench.api import (
     Card,
     Context,
-    ContractError,
     Evidence,
     Generator,
     Method,
@@ -24,7 +23,6 @@ from fpbench_weight_modulation.params import WeightModulationParams
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torch.nn import Module
 
 
 class WeightModulation(Method[WeightModulationParams]):
@@ -69,15 +67,16 @@ class WeightModulation(Method[WeightModulationParams]):
         """Fine-tunes the host together with the code map and the reader; needs no photographs."""
         from fpbench_weight_modulation import training
 
-        latent_dim = host.generator.prior([0]).shape[1]
-        return training.fit(_network(host), images.info.size, latent_dim, self.params, ctx)
+        return training.fit(host, images, self.params, ctx)
 
     def assemble(self, state: State, host: TrainedHost, issued: State, ctx: Context) -> Generator:
         """The host's generator with the user's factors folded into its convolutions."""
         from fpbench_weight_modulation import training
 
-        step = training.issue(_network(host), state, issued["code"], self.params)
-        return host.generator.replace(next(iter(host.generator.steps)), step.to(ctx.device))
+        generator = host.generator
+        network = generator.steps[generator.output]
+        step = training.issue(network, state, issued["code"], self.params)
+        return generator.replace(generator.output, step.to(ctx.device))
 
     def extract(self, state: State, host: TrainedHost, evidence: Evidence, ctx: Context) -> Tensor:
         """Logits of the reader."""
@@ -85,16 +84,6 @@ class WeightModulation(Method[WeightModulationParams]):
 
         del host, ctx
         return training.extract(state, evidence.samples, self.params)
-
-
-def _network(host: TrainedHost) -> Module:
-    steps = host.generator.steps
-    if len(steps) != 1:
-        raise ContractError(
-            "method weight-modulation: expected a host of one step, from latents to images, got "
-            f"{list(steps)}; use a host such as stylegan2, or a post-hoc method"
-        )
-    return next(iter(steps.values()))
 
 
 @hookimpl

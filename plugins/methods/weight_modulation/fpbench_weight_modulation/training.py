@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from fpbench.api import Context, ContractError, State
+from fpbench.api import Context, ContractError, SampleStream, State, TrainedHost
 from fpbench.api.images import quantise, to_float
 from fpbench.nn.distortions import soften
 from fpbench.nn.ema import Average, warmed_decay
+from fpbench.nn.latents import drawn, rows
 from fpbench.nn.losses import code_loss
 from fpbench.nn.modulation import modulated_convs, scaled_styles
 from fpbench.nn.reader import Reader
 from fpbench.nn.schedule import adam, set_rates, warm_cosine
 from fpbench.nn.state import part, placed, prefixed
 from fpbench.training import TrainingRun
-from fpbench_weight_modulation.networks import CodeModulation, fold
+from fpbench_weight_modulation.networks import CodeModulation, fold_into
 
 if TYPE_CHECKING:
     from fpbench_weight_modulation.params import WeightModulationParams
@@ -36,7 +37,7 @@ def build(network: nn.Module, params: WeightModulationParams) -> CodeModulation:
     convs = modulated_convs(network)
     if not convs:
         raise ContractError(
-            "method weight-modulation: expected a host whose first step contains "
+            "method weight-modulation: expected a host whose output step contains "
             "fpbench.nn.modulation.ModulatedConv layers, got none; use a host such as stylegan2, "
             "or a method that does not change weights"
         )
@@ -55,26 +56,33 @@ def build_reader(image_size: int, params: WeightModulationParams) -> Reader:
 
 
 def fit(
-    host: nn.Module, image_size: int, latent_dim: int, params: WeightModulationParams, ctx: Context
+    host: TrainedHost, samples: SampleStream, params: WeightModulationParams, ctx: Context
 ) -> State:
     """Trains weights, code map and reader until codes can be read and images stay the host's.
 
     Args:
-        host: From latents ``(N, Z)``, drawn from N(0, 1), to float images; not changed.
-        image_size: Side of its images.
-        latent_dim: Z.
+        host: Its output step learns; what stands before and behind it runs as it is.
+        samples: The data set, for the size of images and for conditions where it has some.
         params: Settings.
         ctx: Seeds, device and codes.
 
     Returns:
         Averaged weights: ``network.*``, ``code.*``, ``reader.*``.
     """
-    target = copy.deepcopy(host).eval().requires_grad_(False)
+    generator = host.generator
+    output = generator.output
+    behind = list(generator.steps)[list(generator.steps).index(output) + 1 :]
+
+    def finished(x: Tensor) -> Tensor:
+        images: Tensor = generator.run(x, first=behind[0]) if behind else x
+        return images
+
+    target = copy.deepcopy(generator.steps[output]).eval().requires_grad_(False)
     # In eval mode noise inputs, where there are any, are those that the copies will have.
-    network = copy.deepcopy(host).eval().requires_grad_(False)
+    network = copy.deepcopy(target)
     with ctx.seeded("init"):
         code = build(network, params)
-        reader = build_reader(image_size, params)
+        reader = build_reader(samples.info.size, params)
     code = code.to(ctx.device)
     reader = placed(reader, ctx.device)
     convs = list(modulated_convs(network).values())
@@ -100,9 +108,7 @@ def fit(
     ) as run:
         for step in run:
             set_rates(optimiser, warm_cosine(step, params.steps, low=0.1))
-            latents = torch.randn(params.batch, latent_dim, generator=run.rng("latents")).to(
-                ctx.device
-            )
+            latents = drawn(host, params.batch, samples, run.rng("latents"), ctx.device)
             codes = ctx.training_codes(params.batch, run.rng("codes"))
             # First the code must be readable at all; then likeness is asked for, ever more firmly.
             known = run.memory.get("accuracy", 0.5)
@@ -111,9 +117,10 @@ def fit(
             for piece in run.pieces(params.batch):
                 with run.autocast():
                     with torch.no_grad():
-                        host_images = target(latents[piece])
+                        entry = generator.run(rows(latents, piece), until=output)
+                        host_images = finished(target(entry))
                     with scaled_styles(convs, code(codes[piece])):
-                        images = network(latents[piece])
+                        images = finished(network(entry))
                     with run.autocast(exact=True):
                         seen = quantise(images)
                         if params.hardened:
@@ -144,7 +151,7 @@ def issue(host: nn.Module, state: State, code: Tensor, params: WeightModulationP
     modulation = build(network, params)
     modulation.load_state_dict(part(state, "code"))
     scales = modulation.to(code.device)(code[None])
-    return fold(network.to(code.device), [scale[0] for scale in scales]).eval()
+    return fold_into(network.to(code.device), [scale[0] for scale in scales]).eval()
 
 
 def extract(state: State, images: Tensor, params: WeightModulationParams) -> Tensor:
