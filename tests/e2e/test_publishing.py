@@ -246,7 +246,7 @@ def test_sheets_are_no_part_of_numbers(runs, tmp_path, monkeypatch):
     cells = [cell for cell in plan.cells if cell.refusal is None]
     assert not any(measurer.missing(cell) for cell in cells)
     samples = json.loads((runs[0] / "samples" / "samples.json").read_text())["methods"]["perfect"]
-    gone = np.zeros((32, 64, 3), dtype=np.uint8)
+    gone = np.zeros((2, 3, 32, 32), dtype=np.uint8)
     monkeypatch.setattr("fpbench.execute.samples._real", lambda plan: gone)
     write_samples(plan, measurer, place / "samples")
     left = json.loads((place / "samples" / "samples.json").read_text())["methods"]["perfect"]
