@@ -8,7 +8,7 @@ def test_method_keeps_the_contract(tmp_path):
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,10 +20,12 @@ from torch import Tensor
 
 from fpbench.api import (
     ContractError,
+    Dataset,
     Evidence,
     Generator,
     Gives,
     Host,
+    Latents,
     Method,
     Reads,
     SampleStream,
@@ -52,6 +54,9 @@ from fpbench.testing.fakes import TinyHost
 
 _USERS, _IMAGES = 4, 16
 
+Prior = Callable[[Generator, Sequence[int]], Latents]
+"""Latents of a generator by their seeds, under conditions of the data set."""
+
 
 @dataclass(frozen=True)
 class Conformance:
@@ -74,6 +79,7 @@ def check_method(
     scratch: Path,
     *,
     host: Host[Any] | None = None,
+    dataset: Dataset[Any] | None = None,
     train: int = 256,
     size: int = 32,
 ) -> Conformance:
@@ -83,8 +89,10 @@ def check_method(
         method: with parameters small enough for a test.
         scratch: an empty folder.
         host: the host to build on; a tiny linear one if None.
-        train: training images.
-        size: image size, pixels.
+        dataset: what it is trained on, and by whose conditions images are drawn; cartoon faces if
+            None.
+        train: training images, of cartoon faces.
+        size: image size of these, pixels.
 
     Raises:
         ContractError: a promise is broken; says which.
@@ -96,7 +104,13 @@ def check_method(
         return StageContext(device, (0, *root), store, bits=bits)
 
     faces = ToyFaces(ToyFaces.Params.model_validate({"size": size, "train": train}))
-    images = SplitStream(faces, "train", device)
+    dataset = dataset or faces
+    images, test = SplitStream(dataset, "train", device), SplitStream(dataset, "test", device)
+    size = images.info.size
+
+    def latents(generator: Generator, seeds: Sequence[int]) -> Latents:
+        return generator.prior(seeds, test.conditions([seed % len(test) for seed in seeds]))
+
     trained = _host(host or TinyHost(TinyHost.Params()), images, context("host"))
     loan = boundary.Loan("the host's state", trained.state)
 
@@ -119,10 +133,10 @@ def check_method(
             made = method.issue(state, lent(), user, images, ctx)
             issued.append(check_state(who, made))
             copies.append(method.assemble(state, lent(), dict(issued[-1]), ctx))
-        _check_steps(method, copies[-1], trained.generator)
+        _check_steps(method, copies[-1], trained.generator, latents)
     who = f"method {method.name}: enrol"
     enrolled = [
-        EnrolledUser(user, partial(dict, own), partial(_samples, copy))
+        EnrolledUser(user, partial(dict, own), partial(_samples, copy, latents))
         for user, own, copy in zip(users, issued, copies, strict=True)
     ]
     with boundary.unharmed(who, loan, boundary.Loan("its state", state)):
@@ -131,22 +145,22 @@ def check_method(
     right = []
     for user, copy in zip(users, copies, strict=True):
         who = f"method {method.name}: user {user.index}"
-        drawn = _draw(who, copy, size)
-        _check_post(method, copy, drawn)
-        _same(who, {"images": drawn}, {"images": _draw(who, copy, size)})
+        drawn = _draw(who, copy, latents, size)
+        _check_post(method, copy, latents, drawn)
+        _same(who, {"images": drawn}, {"images": _draw(who, copy, latents, size)})
         with boundary.unharmed(who, loan, boundary.Loan("its state", state)):
             shown = (drawn, copy, registry)
             reading = _extract(who, method, state, lent(), shown, context("extract"))
         right.append(_right(method, reading, user))
     copy, who = copies[-1], f"method {method.name}"
     leaked = tuple(name for name in copy.steps if name not in trained.generator.steps)
-    images_of_copy = _draw(who, copy, size)
+    images_of_copy = _draw(who, copy, latents, size)
     try:
         packed = check_state(f"{who}: pack", method.pack(copy))
         again = method.unpack(dict(packed), trained.component, context("unpack"))
     except ContractError as error:
         return Conformance(float(np.mean(right)), leaked, str(error))
-    opened = _draw(f"{who}: unpack", again, size)
+    opened = _draw(f"{who}: unpack", again, latents, size)
     _same(f"{who}: unpack", {"images": images_of_copy}, {"images": opened})
 
     def reading_of(state: State, registry: State) -> Tensor:
@@ -172,8 +186,8 @@ def _right(method: Method[Any], reading: Tensor, user: User) -> float:
     return float((reading > 0).float().mean())
 
 
-def _samples(copy: Generator, count: int) -> Tensor:
-    return copy.sample(copy.prior(list(range(10**6, 10**6 + count))))
+def _samples(copy: Generator, latents: Prior, count: int) -> Tensor:
+    return copy.sample(latents(copy, range(10**6, 10**6 + count)))
 
 
 def _host(host: Host[Any], images: SampleStream, ctx: StageContext) -> TrainedHost:
@@ -181,14 +195,14 @@ def _host(host: Host[Any], images: SampleStream, ctx: StageContext) -> TrainedHo
     return TrainedHost(host, state, host.assemble(state, ctx))
 
 
-def _draw(who: str, copy: Generator, size: int) -> Tensor:
-    latents = copy.prior(list(range(_IMAGES)))
-    if not boundary.same_latents(rows(latents, slice(3, 5)), copy.prior([3, 4])):
+def _draw(who: str, copy: Generator, latents: Prior, size: int) -> Tensor:
+    drawn = latents(copy, range(_IMAGES))
+    if not boundary.same_latents(rows(drawn, slice(3, 5)), latents(copy, [3, 4])):
         raise ContractError(f"{who}: expected latent i to depend on seed i alone, got another")
-    return check_images(who, copy.sample(latents), _IMAGES, size)
+    return check_images(who, copy.sample(drawn), _IMAGES, size)
 
 
-def _check_steps(method: Method[Any], copy: Generator, host: Generator) -> None:
+def _check_steps(method: Method[Any], copy: Generator, host: Generator, latents: Prior) -> None:
     """That what the plan is told of a copy's steps and latents is so."""
     who = f"method {method.name}"
     if copy.opaque and not method.opaque:
@@ -196,21 +210,21 @@ def _check_steps(method: Method[Any], copy: Generator, host: Generator) -> None:
             f"{who}: expected steps whose weights can be changed, got the opaque "
             f"{', '.join(sorted(copy.opaque))}; set `opaque = True` on the method, too"
         )
-    if method.host_latents and shapes(copy.prior([0])) != shapes(host.prior([0])):
+    if method.host_latents and shapes(latents(copy, [0])) != shapes(latents(host, [0])):
         raise ContractError(
             f"{who}: expected copies that take the host's latents, got others; set "
             "`host_latents = False` on the method"
         )
 
 
-def _check_post(method: Method[Any], copy: Generator, drawn: Tensor) -> None:
+def _check_post(method: Method[Any], copy: Generator, latents: Prior, drawn: Tensor) -> None:
     """That attacks on weights reach what a post-hoc step marks with, or that it is opaque."""
     if method.opaque or "post" not in copy.steps:
         return
     found = {place: value for place, value in reachable(copy).items() if place[0] == "post"}
     # Nothing of a mark survives if all that it is made of is gone.
     emptied = exchanged(copy, {place: torch.zeros_like(value) for place, value in found.items()})
-    if torch.equal(emptied.sample(emptied.prior(list(range(_IMAGES)))), drawn):
+    if torch.equal(emptied.sample(latents(emptied, range(_IMAGES))), drawn):
         raise ContractError(
             f"method {method.name}: expected what the step 'post' marks with among its parameters "
             f"and buffers, got the same images with all {len(found)} of them at 0; register it as "

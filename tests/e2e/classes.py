@@ -64,6 +64,10 @@ class ClassHost(TinyHost):
         chain = super().assemble(state, ctx)
         return ByClass(chain.replace("generator", Red(chain.steps["generator"])))
 
+    def unpack(self, packed, ctx):
+        inner = {name.removeprefix("generator/step."): t for name, t in packed.items()}
+        return self.assemble(inner, ctx)
+
 
 class Telling(Blind):
     """Copies are the host; every bit is the level of red."""

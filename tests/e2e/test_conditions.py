@@ -7,6 +7,7 @@ from rows import value
 from fpbench.api import Outcome, derive_seed
 from fpbench.execute.request import Request
 from fpbench.store import Store
+from fpbench.testing.conformance import check_method
 
 SUITE = """
 [suite]
@@ -98,3 +99,25 @@ def test_another_method_draws_the_same_classes(finished):
     assert value(records, "perfect", "none", "bit-accuracy")["value"] == 1
     assert value(records, "perfect", "resample", "bit-accuracy")["value"] == 1
     assert value(records, "perfect", "bypass", "bit-accuracy")["value"] < 1
+
+
+def test_the_contract_is_checked_under_conditions(tmp_path):
+    met = []
+
+    class Asked(classes.ClassHost):
+        def assemble(self, state, ctx):
+            generator = super().assemble(state, ctx)
+            made = generator.prior
+
+            def prior(seeds, conditions=()):
+                met.extend(conditions)
+                return made(seeds, conditions)
+
+            generator.prior = prior
+            return generator
+
+    faces = classes.ClassFaces(classes.ClassFaces.Params(train=64, test=50))
+    host = Asked(Asked.Params())
+    method = classes.Telling(classes.Telling.Params())
+    assert not check_method(method, tmp_path, host=host, dataset=faces).sealed
+    assert set(met) == {0, 1, 2}
