@@ -94,8 +94,10 @@ class TinyHost(Host[TinyHostParams]):
 
     def unpack(self, packed: State, ctx: Context) -> Generator:
         """See `Host.unpack`."""
+        from fpbench.testing import networks
+
         weights = alone(f"host {self.name}: unpack", packed, "generator")
-        return self.assemble(weights, ctx)
+        return networks.unpacked(weights, ctx.device)
 
     def encode(
         self, state: State, samples: Tensor, ctx: Context, step: str | None = None

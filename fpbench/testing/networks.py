@@ -12,6 +12,7 @@ from fpbench.api import Context, Generator, SampleStream, State
 from fpbench.api.images import to_float
 from fpbench.nn.generator import ChainGenerator, Tail
 from fpbench.nn.latents import check_first
+from fpbench.nn.state import opened
 from fpbench.training import TrainingRun
 
 LATENT = 8
@@ -131,6 +132,16 @@ def generator(state: State, device: torch.device) -> Generator:
     """The host of a state."""
     model = LinearImages(int(state["size"])).to(device)
     model.load_state_dict(state)
+    return ChainGenerator({"generator": model}, LATENT, device)
+
+
+def unpacked(weights: State, device: torch.device) -> Generator:
+    """The host of a file's weights."""
+
+    def blank() -> LinearImages:
+        return LinearImages(int(weights.get("size", torch.zeros(1))))
+
+    model = opened("host tiny-host: unpack", blank, weights).to(device)
     return ChainGenerator({"generator": model}, LATENT, device)
 
 

@@ -11,14 +11,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from fpbench.api import Card, Code, ContractError, Params
-from fpbench.stats import matches
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _PRIMITIVE = (0x7, 0xB, 0x13, 0x25, 0x43, 0x89, 0x11D, 0x211, 0x409, 0x805, 0x1053)
 """Primitive polynomials over GF(2) of degree 2, 3, …"""
@@ -78,6 +79,8 @@ class Bch(Code[BchParams]):
         book: Mapping[str, NDArray[Any]],
     ) -> NDArray[np.bool_]:
         """Words of uniform messages."""
+        import numpy as np
+
         del book
         chosen = self._chosen(bits)
         messages = rng.integers(0, 2, size=(count, chosen.message), dtype="uint8")
@@ -88,6 +91,10 @@ class Bch(Code[BchParams]):
         self, logits: NDArray[Any], codes: NDArray[Any], book: Mapping[str, NDArray[Any]]
     ) -> NDArray[np.float64]:
         """Equal bits where at most t differ, else 0."""
+        import numpy as np
+
+        from fpbench.stats import matches
+
         del book
         bits = logits.shape[1]
         equal = matches(logits > 0, codes)
@@ -98,6 +105,8 @@ class Bch(Code[BchParams]):
         self, logits: NDArray[Any], score: NDArray[Any], book: Mapping[str, NDArray[Any]]
     ) -> NDArray[np.float64]:
         """See Code.log_tail."""
+        import numpy as np
+
         del book
         message = self._chosen(logits.shape[1]).message
         return np.where(score > 0, -message * math.log(2), 0.0)
@@ -171,6 +180,8 @@ def _generator(degree: int, errors: int) -> int:
 @lru_cache(maxsize=16)
 def _generator_matrix(chosen: _Chosen) -> NDArray[np.uint8]:
     """(m, n) words of single message bits: the message, then its remainder."""
+    import numpy as np
+
     generator = _generator(chosen.degree, chosen.errors)
     checks = generator.bit_length() - 1
     rows = []

@@ -13,16 +13,18 @@ rounded to halves: scores then lie on a lattice and their tails are summed exact
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from fpbench.api import Card, Code, Params
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
 
 _STEPS = 2
 """Lattice points in a unit of the score; finer ones trace no better."""
@@ -65,6 +67,8 @@ class Tardos(Code[TardosParams]):
 
     def book(self, bits: int, rng: np.random.Generator) -> Mapping[str, Floats]:
         """`biases` (K,): sin² of angles that are uniform between those of the cut-offs."""
+        import numpy as np
+
         least = np.arcsin(np.sqrt(self.params.cutoff))
         return {"biases": np.sin(rng.uniform(least, np.pi / 2 - least, bits)) ** 2}
 
@@ -76,12 +80,16 @@ class Tardos(Code[TardosParams]):
         book: Mapping[str, NDArray[Any]],
     ) -> NDArray[np.bool_]:
         """See Code.draw."""
+        import numpy as np
+
         return np.asarray(rng.random((count, bits)) < book["biases"])
 
     def match(
         self, logits: NDArray[Any], codes: NDArray[Any], book: Mapping[str, NDArray[Any]]
     ) -> Floats:
         """The symmetric score; of an innocent mean 0, variance about K (soft: at most)."""
+        import numpy as np
+
         weights, agree = self._law(logits, book)
         signs = np.where(logits > 0, 1.0, -1.0) * weights
         total = weights.sum(axis=1, keepdims=True)
@@ -92,6 +100,8 @@ class Tardos(Code[TardosParams]):
         self, logits: NDArray[Any], score: NDArray[Any], book: Mapping[str, NDArray[Any]]
     ) -> Floats:
         """See Code.log_tail; what no double can hold is called as likely as the least one."""
+        import numpy as np
+
         weights, agree = self._law(logits, book)
         agreed = np.ceil(score * _STEPS + _mean(weights, agree) - _ROUNDING).astype(np.int64)
         tails = np.empty(agreed.shape)
@@ -105,6 +115,8 @@ class Tardos(Code[TardosParams]):
 
     def _law(self, logits: NDArray[Any], book: Mapping[str, NDArray[Any]]) -> tuple[Ints, Floats]:
         """Weights (N, K) on the lattice and P(a fresh bit agrees with the reading's) (N, K)."""
+        import numpy as np
+
         biases = np.asarray(book["biases"], dtype=np.float64)
         widths = _STEPS / np.sqrt(biases * (1 - biases))
         sure = np.ones(logits.shape)
@@ -115,11 +127,15 @@ class Tardos(Code[TardosParams]):
 
 def _mean(weights: Ints, agree: Floats) -> Floats:
     """(N, 1) what innocents reach on average."""
+    import numpy as np
+
     return np.asarray((weights * agree).sum(axis=1, keepdims=True))
 
 
 def _log_tails(weights: Ints, agree: Floats, size: int) -> Floats:
     """(N, size) log P(sum of the weights where a fresh code agrees >= s), s = 0 .. size - 1."""
+    import numpy as np
+
     law = np.zeros((len(weights), size))
     law[:, 0] = 1
     end = 1

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from fpbench.api import Card, Code, NoParams
-from fpbench.stats import log_tail, matches
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Uniform(Code[NoParams]):
@@ -35,6 +35,10 @@ class Uniform(Code[NoParams]):
         self, logits: NDArray[Any], codes: NDArray[Any], book: Mapping[str, NDArray[Any]]
     ) -> NDArray[np.float64]:
         """Equal bits."""
+        import numpy as np
+
+        from fpbench.stats import matches
+
         del book
         return matches(logits > 0, codes).astype(np.float64)
 
@@ -42,5 +46,9 @@ class Uniform(Code[NoParams]):
         self, logits: NDArray[Any], score: NDArray[Any], book: Mapping[str, NDArray[Any]]
     ) -> NDArray[np.float64]:
         """See Code.log_tail."""
+        import numpy as np
+
+        from fpbench.stats import log_tail
+
         del book
         return log_tail(logits.shape[1], np.ceil(score).astype(np.int64))
