@@ -544,7 +544,7 @@ def _cell(suite: Suite, fit: Fit, point: Point, facts: DataFacts, identity: str)
 
 def _uniform(method: SuiteMethod) -> bool:
     """Whether keys say nothing of a method's codes: it has none, or uniform ones."""
-    return not method.component.bits or isinstance(method.code, Uniform)
+    return not method.component.bits or type(method.code) is Uniform
 
 
 def _proxy(modality: Modality[Any]) -> str:

@@ -115,7 +115,7 @@ class Fit:
     def uniform(self) -> bool:
         """Whether it gives bits of uniform codes, so that tails are exact and codes many."""
         bits = self.method.component.gives is Gives.BITS
-        return bits and isinstance(self.method.code, Uniform)
+        return bits and type(self.method.code) is Uniform
 
     @property
     def drawn_from(self) -> int:

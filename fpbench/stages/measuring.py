@@ -203,7 +203,7 @@ class Measurer:
     def _nulls(self, cell: Cell) -> list[str]:
         """Keys of the negatives behind a cell beside its readings; their images are only read."""
         plan, fit, model = self._plan, cell.fit, cell.point.model
-        return [plan.null_key(fit, source, model) for source in plan.sources(fit, model)]
+        return [plan.null_key(fit, source, model) for source in sorted(plan.sources(fit, model))]
 
     def _reading_keys(self, fit: Fit, model: AttackPoint | None) -> tuple[str, ...]:
         """Keys of the readings of all subjects at a model point."""

@@ -114,10 +114,7 @@ class Run:
     def cell(self, record: dict[str, Any]) -> measures.Cell:
         """What is stored of the cell that a record is of."""
         at, suite, inputs = self.keys[record["cell"]], self.suite, record["inputs"]
-        order = (
-            *at["readings"],
-            *(at["negatives"][s] for s in ("host", "real") if s in at["negatives"]),
-        )
+        order = (*at["readings"], *(at["negatives"][s] for s in sorted(at["negatives"])))
         if files.sha256(list(order)) != inputs["readings"]:
             raise files.AuditError(f"cell {record['cell']}: the keys are not those of its record")
         model = record["point"]["model"]
