@@ -170,6 +170,10 @@ class Leases:
         """Take a holder's lease away; False where it is another's by now."""
         path = self._folder / key
         aside = self._folder / f".old.{holder.token}.{secrets.token_hex(4)}"
+        # While another's lease lies aside, a third could take the place: look before it is moved.
+        now = self._read(path)
+        if now is not None and now.token != holder.token:
+            return False
         try:
             path.rename(aside)
         except FileNotFoundError:

@@ -79,7 +79,7 @@ if how == "garbage":
 
 def mark(images, code):
     if how == "dies" and code[0]:
-        sys.stderr.write("the driver is gone")
+        print("the driver is gone", file=sys.stderr, flush=True)
         os._exit(3)
     if how == "hangs":
         time.sleep(600)
