@@ -167,13 +167,27 @@ class Leases:
         return True
 
     def _removed(self, key: str, holder: Holder) -> bool:
-        """Take a holder's lease away; False where it is another's by now."""
-        path = self._folder / key
-        aside = self._folder / f".old.{holder.token}.{secrets.token_hex(4)}"
-        # While another's lease lies aside, a third could take the place: look before it is moved.
-        now = self._read(path)
+        """Take a holder's lease away; False where it is another's by now, or another does it."""
+        guard = self._folder / f".taking.{key}"
+        try:
+            guard.mkdir()
+        except FileExistsError:
+            with suppress(OSError):  # of one who was killed within it
+                if self._age_s(guard) > EXPIRY_S:
+                    guard.rmdir()
+            return False
+        try:
+            return self._moved(key, holder)
+        finally:
+            with suppress(OSError):
+                guard.rmdir()
+
+    def _moved(self, key: str, holder: Holder) -> bool:
+        now = self._read(self._folder / key)
         if now is not None and now.token != holder.token:
             return False
+        path = self._folder / key
+        aside = self._folder / f".old.{holder.token}.{secrets.token_hex(4)}"
         try:
             path.rename(aside)
         except FileNotFoundError:
