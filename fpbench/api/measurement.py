@@ -93,8 +93,7 @@ class CellEvidence:
             has as many; 0 = all there are.
         secrecy: scores of the secrecy detector: `copies` (C, M) of unseen copies, `host` (H,) of
             unseen host images, `seen` of the copies it learnt from; empty where not asked for.
-        secrecy_asked: whether the suite asks for it.
-        modality: of the samples.
+        secrecy_refused: why nobody looks for it though the suite asks for it; else empty.
         likeness: names of its measures of pairs of samples.
     """
 
@@ -124,10 +123,9 @@ class CellEvidence:
     calibration: Mapping[str, Column] = field(default_factory=dict)
     trainings: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     secrecy: Column = field(default_factory=dict)
-    secrecy_asked: bool = False
+    secrecy_refused: str = ""
     no_effect: tuple[bool, ...] = ()
     distance_count: int = 0
-    modality: str = "image"
     likeness: tuple[str, ...] = ("psnr", "ssim")
 
     @property

@@ -134,11 +134,6 @@ class Bench:
         what = f"what {attack.label} has learnt"
         return self._loan(key, what) if key else boundary.Loan(what, {})
 
-    def prepared_s(self, attack: SuiteAttack, component: Attack[Any]) -> float:
-        """Seconds that an attack has learnt for."""
-        key = self.plan.prepared_key(attack, component)
-        return float(self.store.meta(key)["cost"]["wall_s"]) if key else 0.0
-
     @contextmanager
     def visit(self, who: str, *loans: boundary.Loan) -> Iterator[None]:
         """A block in which a plugin runs: the process and what it is lent stay as they were."""

@@ -35,6 +35,13 @@ def prepared(bench: Bench, attack: SuiteAttack, component: Attack[Any]) -> Loan:
     return bench.prepared(attack, component)
 
 
+def prepared_s(bench: Bench, attack: SuiteAttack, component: Attack[Any]) -> float:
+    """Seconds that it has learnt for."""
+    prepared(bench, attack, component)
+    key = bench.plan.prepared_key(attack, component)
+    return float(bench.store.meta(key)["cost"]["wall_s"]) if key else 0.0
+
+
 def _learn(bench: Bench, attack: SuiteAttack, component: Attack[Any], key: str) -> None:
     started, who = time.monotonic(), f"attack {attack.label}: fit"
     ctx = bench.context(*attack_root(component), "fit", key=key)

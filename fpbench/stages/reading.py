@@ -48,7 +48,7 @@ from fpbench.stages.effect import effect_of
 from fpbench.stages.images import as_memory, from_memory
 from fpbench.stages.issue import copy_of
 from fpbench.stages.place import place_of
-from fpbench.stages.preparing import prepared
+from fpbench.stages.preparing import prepared, prepared_s
 from fpbench.stages.process import Visit, call
 
 _SHARED_FROM = 1_000_000
@@ -160,8 +160,7 @@ class GeneratorReader:
         self._bench.at(place_of(models[0]))
         try:
             attack = self._tuned(models)
-            prepared(self._bench, models[0].attack, attack)
-            spent_s = self._bench.prepared_s(models[0].attack, attack)
+            spent_s = prepared_s(self._bench, models[0].attack, attack)
             with closing(self.attacked(models, attack)) as attacked:
                 while left:
                     started = time.monotonic()

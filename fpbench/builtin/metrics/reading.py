@@ -193,7 +193,7 @@ class Detection(Metric[NoParams]):
     )
 
     def measure(self, evidence: CellEvidence) -> Sequence[Row]:
-        """Rows "", "auroc", "ap", and "on SOURCE" of what need not be silent or has no codes.
+        """Rows "", "auroc", "ap"; where no users are told apart, "on SOURCE" of each source.
 
         The detail of "" has quantiles of the images' p-values.
         """
@@ -225,34 +225,29 @@ class Detection(Metric[NoParams]):
         matches = [shared.negative_match(evidence, source) for source in shared.silent(evidence)]
         negative = np.concatenate([match.best for match in matches])
         detail = {"negatives": len(negative), "issued": len(evidence.codes)}
+        n, clusters, area = len(read.owners), len(read.counts), stats.auroc(best, negative)
         if evidence.gives == "presence":
-            detail |= shared.converged(evidence, stats.auroc(best, negative))
+            detail |= shared.converged(evidence, area)
         # All images of a copy have one owner, so these have no simple interval and stand alone.
-        areas = {"auroc": stats.auroc, "ap": stats.average_precision}
-        rows += [
-            Row(name, area(best, negative), n=len(read.owners), clusters=len(read.counts), detail=d)
-            for (name, area), d in zip(areas.items(), (detail, {}), strict=True)
-        ]
+        rows.append(Row("auroc", area, n=n, clusters=clusters, detail=detail))
+        precision = stats.average_precision(best, negative)
+        rows.append(Row("ap", precision, n=n, clusters=clusters))
         return rows + self._sources(evidence)
 
     def _sources(self, evidence: CellEvidence) -> list[Row]:
-        """Of each source, the share that is called somebody's or generated."""
+        """Of each source, the share that is called marked; of users, these are accusations."""
         from fpbench import stats
 
-        if not shared.supported(evidence):
+        if evidence.gives != "presence" or not shared.supported(evidence):
             return []
-        bits, asked, rows = evidence.gives == "bits", shared.asked(evidence), []
+        t, rows = shared.threshold_of(evidence), []
         for source in sorted(evidence.negatives):
-            if bits and source in evidence.silent:
-                continue  # told as false accusations
             match = shared.negative_match(evidence, source)
-            hits = float(stats.accused(match, *asked).mean())
-            bound = stats.upper_bound(round(hits * match.images), match.images)
+            hits, images = int((match.best >= t).sum()), match.images
+            bound, rule = stats.upper_bound(hits, images), "clopper-pearson, one-sided"
             detail = {"silent": source in evidence.silent, "allowed": evidence.false_rate}
-            rule = "clopper-pearson, one-sided"
-            rows.append(
-                Row(f"on {source}", hits, high=bound, rule=rule, n=match.images, detail=detail)
-            )
+            share = hits / images
+            rows.append(Row(f"on {source}", share, high=bound, rule=rule, n=images, detail=detail))
         return rows
 
 

@@ -35,15 +35,10 @@ class Secrecy(Metric[NoParams]):
         from fpbench import stats
 
         found = evidence.secrecy
-        if evidence.level != "none" or not evidence.secrecy_asked:
+        if evidence.level != "none" or not (found or evidence.secrecy_refused):
             return []
         if not found:
-            weights = evidence.reads == "weights"
-            why = "weights are read" if weights else "nothing is put into a copy"
-            reason = f"{why}, so there is nothing in images that might be seen"
-            if evidence.modality != "image":
-                reason = f"the detector sees images alone, got {evidence.modality}"
-            return [Row(outcome=Outcome.REFUSED, reason=reason)]
+            return [Row(outcome=Outcome.REFUSED, reason=evidence.secrecy_refused)]
         copies, host = found["copies"], found["host"]
         counts = np.full(len(copies), copies.shape[1])
         each = np.ones(len(host), dtype=np.int64)

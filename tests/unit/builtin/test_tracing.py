@@ -179,13 +179,15 @@ def test_secrecy_is_the_balanced_accuracy_on_unseen_copies():
     rng = np.random.default_rng(0)
     copies, host = rng.normal(0.5, 1, (6, 40)), rng.normal(-0.5, 1, 200)
     scores = {"copies": copies, "host": host, "seen": copies[0]}
-    found = rows(Secrecy, cell(secrecy=scores, secrecy_asked=True))
+    found = rows(Secrecy, cell(secrecy=scores))
     assert found[""].value == pytest.approx(((copies > 0).mean() + (host <= 0).mean()) / 2)
     assert found[""].clusters == 6
     labels = np.r_[np.ones(copies.size), np.zeros(host.size)]
     area = roc_auc_score(labels, np.r_[copies.ravel(), host])
     assert found["auroc"].value == pytest.approx(area)
     assert rows(Secrecy, cell()) == {}
+    refused = rows(Secrecy, cell(secrecy_refused="no images"))[""]
+    assert (refused.outcome, refused.reason) == (Outcome.REFUSED, "no images")
 
 
 def test_codes_of_the_factory_are_uniform():
