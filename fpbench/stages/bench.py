@@ -118,6 +118,10 @@ class Bench:
         """A method's state, as it is lent it."""
         return self._loan(fit.key, f"the state of {fit.method.label}")
 
+    def loans(self, fit: Fit) -> list[boundary.Loan]:
+        """All that a reader is lent beside what it reads."""
+        return [self.host_loan, self.fit_loan(fit), self.registry_loan(fit)]
+
     def registry_loan(self, fit: Fit) -> boundary.Loan:
         """What a method has prepared of all registered users; empty where it prepares nothing."""
         key = self.plan.enrol_key(fit)

@@ -59,7 +59,7 @@ def _read_generator(bench: Bench, fit: Fit, source: str, pending: Pending) -> Fa
 def _read_real(bench: Bench, fit: Fit, wants: list[Want]) -> Failures:
     reader = ImageReader(bench, fit, ("real",), wants)
     count, who = bench.plan.negatives("real", None), f"{fit.method.label}: extract"
-    with boundary.unharmed(who, bench.host_loan, bench.fit_loan(fit)):
+    with boundary.unharmed(who, *bench.loans(fit)):
         for chunk in chunks(count):
             reader.read(bench.test_images.read(chunk), chunk)
     store_columns(bench, bench.plan.null_key(fit, "real", None), reader)
@@ -72,7 +72,7 @@ def _read_outsiders(bench: Bench, fit: Fit, wants: list[Want]) -> Failures:
     who = f"{fit.method.label}: extract"
     for number, user in enumerate(bench.plan.outsiders(fit)):
         copy = copy_of(bench, fit, user)
-        with boundary.unharmed(who, bench.host_loan, bench.fit_loan(fit)):
+        with boundary.unharmed(who, *bench.loans(fit)):
             for chunk in chunks(images):
                 latents = bench.latents(copy, [(user, int(i)) for i in chunk])
                 reader.read(boundary.drawn(copy, latents), number * images + chunk)

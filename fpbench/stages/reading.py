@@ -228,7 +228,7 @@ class GeneratorReader:
     @property
     def _loans(self) -> list[boundary.Loan]:
         """What methods and attacks are lent, and what nothing of theirs may be stored with."""
-        return [self._bench.host_loan, self._bench.fit_loan(self._fit)]
+        return self._bench.loans(self._fit)
 
     def _read(
         self, model: AttackPoint | None, attacked: Generator | None, wants: list[Want]

@@ -23,7 +23,6 @@ from fpbench.api import (
     Gives,
     NoSpace,
     Reads,
-    State,
 )
 from fpbench.plan import AttackPoint, Fit, PlannedBackbone, Stage
 from fpbench.plan.points import TUNING_COPIES
@@ -64,7 +63,8 @@ def _best(bench: Bench, fit: Fit, models: Sequence[AttackPoint]) -> Attack[Any]:
     if not bench.store.has(key):
         judge = bench.plan.judge
         yardstick = _Yardstick(bench, fit, judge, bench.plan.images(models[0]))
-        registry = enrolled(bench, fit, bench.plan.tuning_users(fit)) if fit.enrols else {}
+        known = enrolled(bench, fit, bench.plan.tuning_users(fit)) if fit.enrols else {}
+        registry = boundary.Loan("the registry", known)
         tried = [_try(bench, yardstick, fit, registry, models, c) for c in attack.candidates]
         best = min(range(len(tried)), key=lambda i: min(_reached(bench, tried[i])))
         judged_by = judge.name if judge is not None else "frechet-proxy"
@@ -123,7 +123,7 @@ def _try(
     bench: Bench,
     yardstick: _Yardstick,
     fit: Fit,
-    registry: State,
+    registry: boundary.Loan,
     models: Sequence[AttackPoint],
     candidate: Attack[Any],
 ) -> list[dict[str, float]]:
@@ -145,12 +145,13 @@ def _try(
         for model, generator in _trajectory(reader, models, candidate):
             who, loan = f"attack {model.attack.label}", bench.fit_loan(fit)
             reading = f"{fit.method.label}: extract"
-            with boundary.unharmed(reading, bench.host_loan, loan), torch.no_grad():
+            loans = (bench.host_loan, loan, registry)
+            with boundary.unharmed(reading, *loans), torch.no_grad():
                 drawn = boundary.drawn(generator, latents)
                 images = bench.modality.check(who, drawn, len(wanted), bench.info)
                 shown = None if weights else images.clone()
                 held = boundary.Lent(generator) if weights else None
-                evidence, ctx = Evidence(shown, held, registry), bench.context("extract")
+                evidence, ctx = Evidence(shown, held, registry.lent()), bench.context("extract")
                 host = bench.lent_host()
                 logits = call(method.extract, loan.lent(), host, evidence, ctx)
             shape = reading_shape(method, 1 if weights else len(images), TUNING_COPIES)

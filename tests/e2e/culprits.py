@@ -26,6 +26,7 @@ from fpbench.api import (
     Strength,
     hookimpl,
 )
+from fpbench.testing.fakes import Keyed
 
 CARD = Card("Culprit", "own", "Apache-2.0", "For tests.")
 
@@ -186,6 +187,22 @@ class Ruinous(PostHocMethod[RuinousParams]):
         return logits
 
 
+class Forgetful(Keyed):
+    """Reads like the fake "keyed", and writes into what it was told of its users."""
+
+    name = "forgetful"
+
+    def enrol(self, state, host, users, samples, ctx):
+        import torch
+
+        known = super().enrol(state, host, users, samples, ctx)
+        return {**known, "asked": torch.zeros(1)}
+
+    def extract(self, state, host, evidence, ctx):
+        evidence.registry["asked"].add_(1)
+        return super().extract(state, host, evidence, ctx)
+
+
 def ruin(state):
     state["map.weight"].data.mul_(-1)
     state.clear()
@@ -225,7 +242,7 @@ def depth():
 
 @hookimpl
 def fpbench_methods() -> list[type[Method]]:
-    return [Ruinous]
+    return [Ruinous, Forgetful]
 
 
 @hookimpl

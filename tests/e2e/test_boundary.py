@@ -134,11 +134,12 @@ def test_model_attacks_that_spoil_what_they_are_lent_suffer_alone(run, clean):
 
 def test_methods_that_ruin_what_they_are_lent_or_the_process_suffer_alone(run, clean):
     methods = [f'use = "ruinous"\nwhere = "{where}"\nlabel = "{where}"' for where in RUINED]
+    methods.append('use = "forgetful"')
     records = run("methods", methods=methods)
     assert numbers(records) == clean
     rows = {r["method"]["label"]: r for r in records if r["point"]["label"] == "none"}
     assert rows["fit-state"]["outcome"] == Outcome.BLOCKED
-    for where in ("issue", "extract"):
+    for where in ("issue", "extract", "forgetful"):
         assert rows[where]["outcome"] in (Outcome.FAILED, Outcome.BLOCKED)
         assert "in place; clone it first" in rows[where]["reason"]
     for where in ("fit-generator", "code"):
