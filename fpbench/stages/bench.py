@@ -84,6 +84,7 @@ class Bench:
         self.skip: Collection[Place] = ()  # places that have ended a process before
         self._states: dict[str, dict[str, Tensor]] = {}
         self._loans: dict[str, boundary.Loan] = {}
+        self._registries: dict[int, boundary.Loan] = {}
         self._codes: dict[int, np.ndarray] = {}
         self._seeds: dict[Drawn, int] = {}
         self.read_alone: set[int] = set()  # fits whose reader was seen to read images one by one
@@ -124,8 +125,11 @@ class Bench:
 
     def registry_loan(self, fit: Fit) -> boundary.Loan:
         """What a method has prepared of all registered users; empty where it prepares nothing."""
-        key = self.plan.enrol_key(fit)
-        return self._loan(key, "the registry") if key else boundary.Loan("the registry", {})
+        if fit.index not in self._registries:  # its key is made of those of all users
+            key = self.plan.enrol_key(fit)
+            empty = boundary.Loan("the registry", {})
+            self._registries[fit.index] = self._loan(key, "the registry") if key else empty
+        return self._registries[fit.index]
 
     def _loan(self, key: str, what: str) -> boundary.Loan:
         if key not in self._loans:

@@ -581,16 +581,17 @@ class ImageReader:
             return images
         attack = point.attack.component
         assert isinstance(attack, SampleAttack)
-        learnt = prepared(self._bench, point.attack, attack).lent()
-        root = (*attack_root(attack), *self._origin)
-        ctx = self._bench.context(*root, fitted=learnt)
         strength = 0.0 if point.strength is None else point.strength
         who, numbers = f"attack {point.attack.label}", indices.tolist()
         self._bench.at(place_of(self._model, point))
         try:
-            changed = boundary.attacked(
-                who, lambda lent: call(attack.apply, lent, numbers, strength, ctx), images
-            )
+            learnt = prepared(self._bench, point.attack, attack)
+            root = (*attack_root(attack), *self._origin)
+            ctx = self._bench.context(*root, fitted=learnt.lent())
+            with boundary.unharmed(who, learnt):
+                changed = boundary.attacked(
+                    who, lambda lent: call(attack.apply, lent, numbers, strength, ctx), images
+                )
         finally:
             self._bench.at(None if self._model is None else place_of(self._model))
         return self._bench.modality.check(who, changed, len(images), self._bench.info)

@@ -39,6 +39,16 @@ class Grey(SampleAttack[NoParams]):
         return mixed.round().to(images.dtype)
 
 
+class Greedy(Grey):
+    """Learns on while it attacks."""
+
+    name = "greedy"
+
+    def apply(self, images, indices, strength, ctx):
+        ctx.fitted["mean"].add_(1)
+        return super().apply(images, indices, strength, ctx)
+
+
 class Prying(ModelAttack[NoParams]):
     """Asks for a copy before there is one."""
 
@@ -58,4 +68,4 @@ class Prying(ModelAttack[NoParams]):
 
 @hookimpl
 def fpbench_attacks():
-    return [Grey, Prying]
+    return [Grey, Greedy, Prying]
