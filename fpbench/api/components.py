@@ -73,13 +73,20 @@ class Host(Component[P]):
         modalities: of the samples that it makes.
     """
 
-    offers: ClassVar[frozenset[Offer]] = frozenset(Offer)
+    offers: frozenset[Offer] = frozenset(Offer)
     modalities: ClassVar[frozenset[str]] = frozenset({"image"})
 
     def objection(self, images: SampleInfo) -> str:
         """Why it cannot be trained on such images, and what to set; empty if it can. No torch."""
         del images
         return ""
+
+    def output_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """The shapes of the output step's weights by name; empty where only training tells.
+
+        What a method needs of them it can then refuse for before anything is trained. No torch.
+        """
+        return {}
 
     @abstractmethod
     def fit(self, images: SampleStream, ctx: Context) -> State:

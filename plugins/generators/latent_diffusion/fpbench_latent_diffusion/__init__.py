@@ -1,0 +1,1 @@
+"""Latent diffusion: a sampler of latents and a decoder behind it."""

@@ -1,0 +1,155 @@
+"""The host `latent-diffusion`: registration and card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fpbench.api import (
+    Card,
+    Context,
+    ContractError,
+    Generator,
+    Host,
+    MissingResource,
+    Needs,
+    Offer,
+    SampleInfo,
+    SampleStream,
+    State,
+    hookimpl,
+)
+from fpbench_latent_diffusion import layout
+from fpbench_latent_diffusion.params import LatentDiffusionParams
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class LatentDiffusion(Host[LatentDiffusionParams]):
+    """A published decoder of latents, and a sampler in front of it."""
+
+    name = "latent-diffusion"
+    version = "1"
+    Params = LatentDiffusionParams
+    card = Card(
+        "Latent diffusion: its decoder",
+        "Rombach et al., CVPR 2022; tiny autoencoders: madebyollin/taesd",
+        "Apache-2.0; the weights under their own licence",
+        "A decoder of a latent diffusion model, as it was published. Its latents come from a "
+        "normal distribution over the principal components of encoded photographs: they show what "
+        "the data set shows, and no denoiser has learnt to make them.",
+        "The sampler is a Gaussian instead of a denoiser, or the encoded photographs themselves; "
+        "fine-tuning goes on with the squared error to photographs alone.",
+        bibtex="@inproceedings{rombach2022high,\n"
+        "  title = {High-Resolution Image Synthesis with Latent Diffusion Models},\n"
+        "  author = {Rombach, Robin and Blattmann, Andreas and Lorenz, Dominik and Esser, Patrick "
+        'and Ommer, Bj{\\"o}rn},\n'
+        "  booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition},\n"
+        "  year = {2022},\n"
+        "}",
+    )
+
+    def __init__(self, params: LatentDiffusionParams) -> None:
+        super().__init__(params)
+        self.offers = frozenset(Offer)
+        if params.sampler != "gaussian":
+            self.offers -= {Offer.GAUSSIAN}
+
+    def needs(self) -> Needs:
+        """Room for the decoder, and for the components of all latents."""
+        return Needs(memory_gib=2.0)
+
+    def objection(self, images: SampleInfo) -> str:
+        """What is wrong with the files, or with the size; what is missing `fit` says."""
+        try:
+            factor = self._files().factor()
+        except MissingResource:
+            return ""
+        except ContractError as error:
+            return str(error)
+        if images.size % factor:
+            return (
+                f"expected images whose side is a multiple of {factor}, got {images.size}; set the "
+                "size of the dataset"
+            )
+        return ""
+
+    def output_shapes(self) -> dict[str, tuple[int, ...]]:
+        """See `Host.output_shapes`."""
+        try:
+            return dict(self._files().decoder_shapes())
+        except (MissingResource, ContractError):
+            return {}
+
+    def fit(self, images: SampleStream, ctx: Context) -> State:
+        """Reads the files and fits the sampler to encoded photographs; trains no network."""
+        from fpbench_latent_diffusion import training
+
+        return training.fit(f"host {self.name}", self._files(), images, self.params, ctx)
+
+    def assemble(self, state: State, ctx: Context) -> Generator:
+        """Weights (N, Z) of components through "components" to latents, "decoder" to images.
+
+        Where photographs are sampled, "decoder" is the only step.
+        """
+        from fpbench_latent_diffusion import training
+
+        return training.assemble(state, ctx.device)
+
+    def untrained(self, state: State, ctx: Context) -> Generator:
+        """The same sampler, and a decoder with fresh weights."""
+        from fpbench_latent_diffusion import training
+
+        return training.untrained(state, ctx)
+
+    def encode(
+        self, state: State, samples: Tensor, ctx: Context, step: str | None = None
+    ) -> Tensor:
+        """What goes into the first step, or into "decoder": the encoder's latents (N, C, h, w)."""
+        from fpbench_latent_diffusion import training
+
+        return training.encode(state, samples, ctx, step)
+
+    def finetune(
+        self,
+        state: State,
+        generator: Generator,
+        images: Tensor,
+        learning_rate: float,
+        marks: Sequence[int],
+        ctx: Context,
+    ) -> Iterator[tuple[int, Generator]]:
+        """Squared error to photographs, from their latents through the decoder and what follows."""
+        from fpbench_latent_diffusion import training
+
+        batch = self.params.tuning_batch
+        yield from training.finetune(state, generator, images, learning_rate, marks, batch, ctx)
+
+    def unpack(self, packed: State, ctx: Context) -> Generator:
+        """See `Host.unpack`."""
+        from fpbench.api.packing import taken
+        from fpbench_latent_diffusion import autoencoder, training
+
+        who = f"host {self.name}: unpack"
+        decoder, rest = taken(who, packed, training.DECODER)
+        sampler = rest.pop(f"{training.COMPONENTS}/_extra_state", None)
+        if rest:
+            raise ContractError(
+                f"{who}: expected the steps {training.COMPONENTS!r} and {training.DECODER!r}, got "
+                f"also {sorted(rest)[0]}; open it with the method that it is of"
+            )
+        module = autoencoder.opened_decoder(who, decoder, self._files())
+        return training.unpacked(sampler, module.to(ctx.device), ctx.device)
+
+    def _files(self) -> layout.Files:
+        who = f"host {self.name}"
+        if self.params.hub:
+            return layout.find(who, layout.fetched(who, self.params.hub, self.params.revision), "")
+        return layout.find(who, self.params.autoencoder, self.params.encoder)
+
+
+@hookimpl
+def fpbench_hosts() -> list[type[Host[Any]]]:
+    """The host."""
+    return [LatentDiffusion]

@@ -1,0 +1,116 @@
+"""Where latents come from when nothing draws them from noise: encoded photographs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from fpbench.api import Conditions
+from fpbench.nn.generator import ChainGenerator
+
+__all__ = ["Components", "Photographs", "fit_components"]
+
+
+class Components(nn.Module):
+    """Normal weights (N, Z) to latents (N, C, h, w): mean + weights @ basis.
+
+    Mean and basis are how the host draws, no weights of a network: attacks that change weights pass
+    them by, while files of copies hold them. That is what torch calls extra state.
+
+    Args:
+        mean: (D,) of encoded photographs, D = C h w.
+        basis: (Z, D), each row a component times the spread of its weights.
+        shape: (C, h, w).
+    """
+
+    mean: Tensor
+    basis: Tensor
+
+    def __init__(self, mean: Tensor, basis: Tensor, shape: Sequence[int]) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("basis", basis, persistent=False)
+
+    def forward(self, weights: Tensor) -> Tensor:
+        """See the class."""
+        return torch.addmm(self.mean, weights, self.basis).view(-1, *self.shape)
+
+    def weights_of(self, latents: Tensor) -> Tensor:
+        """(N, Z) weights whose latents are nearest to these (N, C, h, w)."""
+        scale = self.basis.square().sum(1)
+        return (latents.flatten(1) - self.mean) @ self.basis.T / scale
+
+    def get_extra_state(self) -> Tensor:
+        """(1 + Z, C, h, w) mean and basis."""
+        return torch.cat([self.mean[None], self.basis]).view(-1, *self.shape)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """What `get_extra_state` gave."""
+        self.shape = tuple(state.shape[1:])
+        flat = state.flatten(1).to(self.mean)
+        self.mean, self.basis = flat[0], flat[1:].contiguous()
+
+
+@torch.no_grad()
+def fit_components(latents: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Mean and principal components of latents, each component times its standard deviation.
+
+    The sign of each is such that its largest entry is positive, so that one set of latents gives
+    one basis.
+
+    Args:
+        latents: (N, C, h, w).
+        count: how many, Z; at most N - 1 and C h w.
+
+    Returns:
+        (D,) and (Z, D) float32.
+    """
+    rows = latents.flatten(1).double()
+    mean = rows.mean(0)
+    centred = rows - mean
+    # The smaller of the two products has the same values.
+    if len(rows) < rows.shape[1]:
+        values, vectors = torch.linalg.eigh(centred @ centred.T / len(rows))
+        values, vectors = values[-count:].flip(0), vectors[:, -count:].flip(1)
+        basis = (centred.T @ vectors).T / len(rows) ** 0.5
+    else:
+        values, vectors = torch.linalg.eigh(centred.T @ centred / len(rows))
+        values, vectors = values[-count:].flip(0), vectors[:, -count:].flip(1)
+        basis = (vectors * values.clamp_min(0).sqrt()).T
+    peaks = basis.gather(1, basis.abs().argmax(1, keepdim=True))
+    return mean.float(), (basis * peaks.sign()).float()
+
+
+class Photographs(ChainGenerator):
+    """A chain whose latents are those of photographs, one chosen by each seed.
+
+    Args:
+        steps: the decoder, and what stands behind it.
+        latents: (M, C, h, w) of the photographs.
+        device: where the steps live.
+    """
+
+    def __init__(
+        self, steps: Mapping[str, nn.Module], latents: Tensor, device: torch.device
+    ) -> None:
+        super().__init__(steps, 0, device)
+        self._latents = latents
+
+    def prior(self, seeds: Sequence[int], conditions: Conditions = ()) -> Tensor:
+        """(N, C, h, w) latents of the photographs that the seeds choose."""
+        del conditions  # it takes none
+        rows = [
+            int(torch.randint(len(self._latents), (1,), generator=torch.Generator().manual_seed(s)))
+            for s in seeds
+        ]
+        return self._latents[rows].to(self._device)
+
+    def replace(
+        self, name: str, step: nn.Module | None, *, after: str | None = None
+    ) -> Photographs:
+        """See `fpbench.api.Generator.replace`."""
+        changed = super().replace(name, step, after=after)
+        return Photographs(changed.steps, self._latents, self._device)
