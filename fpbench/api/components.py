@@ -231,6 +231,8 @@ class Method(Component[P]):
         uses_host: False when `fit` takes nothing of the host: it then neither waits for it nor is
             made again with another one, and what it is handed as host refuses to be asked.
         asks: what the host must offer.
+        afterwards: names of parameters that `enrol` and `extract` alone depend on; methods that
+            differ in these share trainings and copies.
         negatives: sources of samples that must not fire, of "real" and "host"; detectors of
             generated samples name real ones alone.
         separable: column u of SCORES depends on user u alone, so that leaving him out of the
@@ -240,11 +242,12 @@ class Method(Component[P]):
     """
 
     placement: ClassVar[Placement]
-    reads: ClassVar[Reads] = Reads.SAMPLES
+    reads: Reads = Reads.SAMPLES
     gives: ClassVar[Gives] = Gives.BITS
     modalities: ClassVar[frozenset[str]] = frozenset({"image"})
     keeps_sample: ClassVar[bool]
-    asks: ClassVar[frozenset[Offer]] = frozenset()
+    asks: frozenset[Offer] = frozenset()
+    afterwards: ClassVar[frozenset[str]] = frozenset()
     negatives: ClassVar[frozenset[str]] = frozenset({"real", "host"})
     separable: ClassVar[bool] = False
     builds_on_host: ClassVar[bool] = True
@@ -258,6 +261,11 @@ class Method(Component[P]):
     def bits(self) -> int:
         """Length K of a code; 0 for a method without codes."""
         return int(getattr(self.params, "bits", 0))
+
+    @property
+    def enrols(self) -> bool:
+        """Whether `enrol` prepares anything, which readings then stand on."""
+        return type(self).enrol is not Method.enrol
 
     @abstractmethod
     def fit(self, host: TrainedHost, images: SampleStream, ctx: Context) -> State:

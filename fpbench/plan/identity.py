@@ -6,7 +6,7 @@ import ast
 import hashlib
 import importlib.util
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -21,10 +21,15 @@ from fpbench.builtin.chain.attack import Chain
 from fpbench.spec.model import component_json
 
 
-def identity(component: Any) -> dict[str, Any]:
-    """The part of a stage key that a component contributes."""
+def identity(component: Any, *, without: Collection[str] = ()) -> dict[str, Any]:
+    """The part of a stage key that a component contributes.
+
+    Args:
+        component: any.
+        without: parameters that the stage does not depend on.
+    """
     own = {**component_json(component), "source": source_digest(type(component).__module__)}
-    for name in local_names(type(component.params)):
+    for name in local_names(type(component.params)) | set(without):
         del own["params"][name]
     # A data set's is among the facts of a plan, so that plans can be made where it is not.
     if not isinstance(component, Dataset) and (files := planned_files(component)):

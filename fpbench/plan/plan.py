@@ -18,7 +18,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fpbench.api import Access, Attack, Gives, Metric, Modality, NoParams, PassiveMethod, Reads
+from fpbench.api import (
+    Access,
+    Attack,
+    Gives,
+    Metric,
+    Modality,
+    NoParams,
+    PassiveMethod,
+    Reads,
+    digest,
+)
 from fpbench.api.numerics import NUMERICS_EPOCH
 from fpbench.builtin.codes.uniform import Uniform
 from fpbench.builtin.image.modality import Image
@@ -220,6 +230,7 @@ class Plan:
         return key_of(
             "enrol",
             **fit.key_part,
+            afterwards=fit.afterwards,
             issued=issued,
             training_seed=str(fit.drawn_from),
             numerics=NUMERICS,
@@ -394,6 +405,7 @@ class Plan:
                 kind,
                 **fit.key_part,
                 **self._point_parts(model),
+                afterwards=fit.afterwards,
                 enrolled=self.enrol_key(fit),
                 images=images,
                 # Host negatives take the copies' latents, user by user.
@@ -471,7 +483,7 @@ def make_plan(
         key = key_of(
             "fit",
             **training,
-            method=identity(method.component),
+            method=identity(method.component, without=method.component.afterwards),
             host=host,
             data=images,
             training_seed=drawn_from(method, number),
@@ -524,9 +536,10 @@ def make_plan(
 
 
 def _subject(fit: Fit) -> str:
-    """What a cell's key says of the method: training, host, and a number of copies of its own."""
+    """What a cell's key says of the method: training, host, copies of its own, how it reads."""
     copies = fit.method.options.copies
-    return f"{fit.key}{fit.host}{'' if copies is None else f'/{copies}'}"
+    own = "" if copies is None else f"/{copies}"
+    return f"{fit.key}{fit.host}{own}{f'/{digest(fit.afterwards)}' if fit.afterwards else ''}"
 
 
 def _cell(suite: Suite, fit: Fit, point: Point, facts: DataFacts, identity: str) -> Cell:

@@ -107,9 +107,29 @@ class Fit:
         return {"fit": self.key, **({"host": self.host} if self.host else {})}
 
     @property
+    def afterwards(self) -> dict[str, Any]:
+        """The parameters that `enrol` and `extract` alone depend on."""
+        component = self.method.component
+        told = component.params.model_dump(mode="json", include=set(component.afterwards))
+        return dict(sorted(told.items()))
+
+    @cached_property
+    def trainer(self) -> Method[Any]:
+        """The method as it is fitted, issued and assembled.
+
+        It knows nothing of what is afterwards: else copies could differ that have one key.
+        """
+        component = self.method.component
+        fields = type(component.params).model_fields
+        default = {name: fields[name].get_default() for name in component.afterwards}
+        return (
+            type(component)(component.params.model_copy(update=default)) if default else component
+        )
+
+    @property
     def enrols(self) -> bool:
         """Whether its readings stand on what was prepared of all registered users."""
-        return type(self.method.component).enrol is not Method.enrol
+        return bool(self.method.component.enrols)
 
     @property
     def uniform(self) -> bool:

@@ -28,7 +28,7 @@ def issue(stage: Stage, bench: Bench) -> None:
 
 def copy_of(bench: Bench, fit: Fit, user: int) -> Generator:
     """A user's copy; what was issued to him is kept where it was not yet."""
-    method, who = fit.method.component, f"{fit.method.label}: issue"
+    method, who = fit.trainer, f"{fit.method.label}: issue"
     issued = issued_to(bench, fit, user)
     loan, ctx = bench.fit_loan(fit), bench.context("issue", user)
     with boundary.unharmed(who, bench.host_loan, loan):
@@ -42,7 +42,7 @@ def issued_to(bench: Bench, fit: Fit, user: int) -> dict[str, Tensor]:
     if bench.store.has(key):
         # Not kept at hand: of a large population there are many.
         return bench.on_device(bench.store.get(key).arrays)
-    method, who = fit.method.component, f"{fit.method.label}: issue"
+    method, who = fit.trainer, f"{fit.method.label}: issue"
     person, samples, started = bench.user(fit, user), bench.train_images, time.monotonic()
     if isinstance(method, PassiveMethod):
         # Of the host's kind: it knows nothing of a training of any method.

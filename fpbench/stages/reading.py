@@ -407,7 +407,7 @@ class GeneratorReader:
             _copies=[boundary.Lent(copy) for copy in (self.subject, *self._others(model.size))],
             _clean_images=clean,
             _public_host=bench.lent_host(),
-            _trainer=method,
+            _trainer=self._fit.trainer,
             _target_images=self._target_images,
             _target_code=bench.code(self._fit, self._origin[1]) if len(self._origin) > 1 else None,
             _embed=self._embed if isinstance(method, PostHocMethod) else None,

@@ -49,10 +49,10 @@ def _train_host(stage: Stage, bench: Bench, host: Host[Any], who: str) -> None:
 def train_method(stage: Stage, bench: Bench) -> None:
     """Train a method, unless the store has it."""
     fit = stage.of_fit
-    method, who = fit.method.component, f"{fit.method.label}: fit"
+    method, who = fit.trainer, f"{fit.method.label}: fit"
     own = trains_generator(fit.method)
     if not bench.store.has(stage.key):
-        _check_files(who, method)
+        _check_files(who, fit.method.component)
 
     def body(ctx: StageContext) -> object:
         if not method.uses_host:

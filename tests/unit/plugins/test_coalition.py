@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 import torch
-from fpbench_coalition.aligning import aligned
 from fpbench_coalition.plugin import Collude, ScaleRatio, ScaleReset
 from fpbench_model_change.plugin import PermuteChannels
 from pydantic import ValidationError
 from torch import nn
 
 from fpbench.api import Setting, Surface, TrainedHost
+from fpbench.nn.aligning import aligned
 from fpbench.nn.generator import ChainGenerator
 from fpbench.nn.modulation import ModulatedConv, fold_constant_style, fold_scale
 from fpbench.nn.weights import buffers, exchanged, parameters
@@ -185,7 +185,7 @@ def test_aligned_copies_of_several_users_merge_as_if_nobody_had_permuted_them(ct
 
 def test_aligning_changes_no_image_of_a_copy(ctx):
     first, second = chain(1), chain(2)
-    assert apart(aligned(second, first), second) < 0.01
+    assert apart(aligned("test", second, first), second) < 0.01
     assert apart(first, second) > 5
 
 

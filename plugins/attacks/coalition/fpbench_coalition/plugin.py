@@ -69,9 +69,9 @@ class Collude(CoalitionAttack[ColludeParams]):
 
         first, *others = surface.copies
         if self.params.align:
-            from fpbench_coalition import aligning
+            from fpbench.nn.aligning import aligned
 
-            others = [aligning.aligned(other, first) for other in others]
+            others = [aligned(f"attack {self.name}", other, first) for other in others]
         members = [{**parameters(copy), **buffers(copy)} for copy in (first, *others)]
         return exchanged(first, merging.merged(members, self.params.rule, ctx))
 

@@ -1,7 +1,7 @@
 """Laying one copy over another whose hidden channels stand elsewhere, or at other scales.
 
 Copies may hold the same function in different weights, so that their mean is no copy at all. Every
-order and scale that draws the same images is open to whoever merges them, too: here each group of
+order and scale that draws the same images is open to whoever compares them, too: here each group of
 channels is matched with the other copy's by linear assignment, as in Ainsworth, Hayase, Srinivasa
 (ICLR 2023), and brought to its scales.
 """
@@ -29,19 +29,20 @@ Group = tuple[str, Channels]
 Values = Mapping[Place, Tensor]
 
 
-def aligned(copy: Generator, reference: Generator) -> Generator:
+def aligned(who: str, copy: Generator, reference: Generator) -> Generator:
     """The copy with its hidden channels in the reference's order and at its scales.
 
     It draws the same images as before.
 
     Args:
+        who: asks, for messages.
         copy: any whose channels are known.
         reference: of the same shapes.
 
     Raises:
         ContractError: it is not known where the copy's hidden channels are.
     """
-    groups = hidden_channels("attack collude", copy)
+    groups = hidden_channels(who, copy)
     theirs = {place: value.double() for place, value in reachable(reference).items()}
     mine = {place: value.double() for place, value in reachable(copy).items()}
     before = dict(mine)

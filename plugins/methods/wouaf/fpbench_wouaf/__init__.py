@@ -1,0 +1,1 @@
+"""Codes in the weights of a decoder, by several modulations and readers."""

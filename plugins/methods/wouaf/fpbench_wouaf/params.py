@@ -1,0 +1,125 @@
+"""Parameters of the method `wouaf`."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from fpbench.api import Params
+from fpbench.api.params import Local
+
+Count = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0)]
+
+
+class WouafParams(Params):
+    """What carries the code, how it is learnt, and how it is read.
+
+    The defaults read 32 bits from images of 64 px at about 30 dB after some ten minutes on two
+    cores.
+
+    Attributes:
+        bits: length of a code, K.
+        carrier: the modulation; see `fpbench_wouaf.carriers`.
+        modulated: "conv", or "all" with linear layers, such as those of attention.
+        layers: regular expression that names of modulated layers contain; empty = all of the kind.
+        mapping: of codes to embeddings, one linear layer or, as published, two.
+        embedding_dim: size of an embedding.
+        gain: how far codes move layers at the start; None = the carrier's own.
+        frozen: whether the network's own weights stay the host's.
+        noise: most weight noise in training, relative to each tensor's deviation, uniform from 0.
+        worst_case: whether that noise points where it harms the code most.
+        drift: fine-tuned copies of the host whose weight differences are added in training.
+        shrink: whether half of the training codes are fainter, down to 0.3.
+        hardened: whether the reader trains on distorted images: "mild" as other methods of fpbench,
+            or "published".
+        latents: of the training: of the host's "prior", or encoded "photographs".
+        likeness: what images shall be like: the "host"'s, or, of encoded ones, the "photograph".
+        likeness_weight: of the squared difference at first.
+        final_weight: of it later on.
+        perceptual: the file of weights for LPIPS in the place of the squared difference.
+        perceptual_net: network of these weights.
+        reader: "small", or "resnet50" as published.
+        reader_channels: of the small one's first convolution.
+        crop_steps: of training on quarters of the latents, which are a quarter of the work.
+        batch: samples of such a step, one code each.
+        whole_steps: of training on whole samples, from there on.
+        whole_batch: samples of such a step.
+        image_learning_rate: of the network's own weights.
+        code_learning_rate: of carrier and reader.
+        weight_decay: of all of them.
+        clip: largest norm of a gradient; 0 = any.
+        cycle: steps after which the rates start again, as published; 0 = one cosine.
+        likeness_db: PSNR to the host's images that copies shall have on average: codes are folded
+            so loud that two copies, which nobody gets, have it; None = as they were trained.
+        reading: "plain"; "calibrated" by what the reader says of photographs; "retrained" after
+            release on fine-tuned copies of the owner's own; or of "weights".
+        photographs: that a reading is calibrated on, or copies are tuned on.
+        tuned: copies that the owner tunes for a reader that is trained again.
+        retraining_steps: of that training.
+    """
+
+    bits: Annotated[int, Field(ge=1, le=256)] = 32
+    carrier: Literal[
+        "amplitude", "demodulated", "low-rank", "separable", "bias", "norm", "rotation"
+    ] = "amplitude"
+    modulated: Literal["conv", "all"] = "all"
+    layers: str = ""
+    mapping: Literal["linear", "published"] = "linear"
+    embedding_dim: Count = 64
+    gain: Rate | None = None
+    frozen: bool = False
+    noise: Weight = 0.0
+    worst_case: bool = False
+    drift: Annotated[int, Field(ge=0)] = 0
+    shrink: bool = False
+    hardened: Literal["no", "mild", "published"] = "no"
+    latents: Literal["prior", "photographs"] = "prior"
+    likeness: Literal["host", "photograph"] = "host"
+    likeness_weight: Weight = 24.0
+    final_weight: Weight = 60.0
+    perceptual: Annotated[str, Local()] = ""
+    perceptual_net: Literal["squeeze", "alex", "vgg"] = "vgg"
+    reader: Literal["small", "resnet50"] = "small"
+    reader_channels: Annotated[int, Field(ge=8, multiple_of=8)] = 32
+    crop_steps: Annotated[int, Field(ge=0)] = 700
+    batch: Annotated[int, Field(ge=2)] = 32
+    whole_steps: Annotated[int, Field(ge=0)] = 160
+    whole_batch: Annotated[int, Field(ge=2)] = 16
+    image_learning_rate: Rate = 3e-4
+    code_learning_rate: Rate = 2e-3
+    weight_decay: Weight = 0.0
+    clip: Weight = 5.0
+    cycle: Annotated[int, Field(ge=0)] = 0
+    likeness_db: Rate | None = None
+    reading: Literal["plain", "calibrated", "retrained", "weights"] = "plain"
+    photographs: Annotated[int, Field(ge=16)] = 400
+    tuned: Annotated[int, Field(ge=2)] = 8
+    retraining_steps: Count = 400
+
+    @field_validator("layers")
+    @classmethod
+    def _pattern(cls, value: str) -> str:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"expected a regular expression, got {value!r}: {error}") from None
+        return value
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if not self.crop_steps + self.whole_steps:
+            raise ValueError("set crop_steps or whole_steps, or nothing is trained")
+        if self.likeness == "photograph" and self.latents != "photographs":
+            raise ValueError('likeness = "photograph" needs latents = "photographs"')
+        if self.worst_case and not self.noise:
+            raise ValueError("worst_case needs noise")
+        if self.reading == "weights" and self.carrier not in ("low-rank", "separable"):
+            raise ValueError(
+                'reading = "weights" needs a carrier with directions of its own: "low-rank" or '
+                '"separable"'
+            )
+        return self

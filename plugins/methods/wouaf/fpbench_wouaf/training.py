@@ -1,0 +1,450 @@
+"""How a network learns to carry codes while its images stay the host's."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from fpbench.api import Context, ContractError, Generator, SampleStream, State, TrainedHost
+from fpbench.api.images import quantise, to_float
+from fpbench.nn.distortions import soften
+from fpbench.nn.ema import Average, warmed_decay
+from fpbench.nn.latents import drawn
+from fpbench.nn.losses import code_loss
+from fpbench.nn.schedule import set_rates, warm_cosine
+from fpbench.nn.state import part, placed, prefixed
+from fpbench.training import TrainingRun
+from fpbench_wouaf import distortions, reader
+from fpbench_wouaf.carriers import CARRIERS, Carrier, Embedding, layers_of
+from fpbench_wouaf.disturbing import disturbed, drawn_for, drifts
+from fpbench_wouaf.likeness import likeness_of
+
+if TYPE_CHECKING:
+    from fpbench_wouaf.params import WouafParams
+
+__all__ = ["Carried", "behind", "carried", "fit", "folded", "opened", "read_with"]
+
+_WHO = "method wouaf"
+_CHUNK = 32
+_BANK = 32  # a bank holds as many batches; a training of a thousand steps sees each sample often
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A network with the layers that carry codes, and their carrier.
+
+    Attributes:
+        network: the output step.
+        carrier: of codes.
+        layers: of the network, in the carrier's order.
+    """
+
+    network: nn.Module
+    carrier: Carrier
+    layers: Sequence[nn.Module]
+
+    def __call__(self, entry: Any, signs: Tensor) -> Tensor:
+        """Images of what enters the step, sample n with code n: s (N, K)."""
+        with self.carrier.around(self.layers, self.carrier(signs)):
+            images: Tensor = self.network(entry)
+        return images
+
+
+def carried(network: nn.Module, params: WouafParams) -> Carried:
+    """A network with an untrained carrier.
+
+    Raises:
+        ContractError: it has no layers of the wanted kind.
+    """
+    kind = CARRIERS[params.carrier]
+    chosen = re.compile(params.layers) if params.layers else None
+    found = layers_of(network, kind.on, attention=params.modulated == "all", chosen=chosen)
+    if not found:
+        raise ContractError(
+            f"{_WHO}: expected a host whose output step has layers for the carrier "
+            f"{params.carrier!r} ({kind.on}), got none; set another `carrier`"
+            + (f", or `layers`, now {params.layers!r}" if params.layers else ", or another host")
+        )
+    layers = list(found.values())
+    embedding = Embedding(params.bits, params.embedding_dim, deep=params.mapping == "published")
+    gain = params.gain or kind.default_gain
+    return Carried(network, kind(layers, embedding, params.bits, gain), layers)
+
+
+def fit(host: TrainedHost, samples: SampleStream, params: WouafParams, ctx: Context) -> State:
+    """Trains network, carrier and reader until codes can be read and images stay as they were.
+
+    Args:
+        host: its output step learns; what stands before and behind it runs as it is.
+        samples: the data set, for photographs, sizes and conditions.
+        params: settings.
+        ctx: seeds, device and codes.
+
+    Returns:
+        Averaged weights: ``network.*``, ``carrier.*``, ``reader.*``, and ``loudness`` () of codes.
+    """
+    generator = host.generator
+    target = copy.deepcopy(generator.steps[generator.output]).eval().requires_grad_(False)
+    network = copy.deepcopy(target).requires_grad_(not params.frozen)
+    with ctx.seeded("carrier"):
+        model = carried(network, params)
+    model.carrier.to(ctx.device)
+    stage = _Stage(host, samples, target, drifts(host, samples, params, ctx), params, ctx)
+
+    side = samples.info.size
+    steps = params.crop_steps if stage.can_be_cut else 0
+    averages: dict[str, Average[Any]] = {}
+    with ctx.seeded("reader"):
+        eye = placed(reader.build(side // 2 if steps else side, params), ctx.device)
+    if steps:
+        bank = stage.bank("crops", params.batch * _BANK, cut=True)
+        averages = stage.train("crops", model, eye, bank, (steps, params.batch), 1.0)
+        with ctx.seeded("enlarged"):
+            eye = placed(reader.enlarged(averages["reader"].module, side, params), ctx.device)
+        model = _resumed(model, averages)
+        eye.requires_grad_(True)
+    # Where latents cannot be cut, all steps are on whole samples.
+    rest = params.whole_steps + (params.crop_steps - steps)
+    if rest:
+        rate = 0.4 if steps else 1.0
+        bank = stage.bank("whole", params.whole_batch * _BANK, cut=False)
+        averages = stage.train("whole", model, eye, bank, (rest, params.whole_batch), rate)
+    model = _resumed(model, averages)
+    loudness = stage.loudness(model)
+    state = prefixed({"network": model.network, "carrier": model.carrier})
+    state |= prefixed({"reader": averages["reader"].module})
+    return state | {"loudness": torch.tensor(loudness)}
+
+
+@torch.no_grad()
+def folded(
+    network: nn.Module, state: State, code: Tensor, params: WouafParams, loudness: float = 1.0
+) -> nn.Module:
+    """One user's network: layers of the host, weights of the state, a code (K,) folded in.
+
+    Args:
+        network: the host's output step.
+        state: from `fit`.
+        code: bool.
+        params: settings.
+        loudness: factor of what the state says.
+    """
+    own = copy.deepcopy(network)
+    own.load_state_dict(part(state, "network"))
+    model = opened(own, state, params)
+    signs = (code[None].float() * 2 - 1) * (float(state["loudness"]) * loudness)
+    settings = model.carrier(signs.to(next(model.carrier.parameters()).device))
+    model.carrier.fold(model.layers, [setting[0] for setting in settings])
+    return own.eval()
+
+
+def opened(network: nn.Module, state: State, params: WouafParams) -> Carried:
+    """A network, whose weights stay, with the carrier of a state."""
+    with torch.random.fork_rng(devices=[]):  # what is drawn is replaced at once
+        model = carried(network, params)
+    model.carrier.load_state_dict(part(state, "carrier"))
+    model.carrier.to(state["loudness"].device)
+    return model
+
+
+@torch.no_grad()
+def read_with(weights: Mapping[str, Tensor], images: Tensor, params: WouafParams) -> Tensor:
+    """Logits (N, K) of uint8 images (N, 3, H, W) by a reader of these weights, each by itself."""
+    with torch.random.fork_rng(devices=[]):
+        eye = reader.build(images.shape[-1], params)
+    eye.load_state_dict(weights)
+    logits: Tensor = placed(eye, images.device).eval()(to_float(images))
+    return logits
+
+
+@dataclass(frozen=True)
+class _Bank:
+    """Samples that a training comes back to: what enters the output step, and their targets."""
+
+    entry: Tensor
+    images: Tensor
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """What all steps of a training share."""
+
+    host: TrainedHost
+    samples: SampleStream
+    target: nn.Module
+    drifts: Sequence[Mapping[str, Tensor]]
+    params: WouafParams
+    ctx: Context
+
+    @property
+    def can_be_cut(self) -> bool:
+        """Whether what enters the output step are maps large enough to take quarters of."""
+        entry = self._entry(1, self.ctx.rng("probe"))[0]
+        alone = self.host.generator.output == list(self.host.generator.steps)[-1]
+        return alone and entry.dim() == 4 and min(entry.shape[2:]) >= 4
+
+    def bank(self, name: str, count: int, *, cut: bool) -> _Bank:
+        """So many samples; with `cut` a quarter of each, at a place of its own.
+
+        A decoder draws the middle of a quarter as it draws it within the whole; towards its edges
+        the target is what the host makes of the quarter, too.
+        """
+        entries, images = [], []
+        for start in range(0, count, _CHUNK):
+            rng = self.ctx.rng(f"bank/{name}", start)
+            entry, photographs = self._entry(min(_CHUNK, count - start), rng)
+            if cut:
+                entry, photographs = _quarters(entry, photographs, rng)
+            with torch.no_grad():
+                shown = self._behind(self.target(entry)) if photographs is None else photographs
+            entries.append(entry)
+            images.append(shown)
+        return _Bank(torch.cat(entries), torch.cat(images))
+
+    def train(
+        self,
+        name: str,
+        model: Carried,
+        eye: nn.Module,
+        bank: _Bank,
+        size: tuple[int, int],
+        rate: float,
+    ) -> dict[str, Average[Any]]:
+        """Some steps of so many samples each; the running averages of what learns.
+
+        Args:
+            name: of the training.
+            model: learns.
+            eye: the reader; it learns.
+            bank: what to learn from.
+            size: number of steps, and samples of each.
+            rate: factor of the learning rates.
+        """
+        p, ctx = self.params, self.ctx
+        steps, batch = size
+        modules: dict[str, nn.Module] = {
+            "network": model.network,
+            "carrier": model.carrier,
+            "reader": eye,
+        }
+        optimiser = _optimiser(model, eye, p, rate)
+        averages: dict[str, Average[Any]] = {key: Average(m) for key, m in modules.items()}
+        alike = likeness_of(p, ctx.device)
+        last = name == "whole" or not p.whole_steps
+        with TrainingRun(
+            ctx,
+            name,
+            steps=steps,
+            modules=modules,
+            optimisers={"all": optimiser},
+            averages=averages,
+            batch=batch,
+        ) as run:
+            for step in run:
+                set_rates(optimiser, _rate(step, steps, p, last=last))
+                rows = torch.randint(len(bank.entry), (batch,), generator=run.rng("samples"))
+                codes = ctx.training_codes(batch, run.rng("codes"))
+                signs = self._signs(codes, run)
+                known = run.memory.get("accuracy", 0.5 if name == "crops" else 0.95)
+                disturbance = drawn_for(run, known, self.drifts, p)
+                firm = (
+                    p.likeness_weight if name == "crops" and step < 0.57 * steps else p.final_weight
+                )
+                right = []
+                for piece in run.pieces(batch):
+                    own = rows[piece].to(ctx.device)
+                    entry, shown = bank.entry[own], bank.images[own]
+                    reading = partial(
+                        self._read, model, eye, run, piece, batch, entry, signs[piece], codes[piece]
+                    )
+                    with disturbed(model.network, disturbance, reading):
+                        images, logits, loss = reading()
+                        # Likeness is asked of the weights as they are.
+                        unlike = loss.new_zeros(()) if disturbance else alike(images, shown)
+                        run.backward(loss + firm * _firmness(known) * unlike, piece, batch)
+                    right.append(((logits > 0) == codes[piece]).float().mean())
+                    run.log(reading=loss.detach())
+                    if not disturbance:
+                        run.log(likeness=unlike.detach())
+                if p.clip:
+                    nn.utils.clip_grad_norm_(
+                        [w for group in optimiser.param_groups for w in group["params"]], p.clip
+                    )
+                run.update(optimiser)
+                accuracy = 0.9 * known + 0.1 * run.mean(right, batch)
+                run.memory["accuracy"] = accuracy
+                for average in averages.values():
+                    average.update(warmed_decay(0.98, step))
+                run.expect("the training codes' bit accuracy", accuracy, 0.6, after=0.7)
+                run.log(accuracy=accuracy)
+        return averages
+
+    def _read(
+        self,
+        model: Carried,
+        eye: nn.Module,
+        run: TrainingRun,
+        piece: slice,
+        batch: int,
+        entry: Tensor,
+        signs: Tensor,
+        codes: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Images, logits and loss of a piece of a batch."""
+        with run.autocast():
+            images = self._behind(model(entry, signs))
+            with run.autocast(exact=True):
+                seen = self._seen(quantise(images), run, piece, batch)
+            logits = eye(seen)
+            return images, logits, code_loss(logits, codes)
+
+    @torch.no_grad()
+    def loudness(self, model: Carried) -> float:
+        """How loud codes are folded, so that two copies are as like the host as is asked for.
+
+        Between nothing and three times as loud as they were trained; 1 where nothing is asked for.
+        """
+        if self.params.likeness_db is None:
+            return 1.0
+        wanted = 10 ** (-self.params.likeness_db / 10) * 4  # of a range of 2
+        codes = self.ctx.training_codes(2, self.ctx.rng("loudness")).float() * 2 - 1
+        entry, _ = self._entry(_CHUNK, self.ctx.rng("loudness samples"))
+        shown = self._behind(self.target(entry)).clamp(-1, 1)
+        low, high = 0.0, 3.0
+        for _ in range(12):
+            middle = (low + high) / 2
+            error = torch.stack(
+                [
+                    (
+                        self._behind(model(entry, middle * code.expand(len(entry), -1))).clamp(
+                            -1, 1
+                        )
+                        - shown
+                    )
+                    .square()
+                    .flatten(1)
+                    .mean(1)
+                    .log()
+                    .mean()
+                    for code in codes
+                ]
+            ).mean()
+            low, high = (middle, high) if float(error.exp()) < wanted else (low, middle)
+        return (low + high) / 2
+
+    def _entry(self, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """What enters the output step, of new latents or of encoded photographs with these."""
+        generator, p = self.host.generator, self.params
+        with torch.no_grad():
+            if p.latents == "photographs":
+                chosen = torch.randint(len(self.samples), (count,), generator=rng).numpy()
+                photographs = self.samples.read(chosen)
+                entry = self.host.encode(photographs, self.ctx, generator.output)
+                return entry, to_float(photographs) if p.likeness == "photograph" else None
+            latents = drawn(self.host, count, self.samples, rng, self.ctx.device)
+            entry = generator.run(latents, until=generator.output)
+        if not isinstance(entry, Tensor):
+            raise ContractError(
+                f"{_WHO}: expected one tensor to go into the host's step {generator.output!r}, got "
+                f"{type(entry).__name__}; use another host"
+            )
+        return entry, None
+
+    def _behind(self, images: Tensor) -> Tensor:
+        return behind(self.host.generator, images)
+
+    def _signs(self, codes: Tensor, run: TrainingRun) -> Tensor:
+        """Codes as ±1, half of them fainter where that is asked for."""
+        signs = codes.float() * 2 - 1
+        if not self.params.shrink:
+            return signs
+        draws = torch.rand(2, len(codes), generator=run.rng("shrink")).to(signs)
+        return signs * torch.where(draws[0] < 0.5, 0.3 + 0.7 * draws[1], 1.0)[:, None]
+
+    def _seen(self, images: Tensor, run: TrainingRun, piece: slice, batch: int) -> Tensor:
+        """Images as the reader meets them in training."""
+        if self.params.hardened == "no":
+            return images
+        draws = run.draws("distortion", piece, batch)
+        if self.params.hardened == "mild":
+            return soften(images, draws)
+        return distortions.published(images, draws)
+
+
+def behind(generator: Generator, images: Tensor) -> Tensor:
+    """What the output step gives, through the steps behind it."""
+    names = list(generator.steps)
+    later = names[names.index(generator.output) + 1 :]
+    if not later:
+        return images
+    finished: Tensor = generator.run(images, first=later[0])
+    return finished
+
+
+def _firmness(known: float) -> float:
+    """How firmly likeness is asked for: hardly, until codes can be read at all."""
+    if known < 0.75:
+        return 0.003
+    return min(1.0, max(0.05, 0.05 + 0.95 * (known - 0.85) / 0.13))
+
+
+def _rate(step: int, steps: int, p: WouafParams, *, last: bool) -> float:
+    if p.cycle:
+        return warm_cosine(step % p.cycle, p.cycle, low=0.0, warmup=1)
+    hold = int(0.3 * steps)
+    warm = min(1.0, (step + 1) / 30)
+    if step < hold:
+        return warm
+    low = 0.1 if last else 0.4
+    return warm * warm_cosine(step - hold, steps - hold, low=low, warmup=1)
+
+
+def _optimiser(model: Carried, eye: nn.Module, p: WouafParams, rate: float) -> AdamW:
+    own = [w for w in model.network.parameters() if w.requires_grad]
+    groups = [
+        (own, p.image_learning_rate * rate),
+        ([*model.carrier.parameters(), *eye.parameters()], p.code_learning_rate * rate),
+    ]
+    return AdamW(
+        [{"params": params, "lr": peak, "peak": peak} for params, peak in groups if params],
+        betas=(0.9, 0.99),
+        weight_decay=p.weight_decay,
+        fused=True,
+    )
+
+
+def _resumed(model: Carried, averages: Mapping[str, Average[Any]]) -> Carried:
+    """The model with its averaged weights."""
+    for name, module in (("network", model.network), ("carrier", model.carrier)):
+        if name in averages:
+            module.load_state_dict(averages[name].module.state_dict())
+    return model
+
+
+def _quarters(
+    entry: Tensor, images: Tensor | None, rng: torch.Generator
+) -> tuple[Tensor, Tensor | None]:
+    """Half of the height and width of each map, at a place of its own, and of images the same."""
+    high, wide = (side // 2 for side in entry.shape[2:])
+    rows = torch.randint(entry.shape[2] - high + 1, (len(entry),), generator=rng).tolist()
+    columns = torch.randint(entry.shape[3] - wide + 1, (len(entry),), generator=rng).tolist()
+
+    def cut(maps: Tensor, factor: int) -> Tensor:
+        return torch.stack(
+            [
+                one[:, f * r : f * (r + high), f * c : f * (c + wide)]
+                for f, one, r, c in zip([factor] * len(maps), maps, rows, columns, strict=True)
+            ]
+        ).contiguous(memory_format=torch.channels_last)
+
+    if images is None:
+        return cut(entry, 1), None
+    return cut(entry, 1), cut(images, images.shape[2] // entry.shape[2])
