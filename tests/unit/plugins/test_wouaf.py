@@ -1,0 +1,349 @@
+"""Training, folding and reading of `wouaf`, on a decoder of a few thousand weights."""
+
+import copy
+
+import pytest
+import torch
+from fpbench_model_change.plugin import PermuteChannels, WeightNoise
+from fpbench_wouaf import distortions, disturbing, reader, release, training
+from fpbench_wouaf.params import WouafParams
+from fpbench_wouaf.plugin import Wouaf
+from pydantic import ValidationError
+from torch import nn
+
+from fpbench.api import (
+    ContractError,
+    Evidence,
+    Host,
+    NoParams,
+    Offer,
+    SampleInfo,
+    Surface,
+    TrainedHost,
+)
+from fpbench.api.images import to_float
+from fpbench.nn.draws import Draws
+from fpbench.nn.generator import ChainGenerator, Tail
+from fpbench.nn.image_quality import psnr
+from fpbench.stages.context import StageContext
+from fpbench.store import Store
+
+CPU = torch.device("cpu")
+SIZE, BITS = 32, 4
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """Tensors this small gain nothing from threads, and lose much where cores are shared."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+class Maps(nn.Module):
+    def forward(self, latents):
+        return latents.view(-1, 4, 8, 8)
+
+
+class Decoder(nn.Sequential):
+    def __init__(self):
+        super().__init__(
+            nn.Conv2d(4, 12, 3, padding=1),
+            nn.ReLU(),
+            nn.Upsample(scale_factor=2),
+            nn.Conv2d(12, 12, 3, padding=1),
+            nn.ReLU(),
+            nn.Upsample(scale_factor=2),
+            nn.Conv2d(12, 3, 3, padding=1),
+        )
+
+
+class Small(Host[NoParams]):
+    """Latents (N, 256) as maps through a decoder of three convolutions."""
+
+    name = "small"
+
+    def fit(self, images, ctx):
+        with ctx.seeded("decoder"):
+            decoder = Decoder()
+        with torch.no_grad():
+            decoder[6].weight.mul_(2)
+        return dict(decoder.state_dict())
+
+    def assemble(self, state, ctx):
+        decoder = Decoder()
+        decoder.load_state_dict(state)
+        decoder.requires_grad_(False)
+        return ChainGenerator({"maps": Maps(), "decoder": decoder}, 256, CPU)
+
+    def encode(self, state, samples, ctx, step=None):
+        small = nn.functional.adaptive_avg_pool2d(to_float(samples), 8)
+        maps = torch.cat([small, small.mean(1, keepdim=True)], 1)
+        return maps if step == "decoder" else maps.flatten(1)
+
+    def finetune(self, state, generator, images, learning_rate, marks, ctx):
+        tail = Tail(generator).requires_grad_(True)
+        entry = self.encode(state, images, ctx, "decoder")
+        optimiser = torch.optim.Adam(tail.parameters(), learning_rate)
+        for index in range(max(marks)):
+            optimiser.zero_grad()
+            (tail(entry[:8]) - to_float(images[:8])).square().mean().backward()
+            optimiser.step()
+            if index + 1 in marks:
+                yield index + 1, tail.within(generator)
+
+
+class Photographs:
+    """Fields of one colour each."""
+
+    info = SampleInfo.of_images(SIZE, {"train": 128})
+
+    def __len__(self):
+        return 128
+
+    def read(self, indices):
+        colours = torch.rand(128, 3, generator=torch.Generator().manual_seed(5))
+        own = colours[torch.as_tensor(list(indices))] * 255
+        return own.round().byte()[:, :, None, None].expand(-1, -1, SIZE, SIZE).contiguous()
+
+    def conditions(self, indices):
+        return ()
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("store"))
+    return lambda *root: StageContext(CPU, (0, *root), store, bits=BITS)
+
+
+@pytest.fixture(scope="module")
+def host(context):
+    component = Small(NoParams())
+    state = component.fit(None, context("host"))
+    return TrainedHost(component, state, component.assemble(state, context("host")))
+
+
+def wouaf(**params):
+    given = {
+        "bits": BITS,
+        "batch": 8,
+        "whole_batch": 8,
+        "crop_steps": 2,
+        "whole_steps": 2,
+        "reader_channels": 8,
+        "embedding_dim": 8,
+    }
+    return Wouaf(Wouaf.Params(**(given | params)))
+
+
+def copies_of(method, state, host, context, codes):
+    return [method.assemble(state, host, {"code": code}, context("issue")) for code in codes]
+
+
+CODES = torch.tensor([[1, 0, 1, 1], [0, 0, 1, 0], [0, 1, 0, 1]]).bool()
+
+
+@pytest.fixture(scope="module")
+def learnt(host, context):
+    """A low-rank carrier that was trained until most bits are read."""
+    method = wouaf(carrier="low-rank", crop_steps=200, whole_steps=100, shrink=True)
+    return method, method.fit(host, Photographs(), context("learnt"))
+
+
+@pytest.mark.timeout(180)
+def test_codes_are_learnt_and_images_stay(learnt, host, context):
+    method, state = learnt
+    latents = host.generator.prior(range(40))
+    before = host.generator.sample(latents)
+    right = []
+    for code, own in zip(CODES, copies_of(method, state, host, context, CODES), strict=True):
+        images = own.sample(latents)
+        logits = method.extract(state, host, Evidence(images), context("extract"))
+        right.append(((logits > 0) == code).float().mean())
+        assert psnr(images, before).mean() > 20
+    assert torch.stack(right).mean() > 0.85
+
+
+@pytest.mark.timeout(180)
+def test_the_code_is_in_the_weights_whatever_is_done_to_them(learnt, host, context):
+    method, state = learnt
+    of_weights = wouaf(carrier="low-rank", reading="weights")
+    assert of_weights.reads == "weights" != method.reads
+    for number, own in enumerate(copies_of(method, state, host, context, CODES)):
+        seen = [own]
+        for attack, strength in ((WeightNoise, 0.2), (PermuteChannels, None)):
+            made = attack(attack.Params())
+            surface = Surface(made.access, attack.name, _copies=[own])
+            found = made.apply(surface, (strength,), context("attack", number))
+            seen += [generator for _, generator in found]
+        for one in seen:
+            read = of_weights.extract(state, host, Evidence(_copy=one), context("extract"))
+            assert read.shape == (1, BITS)
+            assert torch.equal(read[0] > 0, CODES[number])
+        assert read.abs().min() > 0.3  # read of permuted channels as they stood: next to nothing
+    unmarked = of_weights.extract(state, host, Evidence(_copy=host.generator), context("extract"))
+    assert unmarked.abs().max() < 1
+
+
+def test_a_copy_is_the_host_with_other_weights(host, context):
+    method = wouaf(carrier="amplitude", mapping="published")
+    state = method.fit(host, Photographs(), context("other weights"))
+    first, second, _ = copies_of(method, state, host, context, CODES)
+    names = {name: t.shape for name, t in host.generator.steps["decoder"].state_dict().items()}
+    assert {n: t.shape for n, t in first.steps["decoder"].state_dict().items()} == names
+    latents = host.generator.prior(range(4))
+    assert not torch.equal(first.sample(latents), second.sample(latents))
+    again = method.fit(host, Photographs(), context("other weights", "again"))
+    assert set(again) == set(state)
+
+
+def test_the_same_training_gives_the_same_weights(host, tmp_path_factory):
+    states = []
+    for number in range(2):
+        store = Store(tmp_path_factory.mktemp(f"repeat{number}"))
+        ctx = StageContext(CPU, (0, "repeat"), store, bits=BITS)
+        method = wouaf(carrier="separable", noise=0.2, drift=1, hardened="published")
+        states.append(method.fit(host, Photographs(), ctx))
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+@pytest.mark.parametrize("wanted", [24.0, 32.0])
+def test_codes_are_as_loud_as_is_asked_for(wanted, host, context):
+    method = wouaf(carrier="low-rank", gain=0.2, crop_steps=0, likeness_db=wanted, frozen=True)
+    state = method.fit(host, Photographs(), context("loud", int(wanted)))
+    latents = host.generator.prior(range(100, 164))
+    before = host.generator.sample(latents)
+    codes = torch.rand(8, BITS, generator=torch.Generator().manual_seed(0)) < 0.5
+    likeness = [
+        psnr(own.sample(latents), before).mean()
+        for own in copies_of(method, state, host, context, codes)
+    ]
+    assert abs(torch.stack(likeness).mean() - wanted) < 1.5
+
+
+def test_disturbed_weights_come_back():
+    network = Decoder()
+    before = copy.deepcopy(network.state_dict())
+    drift = {"0.weight": torch.ones_like(before["0.weight"])}
+    how = disturbing.Disturbance(noise=0.5, seed=3, drift=drift, share=0.25)
+    with disturbing.disturbed(network, how, lambda: ()):
+        moved = network[3].weight - before["3.weight"]
+        assert abs(float(moved.detach().std() / before["3.weight"].std()) - 0.5) < 0.05
+        shifted = (network[0].weight.detach() - before["0.weight"]).mean()
+        assert abs(float(shifted) - 0.25) < 0.05
+    assert all(torch.equal(t, before[name]) for name, t in network.state_dict().items())
+
+
+def test_the_worst_noise_harms_more_than_any_random_one():
+    network = Decoder()
+    x = torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+
+    def reading():
+        return (network(x).square().mean(),)
+
+    def loss_under(**how):
+        with disturbing.disturbed(network, disturbing.Disturbance(noise=0.05, **how), reading):
+            return float(reading()[0].detach())
+
+    calm = float(reading()[0].detach())
+    random = [loss_under(seed=seed) for seed in range(8)]
+    assert loss_under(worst=True) > max(*random, calm)
+
+
+def test_drift_is_what_fine_tuning_does(host, context):
+    moves = disturbing.drifts(host, Photographs(), WouafParams(drift=2), context("drift"))
+    assert len(moves) == 8  # two copies at four marks each
+    sizes = [sum(float(m.abs().sum()) for m in move.values()) for move in moves]
+    assert 0 < sizes[0] < sizes[3]
+    assert set(moves[0]) == set(dict(host.generator.steps["decoder"].named_parameters()))
+
+
+def test_an_enlarged_reader_says_the_mean_of_four_quarters():
+    params = WouafParams(bits=BITS, reader_channels=8)
+    small = reader.build(16, params)
+    large = reader.enlarged(small, 32, params)
+    maps = torch.randn(2, 24, 4, 4, generator=torch.Generator().manual_seed(0))
+    quarters = [maps[:, :, i : i + 2, j : j + 2] for i in (0, 2) for j in (0, 2)]
+    expected = torch.stack([small.out(q.flatten(1)) for q in quarters]).mean(0)
+    assert torch.allclose(large.out(maps.flatten(1)), expected, atol=1e-5)
+
+
+def test_photographs_are_taken_out_of_a_calibrated_reading(learnt, host, context):
+    _, state = learnt
+    method = wouaf(carrier="low-rank", reading="calibrated", photographs=32)
+    registry = method.enrol(state, host, [], Photographs(), context("enrol"))
+    photographs = Photographs().read(range(128))
+    plain = wouaf(carrier="low-rank")
+    logits = plain.extract(state, host, Evidence(photographs), context("extract"))
+    assert torch.allclose(registry["mean"], logits.mean(0), atol=1.0)
+    read = method.extract(state, host, Evidence(photographs, None, registry), context("extract"))
+    own = logits - registry["mean"]
+    assert torch.allclose(read, own / own.norm(dim=1, keepdim=True) * BITS**0.5, atol=1e-4)
+    assert (method.enrols, plain.enrols) == (True, False)
+
+
+@pytest.mark.timeout(180)
+def test_a_reader_trained_again_knows_tuned_copies_better(learnt, host, context):
+    method, state = learnt
+    again = wouaf(
+        carrier="low-rank", reading="retrained", retraining_steps=60, tuned=2, photographs=32
+    )
+    registry = again.enrol(state, host, [], Photographs(), context("again"))
+    moves = release._moves(state, host, Photographs(), again.params, context("moves"))
+    own = copies_of(method, state, host, context, CODES)[0]
+    tuned = copy.deepcopy(own.steps["decoder"])
+    with torch.no_grad():
+        for name, value in tuned.named_parameters():
+            value.add_(moves[-1][name])
+    images = own.replace("decoder", tuned).sample(own.prior(range(60)))
+    before = method.extract(state, host, Evidence(images), context("extract"))
+    after = again.extract(state, host, Evidence(images, None, registry), context("extract"))
+    right = [((logits > 0) == CODES[0]).float().mean() for logits in (before, after)]
+    assert right[1] >= right[0] - 0.02
+    assert right[1] > 0.7
+
+
+def test_published_distortions_go_by_the_place_in_the_batch():
+    images = torch.rand(12, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+    def drawn(places):
+        return Draws(torch.Generator().manual_seed(7), 12, places)
+
+    whole = distortions.published(images, drawn(slice(None)))
+    parts = [distortions.published(images[s], drawn(s)) for s in (slice(0, 5), slice(5, 12))]
+    assert torch.allclose(torch.cat(parts), whole, atol=1e-6)
+    assert whole.abs().max() <= 1
+    changed = ((whole - images).abs().amax((1, 2, 3)) > 1e-6).float().mean()
+    assert 0.5 < changed <= 1
+
+
+def test_what_cannot_be_is_refused(host, context):
+    for params, said in (
+        ({"reading": "weights"}, "directions of its own"),
+        ({"likeness": "photograph"}, 'needs latents = "photographs"'),
+        ({"worst_case": True}, "needs noise"),
+        ({"layers": "("}, "regular expression"),
+        ({"crop_steps": 0, "whole_steps": 0}, "nothing is trained"),
+    ):
+        with pytest.raises(ValidationError, match=said):
+            WouafParams(**params)
+    with pytest.raises(ContractError, match=r"layers for the carrier 'norm' \(norms\), got none"):
+        wouaf(carrier="norm").fit(host, Photographs(), context("none"))
+    with pytest.raises(ContractError, match="got none; set another `carrier`, or `layers`"):
+        training.carried(Decoder(), WouafParams(layers="attention"))
+
+
+def test_a_host_that_tells_its_layers_is_refused_before_any_training(host):
+    class Telling(Small):
+        def output_shapes(self):
+            return {"0.weight": (12, 4, 3, 3), "norm.weight": (12,), "to_q.weight": (9, 9)}
+
+    told = Telling(NoParams())
+    assert wouaf().refuse(host.component, None) is None
+    assert wouaf(bits=13).refuse(told, None) is None  # four channels and nine of the linear layer
+    assert "13 bits need" in wouaf(bits=13, modulated="conv").refuse(told, None).reason
+    assert "no layer for the carrier" in wouaf(layers="mid").refuse(told, None).reason
+    assert wouaf(carrier="norm").refuse(told, None) is None
+    assert wouaf(latents="photographs").asks == {Offer.WEIGHTS, Offer.ENCODE}
+    assert wouaf(drift=2).asks == {Offer.WEIGHTS, Offer.FINETUNE}
