@@ -29,6 +29,7 @@ TINY = {
         "batch": 8,
     },
     "weight-modulation": {"bits": 8, "steps": 2, "batch": 8},
+    "wouaf": {"bits": 8, "steps": 2, "whole_batch": 8, "carrier": "low-rank"},
     "hidden": {"bits": 8, "channels": 8, "steps": 2, "batch": 12},
     "foreign": {
         "bits": 8,

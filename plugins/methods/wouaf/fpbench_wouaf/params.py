@@ -44,10 +44,11 @@ class WouafParams(Params):
         perceptual_net: network of these weights.
         reader: "small", or "resnet50" as published.
         reader_channels: of the small one's first convolution.
-        crop_steps: of training on quarters of the latents, which are a quarter of the work.
-        batch: samples of such a step, one code each.
-        whole_steps: of training on whole samples, from there on.
-        whole_batch: samples of such a step.
+        steps: of training.
+        cropped: share of them on quarters of the latents, which are a quarter of the work; the
+            rest, or all where latents are no maps, is on whole samples.
+        batch: samples of a step on quarters, one code each.
+        whole_batch: samples of a step on whole ones.
         image_learning_rate: of the network's own weights.
         code_learning_rate: of carrier and reader.
         weight_decay: of all of them.
@@ -85,9 +86,9 @@ class WouafParams(Params):
     perceptual_net: Literal["squeeze", "alex", "vgg"] = "vgg"
     reader: Literal["small", "resnet50"] = "small"
     reader_channels: Annotated[int, Field(ge=8, multiple_of=8)] = 32
-    crop_steps: Annotated[int, Field(ge=0)] = 700
+    steps: Count = 860
+    cropped: Annotated[float, Field(ge=0, le=1)] = 0.8
     batch: Annotated[int, Field(ge=2)] = 32
-    whole_steps: Annotated[int, Field(ge=0)] = 160
     whole_batch: Annotated[int, Field(ge=2)] = 16
     image_learning_rate: Rate = 3e-4
     code_learning_rate: Rate = 2e-3
@@ -111,8 +112,6 @@ class WouafParams(Params):
 
     @model_validator(mode="after")
     def _together(self) -> Self:
-        if not self.crop_steps + self.whole_steps:
-            raise ValueError("set crop_steps or whole_steps, or nothing is trained")
         if self.likeness == "photograph" and self.latents != "photographs":
             raise ValueError('likeness = "photograph" needs latents = "photographs"')
         if self.worst_case and not self.noise:

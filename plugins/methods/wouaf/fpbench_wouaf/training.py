@@ -100,28 +100,21 @@ def fit(host: TrainedHost, samples: SampleStream, params: WouafParams, ctx: Cont
     stage = _Stage(host, samples, target, drifts(host, samples, params, ctx), params, ctx)
 
     side = samples.info.size
-    steps = params.crop_steps if stage.can_be_cut else 0
-    averages: dict[str, Average[Any]] = {}
+    steps = round(params.steps * params.cropped) if stage.can_be_cut else 0
     with ctx.seeded("reader"):
         eye = placed(reader.build(side // 2 if steps else side, params), ctx.device)
     if steps:
-        bank = stage.bank("crops", params.batch * _BANK, cut=True)
-        averages = stage.train("crops", model, eye, bank, (steps, params.batch), 1.0)
+        bank = stage.bank("crops", params.batch * min(_BANK, steps), cut=True)
+        eye = stage.train("crops", model, eye, bank, (steps, params.batch), first=True)
         with ctx.seeded("enlarged"):
-            eye = placed(reader.enlarged(averages["reader"].module, side, params), ctx.device)
-        model = _resumed(model, averages)
-        eye.requires_grad_(True)
-    # Where latents cannot be cut, all steps are on whole samples.
-    rest = params.whole_steps + (params.crop_steps - steps)
-    if rest:
-        rate = 0.4 if steps else 1.0
-        bank = stage.bank("whole", params.whole_batch * _BANK, cut=False)
-        averages = stage.train("whole", model, eye, bank, (rest, params.whole_batch), rate)
-    model = _resumed(model, averages)
+            eye = placed(reader.enlarged(eye, side, params), ctx.device)
+    if rest := params.steps - steps:
+        bank = stage.bank("whole", params.whole_batch * min(_BANK, rest), cut=False)
+        size = (rest, params.whole_batch)
+        eye = stage.train("whole", model, eye, bank, size, first=not steps)
     loudness = stage.loudness(model)
-    state = prefixed({"network": model.network, "carrier": model.carrier})
-    state |= prefixed({"reader": averages["reader"].module})
-    return state | {"loudness": torch.tensor(loudness)}
+    modules = {"network": model.network, "carrier": model.carrier, "reader": eye}
+    return prefixed(modules) | {"loudness": torch.tensor(loudness)}
 
 
 @torch.no_grad()
@@ -216,9 +209,10 @@ class _Stage:
         eye: nn.Module,
         bank: _Bank,
         size: tuple[int, int],
-        rate: float,
-    ) -> dict[str, Average[Any]]:
-        """Some steps of so many samples each; the running averages of what learns.
+        *,
+        first: bool,
+    ) -> nn.Module:
+        """Some steps of so many samples each; the model then has its averaged weights.
 
         Args:
             name: of the training.
@@ -226,7 +220,10 @@ class _Stage:
             eye: the reader; it learns.
             bank: what to learn from.
             size: number of steps, and samples of each.
-            rate: factor of the learning rates.
+            first: whether codes are still to be found.
+
+        Returns:
+            The reader with its averaged weights.
         """
         p, ctx = self.params, self.ctx
         steps, batch = size
@@ -235,10 +232,10 @@ class _Stage:
             "carrier": model.carrier,
             "reader": eye,
         }
-        optimiser = _optimiser(model, eye, p, rate)
+        optimiser = _optimiser(model, eye, p, 1.0 if first else 0.4)
         averages: dict[str, Average[Any]] = {key: Average(m) for key, m in modules.items()}
         alike = likeness_of(p, ctx.device)
-        last = name == "whole" or not p.whole_steps
+        last = not first or steps == p.steps
         with TrainingRun(
             ctx,
             name,
@@ -253,11 +250,10 @@ class _Stage:
                 rows = torch.randint(len(bank.entry), (batch,), generator=run.rng("samples"))
                 codes = ctx.training_codes(batch, run.rng("codes"))
                 signs = self._signs(codes, run)
-                known = run.memory.get("accuracy", 0.5 if name == "crops" else 0.95)
+                known = run.memory.get("accuracy", 0.5 if first else 0.95)
                 disturbance = drawn_for(run, known, self.drifts, p)
-                firm = (
-                    p.likeness_weight if name == "crops" and step < 0.57 * steps else p.final_weight
-                )
+                early = first and step < 0.57 * steps
+                firm = p.likeness_weight if early else p.final_weight
                 right = []
                 for piece in run.pieces(batch):
                     own = rows[piece].to(ctx.device)
@@ -285,7 +281,10 @@ class _Stage:
                     average.update(warmed_decay(0.98, step))
                 run.expect("the training codes' bit accuracy", accuracy, 0.6, after=0.7)
                 run.log(accuracy=accuracy)
-        return averages
+        for key in ("network", "carrier"):
+            modules[key].load_state_dict(averages[key].module.state_dict())
+        averaged: nn.Module = averages["reader"].module
+        return averaged.requires_grad_(True)
 
     def _read(
         self,
@@ -419,14 +418,6 @@ def _optimiser(model: Carried, eye: nn.Module, p: WouafParams, rate: float) -> A
         weight_decay=p.weight_decay,
         fused=True,
     )
-
-
-def _resumed(model: Carried, averages: Mapping[str, Average[Any]]) -> Carried:
-    """The model with its averaged weights."""
-    for name, module in (("network", model.network), ("carrier", model.carrier)):
-        if name in averages:
-            module.load_state_dict(averages[name].module.state_dict())
-    return model
 
 
 def _quarters(
