@@ -9,6 +9,7 @@ from fpbench.builtin.chain.attack import Chain
 from fpbench.builtin.codes.bch import Bch
 from fpbench.builtin.codes.tardos import Tardos
 from fpbench.builtin.codes.uniform import Uniform
+from fpbench.builtin.codes.weighted import Weighted
 from fpbench.builtin.image.modality import Image
 from fpbench.builtin.image_folder.dataset import ImageFolder
 from fpbench.builtin.local.executor import LocalExecutor
@@ -48,7 +49,7 @@ def fpbench_datasets() -> list[type[Dataset[Any]]]:
 @hookimpl
 def fpbench_codes() -> list[type[Code[Any]]]:
     """Codes."""
-    return [Uniform, Bch, Tardos]
+    return [Uniform, Weighted, Bch, Tardos]
 
 
 @hookimpl

@@ -30,9 +30,6 @@ _STEPS = 2
 """Lattice points in a unit of the score; finer ones trace no better."""
 _LEVELS = 4
 """Weights of a soft reading, besides 0."""
-_ROUNDING = 1e-6
-_CELLS = 2**16
-"""Probabilities at a time: they fit into a core's cache."""
 
 
 class TardosParams(Params):
@@ -100,18 +97,10 @@ class Tardos(Code[TardosParams]):
         self, logits: NDArray[Any], score: NDArray[Any], book: Mapping[str, NDArray[Any]]
     ) -> Floats:
         """See Code.log_tail; what no double can hold is called as likely as the least one."""
-        import numpy as np
+        from fpbench.builtin.codes.lattice import log_tails
 
         weights, agree = self._law(logits, book)
-        agreed = np.ceil(score * _STEPS + _mean(weights, agree) - _ROUNDING).astype(np.int64)
-        tails = np.empty(agreed.shape)
-        size = int(weights.max(axis=0, initial=0).sum()) + 1
-        rows = max(1, _CELLS // size)
-        for first in range(0, len(agreed), rows):
-            part = slice(first, first + rows)
-            tail = _log_tails(weights[part], agree[part], size)
-            tails[part] = np.take_along_axis(tail, agreed[part].clip(0, size - 1), axis=1)
-        return tails
+        return log_tails(weights, agree, score * _STEPS + _mean(weights, agree))
 
     def _law(self, logits: NDArray[Any], book: Mapping[str, NDArray[Any]]) -> tuple[Ints, Floats]:
         """Weights (N, K) on the lattice and P(a fresh bit agrees with the reading's) (N, K)."""
@@ -130,22 +119,3 @@ def _mean(weights: Ints, agree: Floats) -> Floats:
     import numpy as np
 
     return np.asarray((weights * agree).sum(axis=1, keepdims=True))
-
-
-def _log_tails(weights: Ints, agree: Floats, size: int) -> Floats:
-    """(N, size) log P(sum of the weights where a fresh code agrees >= s), s = 0 .. size - 1."""
-    import numpy as np
-
-    law = np.zeros((len(weights), size))
-    law[:, 0] = 1
-    end = 1
-    for i in np.argsort(weights.max(axis=0)):  # narrow laws grow slowest that way
-        for weight in np.unique(weights[:, i]):
-            same = weights[:, i] == weight
-            rows = slice(None) if same.all() else same
-            agreed = law[rows, :end] * agree[rows, i, None]
-            law[rows, :end] -= agreed
-            law[rows, weight : weight + end] += agreed
-        end += weights[:, i].max()
-    reached = np.cumsum(law[:, ::-1], axis=1)[:, ::-1]
-    return np.log(np.clip(reached, np.finfo(np.float64).tiny, 1))

@@ -6,7 +6,7 @@ import pytest
 
 from fpbench import stats
 from fpbench.api import NoParams
-from fpbench.builtin.codes import tardos
+from fpbench.builtin.codes import lattice
 from fpbench.builtin.codes.tardos import Tardos, TardosParams
 from fpbench.builtin.codes.uniform import Uniform
 
@@ -88,7 +88,7 @@ def test_more_is_less_likely_and_a_part_gives_what_the_whole_gives(soft, monkeyp
     tails = code.log_tail(logits, score, book)
     assert (np.diff(tails, axis=1) <= 0).all()
     assert (tails <= 0).all()
-    monkeypatch.setattr(tardos, "_CELLS", 1)
+    monkeypatch.setattr(lattice, "_CELLS", 1)
     np.testing.assert_allclose(code.log_tail(logits, score, book), tails, rtol=1e-12)
 
 
