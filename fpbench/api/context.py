@@ -137,6 +137,21 @@ class Context(ABC):
             state: gives the state; called only where it is kept.
         """
 
+    @property
+    def trial_steps(self) -> int | None:
+        """Steps of each training that are run where only their cost is asked for; None = all."""
+        return None
+
+    def tried(self, name: str, steps: int, seconds: float) -> None:
+        """Keep what a step of a training takes, of which `trial_steps` were run.
+
+        Args:
+            name: of the training.
+            steps: of the whole training.
+            seconds: of one step, the first one left out.
+        """
+        del name, steps, seconds
+
     @abstractmethod
     def throughput(self, name: str, images: int, seconds: float) -> None:
         """Keep how many images a training saw in how many seconds."""

@@ -56,6 +56,12 @@ def cli(context: click.Context, plugins: tuple[str, ...]) -> None:
     metavar="DIFFERENCE",
     help="Say instead what it takes to find this difference of two methods' rates, e.g. 0.02.",
 )
+@click.option(
+    "--measure",
+    is_flag=True,
+    help="Run a few steps of every training on noise, and say what all of them would take here.",
+)
+@click.option("--device", help="Where, with --measure: cpu, cuda, ...; as it comes, a GPU if any.")
 @json_option
 @click.pass_obj
 def plan(
@@ -69,6 +75,8 @@ def plan(
     runs: Path,
     store: Path | None,
     detect: float | None,
+    measure: bool,
+    device: str | None,
     as_json: bool,
 ) -> None:
     """Show what `run` would do: what is stored, what is pending, what is refused and why."""
@@ -107,7 +115,13 @@ def plan(
         plugins=plugins,
         store=str(store or runs / "store"),
         weights=str(weights or ""),
+        device=device or "auto",
     )
+    if measure:
+        from fpbench.cli.costs import say_costs
+
+        say_costs(request, as_json=as_json)
+        return
     made, _ = request.plan()
     say_remarks(made)
     there = Store(Path(request.store))

@@ -370,9 +370,9 @@ class Plan:
         return self.tuning_key(fit, self.tuned_attacks(fit)[model.attack.label])
 
     def attack_steps(self, cell: Cell) -> int:
-        """Training steps that the adversary spends on the model in a cell."""
+        """Training steps that the adversary spends on the model in a cell; none where he cannot."""
         model = cell.point.model
-        if model is None:
+        if model is None or not cell.open:
             return 0
         return model.attack.component.steps(setting_of(self.suite, cell.fit, model))
 

@@ -77,6 +77,7 @@ class StageContext(Context):
         fitted: State | None = None,
         modality: Modality[Any] | None = None,
         info: SampleInfo | None = None,
+        trial_steps: int | None = None,
     ) -> None:
         self._device = device
         self._root = seed_root
@@ -95,6 +96,8 @@ class StageContext(Context):
         self._fitted = fitted or {}
         self._modality = modality or Image(NoParams())
         self._info = info
+        self._trial_steps = trial_steps
+        self.trials: dict[str, tuple[int, float]] = {}
         self.curves: dict[str, list[dict[str, float]]] = {}
         self.sheets: dict[str, np.ndarray] = {}
         self.rates: dict[str, dict[str, float]] = {}
@@ -194,6 +197,7 @@ class StageContext(Context):
             fitted=self._fitted,
             modality=self._modality,
             info=self._info,
+            trial_steps=self._trial_steps,
         )
 
     @contextmanager
@@ -261,6 +265,15 @@ class StageContext(Context):
             name, arrays = str(step), to_arrays(check_state(f"snapshot of step {step}", state()))
             # A step that is repeated after a kill finds the same state there.
             self._store.append(self._snapshots_key, name, arrays, [name], {"steps": steps})
+
+    @property
+    def trial_steps(self) -> int | None:
+        """See `Context.trial_steps`."""
+        return self._trial_steps
+
+    def tried(self, name: str, steps: int, seconds: float) -> None:
+        """See `Context.tried`."""
+        self.trials[name] = (steps, seconds)
 
     def throughput(self, name: str, images: int, seconds: float) -> None:
         """See `Context.throughput`."""

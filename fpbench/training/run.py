@@ -119,8 +119,12 @@ class TrainingRun:
             self._ctx.throughput(self._name, self._batch * self._steps, self._seconds)
 
     def __iter__(self) -> Iterator[int]:
-        while self._next < self._steps:
+        trial = self._ctx.trial_steps
+        last = self._steps if trial is None else min(trial, self._steps)
+        begun = 0.0
+        while self._next < last:
             started = time.monotonic()
+            begun = begun or (started if self._next else 0.0)
             # What modules draw by themselves, such as dropout, is a function of the step too.
             rank = self._ctx.peers.rank
             own = (self._next, rank) if rank else (self._next,)
@@ -133,6 +137,9 @@ class TrainingRun:
             if done or counted or self._ctx.checkpoint_due():
                 self._save()
             self._ctx.progress(self._next, self._steps, self._text())
+        if trial is not None:
+            each = (time.monotonic() - begun) / (last - 1) if begun else self._seconds
+            self._ctx.tried(self._name, self._steps, each)
 
     def rng(self, purpose: str) -> torch.Generator:
         """A CPU generator for one purpose of the present step."""

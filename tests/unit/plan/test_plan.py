@@ -190,6 +190,15 @@ def test_attacks_that_cannot_apply_are_refused_with_the_reason(plan):
     }  # fmt: skip
 
 
+def test_of_a_refused_cell_no_attack_is_asked_what_it_costs(plan):
+    # Fakes train for no number of steps, of which this attack would take a share.
+    made = plan(('use = "bypass"', 'use = "overwrite"\neffort = 0.25\nclean_images = 8'))
+    refused = [cell for cell in made.cells if cell.refusal and "overwrite" in cell.point.label]
+    assert [made.attack_steps(cell) for cell in refused] == [0, 0]
+    spent = {c.point.label: made.attack_steps(c) for c in made.cells if c.open}
+    assert (spent["fine-tune 3"], spent["none"]) == (3, 0)
+
+
 def test_a_tuned_attack_has_keys_of_its_own_and_others_keep_theirs(plan):
     tuned = "steps = [1, 3]\ntune = { learning_rate = [1e-3, 1e-2] }"
     moved = changed(keys(plan()), keys(plan(("steps = [1, 3]", tuned))))
