@@ -18,13 +18,15 @@ from typing import Any
 from fpbench.api import ContractError, MissingResource
 
 __all__ = [
+    "PICKLES",
     "Chain",
     "Files",
     "Layer",
     "chain_of",
+    "config_of",
     "doublings",
-    "fetched",
     "find",
+    "place_of",
     "renamed",
     "shapes_of",
 ]
@@ -32,6 +34,8 @@ __all__ = [
 _CLASSES = ("AutoencoderKL", "AutoencoderTiny")  # of diffusers
 _CONFIG = "config.json"
 _WEIGHTS = "diffusion_pytorch_model.safetensors"
+PICKLES = (".bin", ".pt", ".ckpt")
+"""Endings of files whose weights are not read: opening them may run programs."""
 _PARTS = {"decoder", "encoder", "post_quant_conv", "quant_conv"}
 _ATTENTION = {
     ".query.": ".to_q.",
@@ -169,7 +173,7 @@ def _folder(who: str, path: Path, encoder: str) -> Files:
             "own; leave host.encoder out"
         )
     folder = path / "vae" if (path / "vae").is_dir() else path
-    config = _config(who, folder)
+    config = config_of(who, folder, _CONFIG)
     kind = str(config.get("_class_name"))
     if kind not in _CLASSES:
         raise ContractError(
@@ -178,7 +182,7 @@ def _folder(who: str, path: Path, encoder: str) -> Files:
         )
     weights = folder / _WEIGHTS
     if not weights.is_file():
-        others = sorted(p.name for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".ckpt"))
+        others = sorted(p.name for p in folder.iterdir() if p.suffix in PICKLES)
         got = f"{', '.join(others)}, which may run programs" if others else "nothing"
         raise ContractError(
             f"{who}: expected {folder.name}/{_WEIGHTS}, got {got}; save the model with "
@@ -218,7 +222,16 @@ def _check_config(who: str, folder: Path, config: Mapping[str, Any]) -> None:
         )
 
 
-def fetched(who: str, name: str, revision: str) -> str:
+def place_of(who: str, place: str, hub: str, revision: str) -> str:
+    """Where an autoencoder or a pipeline lies: the place itself, or that of a model of the hub.
+
+    Raises:
+        MissingResource: the model is not on this machine.
+    """
+    return _fetched(who, hub, revision) if hub else place
+
+
+def _fetched(who: str, name: str, revision: str) -> str:
     """The folder of a model of the hub that lies on this machine.
 
     Raises:
@@ -344,21 +357,21 @@ def _layer(who: str, number: int, own: dict[str, tuple[int, ...]]) -> Layer:
     return layer
 
 
-def _config(who: str, folder: Path) -> Mapping[str, Any]:
-    path = folder / _CONFIG
+def config_of(who: str, folder: Path, name: str) -> Mapping[str, Any]:
+    """A configuration in a folder.
+
+    Raises:
+        ContractError: there is none, or it is no table.
+    """
     try:
-        config = json.loads(path.read_text("utf-8"))
+        config = json.loads((folder / name).read_text("utf-8"))
     except FileNotFoundError:
         raise ContractError(
-            f"{who}: expected {_CONFIG} in the folder {folder.name}, got none; name a folder as "
-            "diffusers saves an autoencoder, or the file of a decoder in the layout of TAESD"
+            f"{who}: expected {name} in the folder {folder.name}, got none; name a folder as "
+            "diffusers saves it, or the file of a decoder in the layout of TAESD"
         ) from None
-    except (ValueError, RecursionError) as error:
-        raise ContractError(
-            f"{who}: expected JSON in {folder.name}/{_CONFIG}, got {error}"
-        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ContractError(f"{who}: expected JSON in {folder.name}/{name}, got {error}") from error
     if not isinstance(config, dict):
-        raise ContractError(
-            f"{who}: expected a table in {folder.name}/{_CONFIG}, got another value"
-        )
+        raise ContractError(f"{who}: expected a table in {folder.name}/{name}, got another value")
     return config

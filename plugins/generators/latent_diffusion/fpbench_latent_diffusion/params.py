@@ -24,7 +24,8 @@ class LatentDiffusionParams(Params):
         revision: commit on the hub.
         sampler: "gaussian": principal components of encoded photographs with normal weights;
             "photographs": the encoded photographs themselves; "denoiser": a transformer of its own
-            that learns to make latents like those of the photographs.
+            that learns to make latents like those of the photographs; "pipeline": text encoder,
+            U-Net and scheduler of the pipeline that `autoencoder` or `hub` names.
         images: photographs that are encoded for it.
         components: principal components.
         temperature: factor of their weights; below 1 for plainer and cleaner images.
@@ -39,7 +40,10 @@ class LatentDiffusionParams(Params):
         dropped: share of classes that are left out in its training; guidance needs some.
         sampling_steps: in which it makes latents of noise.
         solver: "euler", or "heun" with twice as many velocities.
-        guidance: factor on the way from no class to the class; None = 1, as far as the class.
+        guidance: factor on the way from no class to the class, from no prompt to the prompt; 1 =
+            so far; None = 1 of a denoiser, 7.5 of a pipeline.
+        scheduler: of a pipeline, "ddim" with the pipeline's settings, or "folder", its own.
+        prompts: of a pipeline; one for each image where the data set has no captions.
         tuning_batch: images of a step of fine-tuning.
     """
 
@@ -47,7 +51,7 @@ class LatentDiffusionParams(Params):
     encoder: Annotated[str, Local()] = ""
     hub: str = ""
     revision: str = ""
-    sampler: Literal["gaussian", "photographs", "denoiser"] = "gaussian"
+    sampler: Literal["gaussian", "photographs", "denoiser", "pipeline"] = "gaussian"
     images: Annotated[int, Field(ge=2)] = 4000
     components: Count = 256
     temperature: Annotated[float, Field(gt=0)] = 0.8
@@ -63,6 +67,8 @@ class LatentDiffusionParams(Params):
     sampling_steps: Count = 50
     solver: Literal["euler", "heun"] = "euler"
     guidance: Annotated[float, Field(ge=0)] | None = None
+    scheduler: Literal["ddim", "folder"] = "ddim"
+    prompts: Annotated[tuple[str, ...], Field(min_length=1)] = ("a photograph",)
     tuning_batch: Count = 4
 
     @model_validator(mode="after")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fpbench.api import (
@@ -20,7 +21,7 @@ from fpbench.api import (
     State,
     hookimpl,
 )
-from fpbench_latent_diffusion import layout
+from fpbench_latent_diffusion import layout, parts
 from fpbench_latent_diffusion.params import LatentDiffusionParams
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class LatentDiffusion(Host[LatentDiffusionParams]):
         "drawn from a normal distribution over the principal components of encoded photographs: "
         "they show what the data set shows, and no denoiser has learnt to make them.",
         "The sampler is a Gaussian, or the encoded photographs themselves, or a small denoiser "
-        "trained here (DiT by flow matching) instead of the published one; "
+        "trained here (DiT by flow matching), unless a whole pipeline is named; "
         "fine-tuning goes on with the squared error to photographs alone.",
         bibtex="@inproceedings{rombach2022high,\n"
         "  title = {High-Resolution Image Synthesis with Latent Diffusion Models},\n"
@@ -59,12 +60,16 @@ class LatentDiffusion(Host[LatentDiffusionParams]):
             self.offers -= {Offer.GAUSSIAN}
 
     def needs(self) -> Needs:
-        """Room for the decoder, and for the components of all latents."""
-        return Needs(memory_gib=2.0)
+        """Room for the decoder and the components of all latents, or for a whole pipeline."""
+        return Needs(memory_gib=12.0 if self.params.sampler == "pipeline" else 2.0)
 
     def objection(self, images: SampleInfo) -> str:
         """What is wrong with the files, or with the size; what is missing `fit` says."""
+        who, pipeline = f"host {self.name}", self.params.sampler == "pipeline"
         try:
+            place = Path(self._place())
+            if pipeline and place.exists():
+                parts.check(who, place, self.params.scheduler)
             files = self._files()
         except MissingResource:
             return ""
@@ -75,6 +80,11 @@ class LatentDiffusion(Host[LatentDiffusionParams]):
             return (
                 f"expected images whose side is a multiple of {factor}, got {images.size}; set the "
                 "size of the dataset"
+            )
+        if pipeline and images.conditions == "classes":
+            return (
+                "expected captions, or nothing, as what images are asked for by, got classes; use "
+                "a data set with captions, or set host.sampler to denoiser"
             )
         latent = files.latent(images.size)
         if self.params.sampler == "denoiser" and latent[1] % self.params.patch:
@@ -100,8 +110,8 @@ class LatentDiffusion(Host[LatentDiffusionParams]):
     def assemble(self, state: State, ctx: Context) -> Generator:
         """Weights (N, Z) of components through "components" to latents, "decoder" to images.
 
-        Where photographs are sampled, "decoder" is the only step; of noise, "denoiser" makes the
-        latents.
+        Where photographs are sampled, "decoder" is the only step; of noise, and of a class or a
+        prompt, "denoiser" makes the latents.
         """
         from fpbench_latent_diffusion import training
 
@@ -158,10 +168,11 @@ class LatentDiffusion(Host[LatentDiffusionParams]):
         )
 
     def _files(self) -> layout.Files:
-        who = f"host {self.name}"
-        if self.params.hub:
-            return layout.find(who, layout.fetched(who, self.params.hub, self.params.revision), "")
-        return layout.find(who, self.params.autoencoder, self.params.encoder)
+        return layout.find(f"host {self.name}", self._place(), self.params.encoder)
+
+    def _place(self) -> str:
+        p = self.params
+        return layout.place_of(f"host {self.name}", p.autoencoder, p.hub, p.revision)
 
 
 @hookimpl

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,6 +15,7 @@ from fpbench.api.packing import alone, taken
 from fpbench.nn.generator import ChainGenerator, Tail
 from fpbench.nn.schedule import adam, descend
 from fpbench.nn.state import part, placed
+from fpbench_latent_diffusion import parts, prompting
 from fpbench_latent_diffusion.autoencoder import (
     decoder_of,
     encoder_of,
@@ -23,7 +25,7 @@ from fpbench_latent_diffusion.autoencoder import (
 )
 from fpbench_latent_diffusion.denoising import Denoised
 from fpbench_latent_diffusion.fitting import classes_of, opened_denoiser, trained_denoiser
-from fpbench_latent_diffusion.layout import Files
+from fpbench_latent_diffusion.layout import Files, place_of
 from fpbench_latent_diffusion.sampling import Components, Photographs, fit_components
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ __all__ = ["assemble", "encode", "finetune", "fit", "unpacked", "untrained"]
 _CHUNK = 32
 DECODER = "decoder"
 COMPONENTS = "components"
+_FROM_NOISE = {"denoiser._extra_state", "pipeline.files"}
 DENOISER = "denoiser"
 
 
@@ -44,9 +47,16 @@ def fit(
 
     Returns:
         ``encoder.*``, ``decoder.*``, ``about``, and ``components.mean`` (C, h, w) with
-        ``components.basis`` (Z, C, h, w), or ``latents`` (M, C, h, w), or ``denoiser.*``.
+        ``components.basis`` (Z, C, h, w), or ``latents`` (M, C, h, w), or ``denoiser.*``, or
+        ``pipeline.files`` (32,) uint8, the digest of what stays in its folder, and
+        ``pipeline.latent`` (3,).
     """
     state = {key: tensor.to(ctx.device) for key, tensor in read(who, files).items()}
+    if p.sampler == "pipeline":
+        latent = torch.tensor(files.latent(images.info.size), device=ctx.device)
+        parts.check(who, _folder(who, p), p.scheduler)
+        digest = prompting.files_of(_folder(who, p)).to(ctx.device)
+        return state | {"pipeline.files": digest, "pipeline.latent": latent}
     count = min(p.images, len(images))
     latents = torch.cat(
         [
@@ -96,6 +106,9 @@ def unpacked(
     if p.sampler == "denoiser":
         own = alone(who, rest, DENOISER)
         return _denoised(who, {n: t.to(ctx.device) for n, t in own.items()}, decoder, p, ctx)
+    if p.sampler == "pipeline":
+        own = alone(who, rest, DENOISER)
+        return prompting.reopened(who, own, _folder(who, p), decoder, p, ctx)
     found = alone(who, rest, COMPONENTS).get("_extra_state")
     if found is None or len(rest) > 1:
         raise ContractError(
@@ -112,7 +125,7 @@ def encode(state: State, samples: Tensor, ctx: Context, step: str | None) -> Ten
     Raises:
         ContractError: there is no such step, or it takes noise.
     """
-    if "denoiser._extra_state" in state and step != DECODER:
+    if state.keys() & _FROM_NOISE and step != DECODER:
         raise ContractError(
             f"host latent-diffusion: expected to encode for the step {DECODER!r}, got {step!r}: "
             f"what goes into {DENOISER!r} is noise, and that of an image is not known; ask for "
@@ -185,9 +198,16 @@ def _generator(
 ) -> Generator:
     if "latents" in state:
         return Photographs({DECODER: decoder.eval()}, state["latents"], ctx.device)
+    if own := part(state, "pipeline"):
+        who = "host latent-diffusion"
+        return prompting.assembled(who, own, _folder(who, p), decoder, p, ctx)
     if own := part(state, DENOISER):
         return _denoised("host latent-diffusion", own, decoder, p, ctx)
     return _chain(state["components.mean"], state["components.basis"], decoder, ctx.device)
+
+
+def _folder(who: str, p: LatentDiffusionParams) -> Path:
+    return Path(place_of(who, p.autoencoder, p.hub, p.revision))
 
 
 def _denoised(
