@@ -35,6 +35,7 @@ from fpbench.nn.weights import exchanged, reachable
 from fpbench.stages.context import StageContext
 from fpbench.stages.images import SplitStream
 from fpbench.store import Store
+from fpbench.testing.fakes import TinyHost
 
 CPU = torch.device("cpu")
 RNG = torch.Generator()
@@ -284,28 +285,53 @@ def test_the_output_shapes_are_those_of_the_output_step(chain, images, ctx):
     generator = host.assemble(host.fit(images, ctx), ctx)
     tensors = generator.steps[generator.output].state_dict()
     assert host.output_shapes() == {name: tuple(t.shape) for name, t in tensors.items()}
+    assert TinyHost(TinyHost.Params()).output_shapes() == {}  # only training tells
 
 
 def test_hidden_channels_change_places_and_scales_without_effect(chain, images, ctx):
     host = host_of(chain)
     generator = host.assemble(host.fit(images, ctx), ctx)
     groups = hidden_channels("a test", generator)
-    moved, rng = generator, torch.Generator().manual_seed(0)
-    for step, group in groups:
-        scales = group.scales or group.flips
-        factors = torch.randn(group.count, generator=rng).mul(0.5).exp()
-        order = torch.arange(group.count).view(group.blocks, -1)
-        order = order[torch.randperm(group.blocks, generator=rng)].flip(1).flatten()
-        factors = factors if scales else torch.ones(group.count)
-        changes = rearranged(reachable(moved), step, group, order, factors)
-        moved = exchanged(moved, changes)
     names = {axis.tensor for _, group in groups for axis in group.axes}
     assert names == {name for _, name in reachable(generator)} - {"layers.10.bias"}
     assert sum(group.scales for _, group in groups) >= len(groups) - 1  # but before a norm
+    moved = drawing_the_same(generator, groups)
+    assert not torch.equal(moved_weight(generator), moved_weight(moved))
+
+
+@pytest.mark.parametrize("make", [autoencoder_kl, autoencoder_tiny])
+def test_hidden_channels_of_residual_blocks_of_diffusers_change_places(make, tmp_path, images, ctx):
+    make().save_pretrained(tmp_path)
+    host = host_of({"autoencoder": str(tmp_path)})
+    generator = host.assemble(host.fit(images, ctx), ctx)
+    groups = hidden_channels("a test", generator)
+    decoder = generator.steps["decoder"]
+    blocks = [name for name, m in decoder.named_modules() if "Block" in type(m).__name__]
+    residual = [n for n in blocks if type(decoder.get_submodule(n)).__name__ in RESIDUAL]
+    between = 1 if make is autoencoder_kl else 2
+    assert len(groups) == between * len(residual) > 0
+    drawing_the_same(generator, groups)
+
+
+RESIDUAL = ("ResnetBlock2D", "AutoencoderTinyBlock")
+
+
+def drawing_the_same(generator, groups):
+    """The generator with its channels in other orders and at other scales."""
+    moved, rng = generator, torch.Generator().manual_seed(0)
+    for step, group in groups:
+        order = torch.arange(group.count).view(group.blocks, -1)
+        order = order[torch.randperm(group.blocks, generator=rng)].flip(1).flatten()
+        factors = torch.randn(group.count, generator=rng).mul(0.5).exp()
+        factors = factors if group.scales else torch.ones(group.count)
+        before = reachable(moved)
+        changes = rearranged(before, step, group, order, factors)
+        assert any(not torch.equal(tensor, before[place]) for place, tensor in changes.items())
+        moved = exchanged(moved, changes)
     latents = generator.prior(range(4))
     apart = generator.sample(latents).int() - moved.sample(latents).int()
     assert apart.abs().max() <= 1
-    assert not torch.equal(generator.steps["decoder"].layers["5"].weight, moved_weight(moved))
+    return moved
 
 
 def moved_weight(generator):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,11 +12,17 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fpbench.api import ContractError, MissingResource, State
+from fpbench.nn.chains import channels_of
+from fpbench.nn.channels import Channels, within
 from fpbench.nn.state import filled, part
 from fpbench_latent_diffusion.chain import ChainDecoder, ChainEncoder, chain_from
 from fpbench_latent_diffusion.layout import Files, renamed
 
 __all__ = ["decoder_of", "encoder_of", "fresh_decoder", "opened_decoder", "read"]
+
+
+_RESIDUAL = "conv1", "norm2", "nonlinearity", "conv2"
+"""The second half of a residual block of AutoencoderKL, as diffusers calls its layers."""
 
 
 def read(who: str, files: Files) -> State:
@@ -127,6 +134,19 @@ class _Decoder(nn.Module):
         """See `decoder_of`."""
         images: Tensor = self.decoder(self.post_quant_conv(latents / self._scale + self._shift))
         return images
+
+    def channels(self) -> tuple[Channels, ...]:
+        """Those between the convolutions of each residual block; others stay where they are."""
+        found: list[Channels] = []
+        for name, block in self.named_modules():
+            plain = getattr(block, "conv", None)  # of AutoencoderTiny
+            known = dict(block.named_children())
+            if isinstance(plain, nn.Sequential):
+                found += within(f"{name}.conv", channels_of(name, plain))
+            elif known.keys() >= set(_RESIDUAL):
+                layers = OrderedDict((part, known[part]) for part in _RESIDUAL)
+                found += within(name, channels_of(name, nn.Sequential(layers)))
+        return tuple(found)
 
 
 def _layer(whole: nn.Module, name: str) -> nn.Module:

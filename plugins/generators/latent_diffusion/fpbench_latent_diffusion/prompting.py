@@ -318,7 +318,6 @@ def _loaded(who: str, kind: Any, folder: Path, **how: object) -> nn.Module:
         local_files_only=True,
         use_safetensors=True,
         output_loading_info=True,
-        torch_dtype=torch.float32,
         **how,
     )
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
