@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,12 +58,9 @@ def fit(
         digest = prompting.files_of(_folder(who, p)).to(ctx.device)
         return state | {"pipeline.files": digest, "pipeline.latent": latent}
     count = min(p.images, len(images))
-    latents = torch.cat(
-        [
-            _encoded(state, images.read(range(start, min(start + _CHUNK, count))), ctx)
-            for start in range(0, count, _CHUNK)
-        ]
-    )
+    starts = range(0, count, _CHUNK)
+    photographs = (images.read(range(start, min(start + _CHUNK, count))) for start in starts)
+    latents = _encoded(state, photographs, ctx)
     if p.sampler == "photographs":
         return state | {"latents": latents}
     if p.sampler == "denoiser":
@@ -137,7 +134,7 @@ def encode(state: State, samples: Tensor, ctx: Context, step: str | None) -> Ten
             f"host latent-diffusion: expected to encode for the step {first!r} or {DECODER!r}, got "
             f"{step!r}; ask for one of these"
         )
-    latents = torch.cat([_encoded(state, some, ctx) for some in torch.split(samples, _CHUNK)])
+    latents = _encoded(state, torch.split(samples, _CHUNK), ctx)
     if (step or first) == DECODER:
         return latents
     with torch.no_grad():
@@ -172,9 +169,10 @@ def finetune(
 
 
 @torch.no_grad()
-def _encoded(state: State, images: Tensor, ctx: Context) -> Tensor:
-    latents: Tensor = encoder_of(state, ctx.device)(to_float(images.to(ctx.device)))
-    return latents.contiguous()
+def _encoded(state: State, images: Iterable[Tensor], ctx: Context) -> Tensor:
+    """Latents of uint8 images, which come a few at a time."""
+    encoder = encoder_of(state, ctx.device)
+    return torch.cat([encoder(to_float(some.to(ctx.device))).contiguous() for some in images])
 
 
 def _classes(images: SampleStream, count: int, ctx: Context) -> Tensor | None:
