@@ -34,7 +34,7 @@ class CaptionFaces(ToyFaces):
         return [("a red cat", "photo of a dog")[int(i) % 2] for i in indices]
 
 
-@pytest.mark.parametrize("name", ["decentralized", "gaussian-shading", "hidden"])
+@pytest.mark.parametrize("name", ["decentralized", "gaussian-shading", "hidden", "wouaf"])
 def test_methods_mark_the_decoder_of_a_chain(name, tmp_path):
     host = host_of(saved_chain(tmp_path))
     cls = load().component("methods", name)
@@ -42,7 +42,7 @@ def test_methods_mark_the_decoder_of_a_chain(name, tmp_path):
     assert not found.sealed
 
 
-@pytest.mark.parametrize("name", ["hidden", "weight-watermark"])
+@pytest.mark.parametrize("name", ["hidden", "weight-watermark", "wouaf"])
 def test_methods_mark_the_decoder_of_diffusers(name, tmp_path):
     autoencoder_kl().save_pretrained(tmp_path / "kl")
     host = host_of({"autoencoder": str(tmp_path / "kl")})
