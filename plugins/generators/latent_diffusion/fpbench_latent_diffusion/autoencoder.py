@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,11 +12,17 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fpbench.api import ContractError, MissingResource, State
-from fpbench.nn.state import filled, opened, part
+from fpbench.nn.chains import channels_of
+from fpbench.nn.channels import Channels, within
+from fpbench.nn.state import filled, part
 from fpbench_latent_diffusion.chain import ChainDecoder, ChainEncoder, chain_from
-from fpbench_latent_diffusion.layout import Files
+from fpbench_latent_diffusion.layout import Files, renamed
 
 __all__ = ["decoder_of", "encoder_of", "fresh_decoder", "opened_decoder", "read"]
+
+
+_RESIDUAL = "conv1", "norm2", "nonlinearity", "conv2"
+"""The second half of a residual block of AutoencoderKL, as diffusers calls its layers."""
 
 
 def read(who: str, files: Files) -> State:
@@ -38,7 +45,8 @@ def read(who: str, files: Files) -> State:
         return _state(modules, {"kind": files.kind})
     whole = _diffusers(who, files.kind, files.config)
     try:
-        whole.load_state_dict({k: t.float() for k, t in load_file(files.decoder).items()})
+        tensors = load_file(files.decoder)
+        whole.load_state_dict({renamed(name): t.float() for name, t in tensors.items()})
     except RuntimeError as error:
         raise ContractError(
             f"{who}: expected the tensors of {files.kind} in {files.decoder.name}, got others "
@@ -74,9 +82,18 @@ def opened_decoder(who: str, weights: State, files: Files) -> nn.Module:
     Raises:
         ContractError: the weights are others.
     """
+    expected = dict(files.decoder_shapes())
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if found.get(name) != expected.get(name):
+            raise ContractError(
+                f"{who}: expected the tensors of a copy of {files.decoder.name}, with {name} "
+                f"{expected.get(name, 'absent')}, got {found.get(name, 'none')}; open it with the "
+                "parameters that it was made with"
+            )
     about = {"kind": files.kind, "config": dict(files.config)}
     state = _state({}, about) | {f"decoder.{name}": t for name, t in weights.items()}
-    return opened(who, lambda: _build("decoder", state), weights)
+    return filled(lambda: _build("decoder", state), weights)
 
 
 class _Encoder(nn.Module):
@@ -88,7 +105,7 @@ class _Encoder(nn.Module):
 
     def __init__(self, whole: nn.Module) -> None:
         super().__init__()
-        self.encoder = whole.encoder
+        self.encoder = whole.get_submodule("encoder")
         self.quant_conv = _layer(whole, "quant_conv")
         self._shift, self._scale = _scaling(whole)
 
@@ -110,13 +127,26 @@ class _Decoder(nn.Module):
     def __init__(self, whole: nn.Module) -> None:
         super().__init__()
         self.post_quant_conv = _layer(whole, "post_quant_conv")
-        self.decoder = whole.decoder
+        self.decoder = whole.get_submodule("decoder")
         self._shift, self._scale = _scaling(whole)
 
     def forward(self, latents: Tensor) -> Tensor:
         """See `decoder_of`."""
         images: Tensor = self.decoder(self.post_quant_conv(latents / self._scale + self._shift))
         return images
+
+    def channels(self) -> tuple[Channels, ...]:
+        """Those between the convolutions of each residual block; others stay where they are."""
+        found: list[Channels] = []
+        for name, block in self.named_modules():
+            plain = getattr(block, "conv", None)  # of AutoencoderTiny
+            known = dict(block.named_children())
+            if isinstance(plain, nn.Sequential):
+                found += within(f"{name}.conv", channels_of(name, plain))
+            elif known.keys() >= set(_RESIDUAL):
+                layers = OrderedDict((part, known[part]) for part in _RESIDUAL)
+                found += within(name, channels_of(name, nn.Sequential(layers)))
+        return tuple(found)
 
 
 def _layer(whole: nn.Module, name: str) -> nn.Module:
@@ -137,7 +167,13 @@ def _diffusers(who: str, kind: str, config: Mapping[str, Any]) -> nn.Module:
             f"{who}: expected the package diffusers, got none; install it with "
             "`pip install fpbench[latent]`"
         ) from error
-    whole: nn.Module = getattr(diffusers, kind).from_config(dict(config))
+    try:
+        whole: nn.Module = getattr(diffusers, kind).from_config(dict(config))
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise ContractError(
+            f"{who}: expected a configuration of {kind}, got one that diffusers "
+            f"{diffusers.__version__} does not build ({error}); save the model again with it"
+        ) from error
     return whole
 
 

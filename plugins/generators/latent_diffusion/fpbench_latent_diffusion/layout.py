@@ -17,11 +17,34 @@ from typing import Any
 
 from fpbench.api import ContractError, MissingResource
 
-__all__ = ["Chain", "Files", "Layer", "chain_of", "doublings", "fetched", "find", "shapes_of"]
+__all__ = [
+    "PICKLES",
+    "Chain",
+    "Files",
+    "Layer",
+    "chain_of",
+    "config_of",
+    "doublings",
+    "find",
+    "place_of",
+    "renamed",
+    "shapes_of",
+]
 
 _CLASSES = ("AutoencoderKL", "AutoencoderTiny")  # of diffusers
 _CONFIG = "config.json"
 _WEIGHTS = "diffusion_pytorch_model.safetensors"
+PICKLES = (".bin", ".pt", ".ckpt")
+"""Endings of files whose weights are not read: opening them may run programs."""
+_PARTS = {"decoder", "encoder", "post_quant_conv", "quant_conv"}
+_ATTENTION = {
+    ".query.": ".to_q.",
+    ".key.": ".to_k.",
+    ".value.": ".to_v.",
+    ".proj_attn.": ".to_out.0.",
+}
+_COLOURS = 3
+_NUMBER = re.compile(r"(\d{1,3})\.")
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -70,16 +93,27 @@ class Files:
         if self.kind == "chain":
             chain = chain_of(str(self.decoder), shapes_of(self.decoder))
             return int(2 ** len(doublings(chain)))
-        widths = self.config.get("block_out_channels") or self.config["decoder_block_out_channels"]
-        return int(2 ** (len(widths) - 1))
+        return int(2 ** (len(self.config["block_out_channels"]) - 1))
+
+    def latent(self, size: int) -> tuple[int, int, int]:
+        """(C, h, w) of images of this side."""
+        if self.kind == "chain":
+            channels = chain_of(str(self.decoder), shapes_of(self.decoder))[0].inputs
+        else:
+            channels = self.config["latent_channels"]
+        side = size // self.factor()
+        return channels, side, side
 
     def decoder_shapes(self) -> Shapes:
-        """The shapes of the decoder's tensors by name."""
+        """The shapes of the decoder's tensors, by their names in the module that draws images."""
         shapes = shapes_of(self.decoder)
         if self.kind == "chain":
-            return shapes
-        prefix = "decoder."
-        return {k.removeprefix(prefix): v for k, v in shapes.items() if k.startswith(prefix)}
+            return {f"layers.{name}": shape for name, shape in shapes.items()}
+        return {
+            renamed(name): shape
+            for name, shape in shapes.items()
+            if name.startswith(("decoder.", "post_quant_conv."))
+        }
 
 
 def find(who: str, place: str, encoder: str) -> Files:
@@ -115,8 +149,19 @@ def _pair(who: str, decoder: Path, encoder: str) -> Files:
             f"{who}: expected an encoder at {encoder}, got no file there; bring it"
         )
     files = Files("chain", decoder, Path(encoder), {})
-    for part in (files.decoder, files.encoder):
-        chain_of(f"{who}: {part.name}", shapes_of(part))
+    back, there = (
+        chain_of(f"{who}: {part.name}", shapes_of(part)) for part in (files.decoder, files.encoder)
+    )
+    halvings = sum(not layer.bias for layer in there if not layer.block)
+    made = there[0].inputs, there[-1].outputs, 2**halvings
+    needed = back[-1].outputs, back[0].inputs, 2 ** len(doublings(back))
+    if made != needed or needed[0] != _COLOURS:
+        raise ContractError(
+            f"{who}: expected an encoder of images of 3 channels to latents of {needed[1]} "
+            f"channels at 1/{needed[2]} of the side, which {decoder.name} takes, got one of images "
+            f"of {made[0]} to {made[1]} channels at 1/{made[2]}; set host.encoder and "
+            "host.autoencoder to files of one autoencoder"
+        )
     return files
 
 
@@ -128,7 +173,7 @@ def _folder(who: str, path: Path, encoder: str) -> Files:
             "own; leave host.encoder out"
         )
     folder = path / "vae" if (path / "vae").is_dir() else path
-    config = _config(who, folder)
+    config = config_of(who, folder, _CONFIG)
     kind = str(config.get("_class_name"))
     if kind not in _CLASSES:
         raise ContractError(
@@ -137,7 +182,7 @@ def _folder(who: str, path: Path, encoder: str) -> Files:
         )
     weights = folder / _WEIGHTS
     if not weights.is_file():
-        others = sorted(p.name for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".ckpt"))
+        others = sorted(p.name for p in folder.iterdir() if p.suffix in PICKLES)
         got = f"{', '.join(others)}, which may run programs" if others else "nothing"
         raise ContractError(
             f"{who}: expected {folder.name}/{_WEIGHTS}, got {got}; save the model with "
@@ -147,12 +192,46 @@ def _folder(who: str, path: Path, encoder: str) -> Files:
     if missing := {"encoder", "decoder"} - parts:
         raise ContractError(
             f"{who}: expected tensors of the part {min(missing)} in {folder.name}/{_WEIGHTS}, got "
-            f"those of {', '.join(sorted(parts)) or 'none'}"
+            f"those of {', '.join(sorted(parts)) or 'none'}; save the whole autoencoder"
         )
+    if unknown := parts - _PARTS:
+        raise ContractError(
+            f"{who}: expected tensors of {', '.join(sorted(_PARTS))} in {folder.name}/{_WEIGHTS}, "
+            f"got also the part {min(unknown)}; save the autoencoder again with diffusers"
+        )
+    _check_config(who, folder, config)
     return Files(kind, weights, weights, config)
 
 
-def fetched(who: str, name: str, revision: str) -> str:
+def renamed(name: str) -> str:
+    """A tensor's name in the diffusers of today: those of attention were others before 2023."""
+    for old, new in _ATTENTION.items():
+        name = name.replace(old, new)
+    return name
+
+
+def _check_config(who: str, folder: Path, config: Mapping[str, Any]) -> None:
+    """What is read of a configuration without diffusers."""
+    widths, channels = config.get("block_out_channels"), config.get("latent_channels")
+    listed = isinstance(widths, list) and widths and all(isinstance(w, int) for w in widths)
+    if not (listed and isinstance(channels, int)):
+        raise ContractError(
+            f"{who}: expected block_out_channels, a list of whole numbers, and latent_channels in "
+            f"{folder.name}/{_CONFIG}, got {widths} and {channels}; save the autoencoder again "
+            "with diffusers"
+        )
+
+
+def place_of(who: str, place: str, hub: str, revision: str) -> str:
+    """Where an autoencoder or a pipeline lies: the place itself, or that of a model of the hub.
+
+    Raises:
+        MissingResource: the model is not on this machine.
+    """
+    return _fetched(who, hub, revision) if hub else place
+
+
+def _fetched(who: str, name: str, revision: str) -> str:
     """The folder of a model of the hub that lies on this machine.
 
     Raises:
@@ -186,12 +265,19 @@ def shapes_of(path: Path) -> Shapes:
             if not 0 < length <= 100_000_000:
                 raise ValueError("no header")
             header = json.loads(file.read(length))
-        return {
-            name: tuple(int(side) for side in about["shape"])
-            for name, about in header.items()
-            if name != "__metadata__"
-        }
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        header.pop("__metadata__", None)
+        end = 8 + length + max((about["data_offsets"][1] for about in header.values()), default=0)
+        if path.stat().st_size != end:
+            raise ValueError(f"it should have {end:,} bytes and has {path.stat().st_size:,}")
+        return {name: tuple(int(side) for side in about["shape"]) for name, about in header.items()}
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise ContractError(
             f"{path.name}: expected weights as safetensors, got another file ({error}); pickled "
             "weights may run programs and are not opened: convert them first"
@@ -210,7 +296,7 @@ def chain_of(who: str, shapes: Shapes) -> Chain:
     """
     left = dict(shapes)
     layers = []
-    for number in sorted({int(m[1]) for name in shapes if (m := re.match(r"(\d+)\.", name))}):
+    for number in sorted({int(m[1]) for name in shapes if (m := _NUMBER.match(name))}):
         own = {k.partition(".")[2]: left.pop(k) for k in list(left) if k.startswith(f"{number}.")}
         layers.append(_layer(who, number, own))
     if left or not layers:
@@ -248,8 +334,8 @@ def _layer(who: str, number: int, own: dict[str, tuple[int, ...]]) -> Layer:
         expected = {**expected, **({"bias": (outputs,)} if "bias" in own else {})}
         layer = Layer(number, inputs, outputs, bias="bias" in own)
     else:
-        width = own.get("conv.0.weight", (0,))[0]
-        pool = own.get("pool.0.weight", (0,))[0]
+        width = (own.get("conv.0.weight") or (0,))[0]
+        pool = (own.get("pool.0.weight") or (0,))[0]
         branch: Shapes = {
             "pool.0.weight": (pool, width, 1, 1),
             "pool.1.weight": (pool,),
@@ -271,21 +357,21 @@ def _layer(who: str, number: int, own: dict[str, tuple[int, ...]]) -> Layer:
     return layer
 
 
-def _config(who: str, folder: Path) -> Mapping[str, Any]:
-    path = folder / _CONFIG
+def config_of(who: str, folder: Path, name: str) -> Mapping[str, Any]:
+    """A configuration in a folder.
+
+    Raises:
+        ContractError: there is none, or it is no table.
+    """
     try:
-        config = json.loads(path.read_text("utf-8"))
+        config = json.loads((folder / name).read_text("utf-8"))
     except FileNotFoundError:
         raise ContractError(
-            f"{who}: expected {_CONFIG} in the folder {folder.name}, got none; name a folder as "
-            "diffusers saves an autoencoder, or the file of a decoder in the layout of TAESD"
+            f"{who}: expected {name} in the folder {folder.name}, got none; name a folder as "
+            "diffusers saves it, or the file of a decoder in the layout of TAESD"
         ) from None
-    except (ValueError, RecursionError) as error:
-        raise ContractError(
-            f"{who}: expected JSON in {folder.name}/{_CONFIG}, got {error}"
-        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ContractError(f"{who}: expected JSON in {folder.name}/{name}, got {error}") from error
     if not isinstance(config, dict):
-        raise ContractError(
-            f"{who}: expected a table in {folder.name}/{_CONFIG}, got another value"
-        )
+        raise ContractError(f"{who}: expected a table in {folder.name}/{name}, got another value")
     return config

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fpbench.api import (
@@ -19,7 +21,7 @@ from fpbench.api import (
     State,
     hookimpl,
 )
-from fpbench_latent_diffusion import layout
+from fpbench_latent_diffusion import layout, parts
 from fpbench_latent_diffusion.params import LatentDiffusionParams
 
 if TYPE_CHECKING:
@@ -36,10 +38,11 @@ class LatentDiffusion(Host[LatentDiffusionParams]):
         "Latent diffusion: its decoder",
         "Rombach et al., CVPR 2022; tiny autoencoders: madebyollin/taesd",
         "Apache-2.0; the weights under their own licence",
-        "A decoder of a latent diffusion model, as it was published. Its latents come from a "
-        "normal distribution over the principal components of encoded photographs: they show what "
-        "the data set shows, and no denoiser has learnt to make them.",
-        "The sampler is a Gaussian instead of a denoiser, or the encoded photographs themselves; "
+        "A decoder of a latent diffusion model, as it was published. As it comes, its latents are "
+        "drawn from a normal distribution over the principal components of encoded photographs: "
+        "they show what the data set shows, and no denoiser has learnt to make them.",
+        "The sampler is a Gaussian, or the encoded photographs themselves, or a small denoiser "
+        "trained here (DiT by flow matching), unless a whole pipeline is named; "
         "fine-tuning goes on with the squared error to photographs alone.",
         bibtex="@inproceedings{rombach2022high,\n"
         "  title = {High-Resolution Image Synthesis with Latent Diffusion Models},\n"
@@ -57,23 +60,39 @@ class LatentDiffusion(Host[LatentDiffusionParams]):
             self.offers -= {Offer.GAUSSIAN}
 
     def needs(self) -> Needs:
-        """Room for the decoder, and for the components of all latents."""
-        return Needs(memory_gib=2.0)
+        """Room for the decoder and the components of all latents, or for a whole pipeline."""
+        return Needs(memory_gib=12.0 if self.params.sampler == "pipeline" else 2.0)
 
     def objection(self, images: SampleInfo) -> str:
         """What is wrong with the files, or with the size; what is missing `fit` says."""
+        who, pipeline = f"host {self.name}", self.params.sampler == "pipeline"
         try:
-            factor = self._files().factor()
+            place = Path(self._place())
+            if pipeline and place.exists():
+                parts.check(who, place, self.params.scheduler)
+            files = self._files()
         except MissingResource:
             return ""
         except ContractError as error:
             return str(error)
+        factor = files.factor()
         if images.size % factor:
             return (
                 f"expected images whose side is a multiple of {factor}, got {images.size}; set the "
                 "size of the dataset"
             )
-        return ""
+        if pipeline and images.conditions == "classes":
+            return (
+                "expected captions, or nothing, as what images are asked for by, got classes; use "
+                "a data set with captions, or set host.sampler to denoiser"
+            )
+        latent = files.latent(images.size)
+        if self.params.sampler == "denoiser" and latent[1] % self.params.patch:
+            return (
+                f"expected latents whose side is a multiple of the denoiser's patch, "
+                f"{self.params.patch}, got {latent[1]}; set host.patch"
+            )
+        return self._too_many(images, math.prod(latent))
 
     def output_shapes(self) -> dict[str, tuple[int, ...]]:
         """See `Host.output_shapes`."""
@@ -83,7 +102,7 @@ class LatentDiffusion(Host[LatentDiffusionParams]):
             return {}
 
     def fit(self, images: SampleStream, ctx: Context) -> State:
-        """Reads the files and fits the sampler to encoded photographs; trains no network."""
+        """Reads the files and fits the sampler to encoded photographs; may train a denoiser."""
         from fpbench_latent_diffusion import training
 
         return training.fit(f"host {self.name}", self._files(), images, self.params, ctx)
@@ -91,22 +110,27 @@ class LatentDiffusion(Host[LatentDiffusionParams]):
     def assemble(self, state: State, ctx: Context) -> Generator:
         """Weights (N, Z) of components through "components" to latents, "decoder" to images.
 
-        Where photographs are sampled, "decoder" is the only step.
+        Where photographs are sampled, "decoder" is the only step; of noise, and of a class or a
+        prompt, "denoiser" makes the latents.
         """
         from fpbench_latent_diffusion import training
 
-        return training.assemble(state, ctx.device)
+        return training.assemble(state, self.params, ctx)
 
     def untrained(self, state: State, ctx: Context) -> Generator:
         """The same sampler, and a decoder with fresh weights."""
         from fpbench_latent_diffusion import training
 
-        return training.untrained(state, ctx)
+        return training.untrained(state, self.params, ctx)
 
     def encode(
         self, state: State, samples: Tensor, ctx: Context, step: str | None = None
     ) -> Tensor:
-        """What goes into the first step, or into "decoder": the encoder's latents (N, C, h, w)."""
+        """What goes into the first step, or into "decoder": the encoder's latents (N, C, h, w).
+
+        Raises:
+            ContractError: what is asked for is the noise that a denoiser begins with.
+        """
         from fpbench_latent_diffusion import training
 
         return training.encode(state, samples, ctx, step)
@@ -128,25 +152,27 @@ class LatentDiffusion(Host[LatentDiffusionParams]):
 
     def unpack(self, packed: State, ctx: Context) -> Generator:
         """See `Host.unpack`."""
-        from fpbench.api.packing import taken
-        from fpbench_latent_diffusion import autoencoder, training
+        from fpbench_latent_diffusion import training
 
         who = f"host {self.name}: unpack"
-        decoder, rest = taken(who, packed, training.DECODER)
-        sampler = rest.pop(f"{training.COMPONENTS}/_extra_state", None)
-        if rest:
-            raise ContractError(
-                f"{who}: expected the steps {training.COMPONENTS!r} and {training.DECODER!r}, got "
-                f"also {sorted(rest)[0]}; open it with the method that it is of"
-            )
-        module = autoencoder.opened_decoder(who, decoder, self._files())
-        return training.unpacked(sampler, module.to(ctx.device), ctx.device)
+        return training.unpacked(who, packed, self._files(), self.params, ctx)
+
+    def _too_many(self, images: SampleInfo, numbers: int) -> str:
+        """Why there are not so many principal components of latents of so many numbers."""
+        count = min(self.params.images, images.counts["train"])
+        if self.params.sampler != "gaussian" or self.params.components <= min(count - 1, numbers):
+            return ""
+        return (
+            f"expected at most {min(count - 1, numbers)} components of {count} photographs, whose "
+            f"latents have {numbers} numbers, got {self.params.components}; set host.components"
+        )
 
     def _files(self) -> layout.Files:
-        who = f"host {self.name}"
-        if self.params.hub:
-            return layout.find(who, layout.fetched(who, self.params.hub, self.params.revision), "")
-        return layout.find(who, self.params.autoencoder, self.params.encoder)
+        return layout.find(f"host {self.name}", self._place(), self.params.encoder)
+
+    def _place(self) -> str:
+        p = self.params
+        return layout.place_of(f"host {self.name}", p.autoencoder, p.hub, p.revision)
 
 
 @hookimpl

@@ -40,7 +40,7 @@ class Components(nn.Module):
 
     def weights_of(self, latents: Tensor) -> Tensor:
         """(N, Z) weights whose latents are nearest to these (N, C, h, w)."""
-        scale = self.basis.square().sum(1)
+        scale = self.basis.square().sum(1).clamp_min(1e-12)  # of what never varies
         return (latents.flatten(1) - self.mean) @ self.basis.T / scale
 
     def get_extra_state(self) -> Tensor:
