@@ -127,11 +127,12 @@ def by_place(records: Iterable[Record]) -> dict[Place, list[Record]]:
 def incomplete(records: Iterable[Record], suite: SuiteJson) -> list[str]:
     """What a suite asks for and the records do not say, or say beyond it."""
     listed = list(records)
-    cells = by_place(listed)
+    cells, seeds = by_place(listed), suite["training"]["seeds"]
     wanted = [
         (method["label"], seed, point)
         for method in suite["methods"]
-        for seed in suite["training"]["seeds"]
+        # What trains nothing is run once.
+        for seed in (seeds if method.get("trains", True) else seeds[:1])
         for point in suite_points(suite)
     ]
     found = [

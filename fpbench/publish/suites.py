@@ -32,6 +32,7 @@ class _Component(_Open):
 
 class _Method(_Component):
     label: str
+    trains: bool = True
 
 
 class _Attack(_Component):

@@ -352,6 +352,7 @@ class Suite:
         component = method.component
         told = {"label": method.label, **_described(component), "copies": self.users(method)}
         told |= {"gives": str(component.gives), "reads": str(component.reads)}
+        told["trains"] = component.trains
         return told | ({"codes": _described(method.code)} if component.bits else {})
 
 

@@ -223,6 +223,8 @@ class Detection(Metric[NoParams]):
         else:
             rows = [shared.not_supported(evidence)]
         matches = [shared.negative_match(evidence, source) for source in shared.silent(evidence)]
+        if not matches:  # under an attack on the model no real image is read again
+            return rows + self._sources(evidence)
         negative = np.concatenate([match.best for match in matches])
         detail = {"negatives": len(negative), "issued": len(evidence.codes)}
         n, clusters, area = len(read.owners), len(read.counts), stats.auroc(best, negative)

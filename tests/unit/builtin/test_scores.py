@@ -158,6 +158,14 @@ def test_a_presence_is_detected_and_traced_to_nobody(present):
     assert rows(Deepfake, present)["detection"].value > 0.8
 
 
+def test_a_presence_is_detected_where_no_negative_is_read_again(present):
+    # Under an attack on the model the host's images alone are, and of them it may say what it will.
+    attacked = replace(present, level="model", negatives={"host": present.negatives["host"]})
+    found = rows(Detection, attacked)
+    assert set(found) == {"", "on host"}
+    assert found[""].value == rows(Detection, present)[""].value
+
+
 def test_the_papers_own_rule_is_the_sign_of_each_score(scored):
     found = rows(Attributability, scored)
     table = np.concatenate([column["logits"] for column in scored.copies])
