@@ -82,6 +82,17 @@ def test_records_of_no_cell_say_no_more_than_that_something_is_unavailable(more)
     assert "unavailable and no more, got an empty key" in problem
 
 
+def test_what_trains_nothing_is_asked_for_once():
+    twice = {**SUITE, "training": {"seeds": [0, 1]}}
+    missing = incomplete([*WHOLE, away()], twice)
+    assert [text.partition(":")[0] for text in missing] == [
+        "a (training seed 1) under none",
+        "a (training seed 1) under jpeg",
+    ]
+    once = [{**method, "trains": False} for method in SUITE["methods"]]
+    assert incomplete([*WHOLE, away()], {**twice, "methods": once}) == []
+
+
 @pytest.mark.parametrize(
     ("records", "message"),
     [
