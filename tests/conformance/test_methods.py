@@ -48,6 +48,7 @@ TINY = {
         "judged": 16,
         "batch": 4,
     },
+    "stable-signature": {"bits": 8, "channels": 8, "steps": 2, "batch": 4, "tuning_steps": 2},
     "passive-detector": {"channels": 8, "batch": 8, "steps": 2},
     "passive-attribution": {"channels": 8, "batch": 8, "steps": 2, "samples": 16},
 }

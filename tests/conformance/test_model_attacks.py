@@ -53,6 +53,7 @@ METHODS = {
         "judged": 8,
         "batch": 4,
     },
+    "stable-signature": {"bits": 8, "channels": 8, "steps": 2, "batch": 4, "tuning_steps": 1},
 }
 # Weights that nobody reaches, and copies that are the host's own.
 UNTOUCHED = {"foreign", "passive-detector", "passive-attribution"}

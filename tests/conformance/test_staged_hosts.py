@@ -67,7 +67,9 @@ def host():
     return StagedHost(StagedHost.Params(**params, adversarial_steps=1, latent_dim=16))
 
 
-@pytest.mark.parametrize("name", ["decentralized", "hidden", "weight-modulation"])
+@pytest.mark.parametrize(
+    "name", ["decentralized", "hidden", "stable-signature", "weight-modulation"]
+)
 def test_methods_train_and_mark_the_output_step(name, host, tmp_path):
     cls = load().component("methods", name)
     found = check_method(cls(cls.Params(**TINY[name])), tmp_path, host=host, train=64)

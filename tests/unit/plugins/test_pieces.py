@@ -6,6 +6,7 @@ from fpbench_hidden.training import distort
 from fpbench_passive.classifier import augmented
 from fpbench_passive.params import DetectorParams
 from fpbench_scalable_gan.immunising import perturbed
+from fpbench_stable_signature.extracting import distort as harden
 
 from fpbench.api import TrainedHost
 from fpbench.api.context import Peers
@@ -39,6 +40,7 @@ HARD = {"immunise": "combination", "immunise_from": 0.0}
 METHODS = {
     "hidden": ("hidden", {"bits": 8, "channels": 8, "reader_channels": 8, "steps": 1}),
     "passive-detector": ("passive-detector", {"channels": 8, "steps": 1}),
+    "stable-signature": ("stable-signature", {"bits": 8, "channels": 8, "steps": 1}),
     "weight-modulation": (
         "weight-modulation",
         {"bits": 8, "hardened": True, "reader_channels": 8, "embedding_dim": 8, "steps": 1},
@@ -102,7 +104,8 @@ def gradients(fit, monkeypatch, ctx):
             p.grad.clone() for g in self.param_groups for p in g["params"] if p.grad is not None
         )
 
-    monkeypatch.setattr(torch.optim.Adam, "step", step)
+    for kind in (torch.optim.Adam, torch.optim.AdamW):  # each class keeps what it has called first
+        monkeypatch.setattr(kind, "step", step)
     fit(ctx)
     return seen
 
@@ -158,6 +161,7 @@ def drawn(places):
 CHANGES = {
     "hidden": lambda x, draws: distort(x, -x, draws),
     "passive": lambda x, draws: augmented(x, DetectorParams(), draws),
+    "stable-signature": harden,
     "soften": distortions.soften,
     **{
         name: lambda x, draws, name=name: perturbed(x, name, draws)
@@ -176,7 +180,10 @@ def test_an_image_meets_in_a_piece_what_it_meets_in_the_whole_batch(change, size
 
 
 @pytest.mark.parametrize("size", [1, 3, 4, BATCH])
-@pytest.mark.parametrize(("name", "untouched"), [("hidden", BATCH // 6), ("soften", BATCH // 3)])
+@pytest.mark.parametrize(
+    ("name", "untouched"),
+    [("hidden", BATCH // 6), ("soften", BATCH // 3), ("stable-signature", BATCH // 4)],
+)
 def test_every_cut_leaves_as_many_images_alone(name, untouched, size):
     images = pictures()
     cut = torch.cat([CHANGES[name](images[piece], drawn(piece)) for piece in pieces(size)])

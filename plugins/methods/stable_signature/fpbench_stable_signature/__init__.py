@@ -1,0 +1,1 @@
+"""A host's output step fine-tuned for each user against a fixed extractor."""
