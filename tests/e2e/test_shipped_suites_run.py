@@ -37,7 +37,7 @@ NARROW = {
     "latent-diffusion": {"images": 24, "components": 16, "sampling_steps": 2},
     "wouaf": {"steps": 2, "batch": 4, "whole_batch": 4, "embedding_dim": 8},
     "gaussian-shading": {"measured": 64, "least_accuracy": 0.0},
-    "stable-signature": {"steps": 2, "batch": 4, "channels": 8, "tuning_steps": 2},
+    "stable-signature": {"bits": 16, "steps": 2, "batch": 4, "channels": 8, "tuning_steps": 2},
 }
 # Where they are asked for at all.
 LESS = {
