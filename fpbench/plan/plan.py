@@ -31,6 +31,7 @@ from fpbench.api import (
 )
 from fpbench.api.numerics import NUMERICS_EPOCH
 from fpbench.builtin.codes.uniform import Uniform
+from fpbench.builtin.codes.weighted import Weighted
 from fpbench.builtin.image.modality import Image
 from fpbench.plan.backbones import PlannedBackbone
 from fpbench.plan.data import (
@@ -491,7 +492,7 @@ def make_plan(
             host=host,
             data=images,
             training_seed=drawn_from(method, number),
-            codes=None if _uniform(method) else identity(method.code),
+            codes=None if _draws_uniform(method) else identity(method.code),
             snapshots=snapshots if own else None,
         )
         beside = "" if method.component.uses_host else host_key
@@ -540,10 +541,13 @@ def make_plan(
 
 
 def _subject(fit: Fit) -> str:
-    """What a cell's key says of the method: training, host, copies of its own, how it reads."""
+    """What a cell's key says of the method: training, host, copies of its own, how it is read."""
     copies = fit.method.options.copies
     own = "" if copies is None else f"/{copies}"
-    return f"{fit.key}{fit.host}{own}{f'/{digest(fit.afterwards)}' if fit.afterwards else ''}"
+    read = dict(fit.afterwards)
+    if isinstance(fit.method.code, Weighted):
+        read["codes"] = identity(fit.method.code)
+    return f"{fit.key}{fit.host}{own}{f'/{digest(read)}' if read else ''}"
 
 
 def _cell(suite: Suite, fit: Fit, point: Point, facts: DataFacts, identity: str) -> Cell:
@@ -559,9 +563,9 @@ def _cell(suite: Suite, fit: Fit, point: Point, facts: DataFacts, identity: str)
         return Cell(fit, point, key, fault=str(fault))
 
 
-def _uniform(method: SuiteMethod) -> bool:
-    """Whether keys say nothing of a method's codes: it has none, or uniform ones."""
-    return not method.component.bits or type(method.code) is Uniform
+def _draws_uniform(method: SuiteMethod) -> bool:
+    """Whether trainings and copies know nothing of a method's codes: none, or drawn uniformly."""
+    return not method.component.bits or isinstance(method.code, Uniform | Weighted)
 
 
 def _proxy(modality: Modality[Any]) -> str:

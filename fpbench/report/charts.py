@@ -44,12 +44,14 @@ class Series:
         values: one for each strength; None leaves a gap.
         low: lower ends of the band; empty for no band.
         high: upper ends.
+        places: where its values stand, of `traded`.
     """
 
     index: int
     values: Sequence[float | None]
     low: Sequence[float | None] = ()
     high: Sequence[float | None] = ()
+    places: Sequence[float | None] = ()
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,42 @@ def curve(
         ]
         marks = [svg.mark(*point, shape(item.index)) for point in points if point is not None]
         parts.append(_series(item.index, [band, svg.path(svg.line(points), "line"), *marks]))
+    return box.figure(text, parts)
+
+
+def traded(
+    text: Text,
+    series: Sequence[Series],
+    *,
+    limits: tuple[float, float],
+    level: float | None = None,
+    budget: float | None = None,
+) -> str:
+    """Lines over what each point has cost, which differs from method to method.
+
+    Args:
+        text: words.
+        series: one for each method, with `places`.
+        limits: of the vertical axis.
+        level: a horizontal line, e.g. chance.
+        budget: a vertical one.
+    """
+    box = _Box(270, 180, left=48, bottom=36)
+    pairs = [
+        [(p, v) for p, v in zip(s.places, s.values, strict=True) if p is not None and v is not None]
+        for s in series
+    ]
+    ends = [place for own in pairs for place, _ in own] + ([] if budget is None else [budget])
+    x, y = Scale(*svg.span_of(ends), box.left, box.right), box.up(*limits)
+    parts = [box.rows(y), box.columns(x), box.words(text)]
+    if level is not None:
+        parts.append(svg.path(f"M{box.left} {svg.number(y(level))}H{box.right}", "level"))
+    if budget is not None:
+        parts.append(svg.path(f"M{svg.number(x(budget))} {box.top}V{box.bottom}", "level"))
+    for item, own in zip(series, pairs, strict=True):
+        points = [(x(place), y(value)) for place, value in own]
+        marks = [svg.mark(*point, shape(item.index)) for point in points]
+        parts.append(_series(item.index, [svg.path(svg.line(points), "line"), *marks]))
     return box.figure(text, parts)
 
 

@@ -90,6 +90,7 @@ def attack_curves(board: Board, attack: AttackInfo) -> Curves:
         for measure in measures
         if (panel := _panel(board, attack, measure, methods, labels, ticks)) is not None
     ]
+    panels += _traded(board, attack, measures, methods, labels)
     rows = [
         (
             tick,
@@ -184,6 +185,66 @@ def _panel(
     )
     svg = charts.curve(words, ticks, series, limits=limits, level=measure.level)
     return Panel(measure.title, svg, measure.ranked)
+
+
+def _traded(
+    board: Board,
+    attack: AttackInfo,
+    measures: Sequence[Measure],
+    methods: Sequence[MethodInfo],
+    labels: Sequence[str],
+) -> Iterable[Panel]:
+    """Rates and bit accuracy over the damage at which they were read: the same for all methods."""
+    harm = next((m for m in measures if m.key in ("damage", "distance", "ssim")), None)
+    if harm is None or len(labels) < 3:
+        return
+    for measure in (m for m in measures if m.ranked or m.key == "bits"):
+        series = [
+            charts.Series(
+                method.index,
+                [_value(read(board, measure, method.label, label)) for label in labels],
+                places=[_harm(board, harm, method.label, label) for label in labels],
+            )
+            for method in methods
+            if measure.holds(method)
+        ]
+        series = [s for s in series if sum(v is not None for v in s.values) > 1]
+        drawn = [v for s in series for v in s.values if v is not None]
+        if not drawn:
+            continue
+        low, high = measure.limits or (0.0, 1.0)
+        axis = "1 - SSIM" if harm.key == "ssim" else harm.axis
+        title = f"{measure.axis} over {harm.title.removeprefix('damage: ')}"
+        if harm.key == "ssim":
+            title = f"{measure.axis} over damage, 1 - SSIM"
+        words = charts.Text(
+            f"{attack.slug}-{measure.key}-traded",
+            f"{attack.label}: {title}",
+            f"Lines of {len(series)} methods, from untouched to the strongest attack, over the "
+            "damage that it did to each; the numbers are in a table on the attack's page.",
+            x=axis,
+            y=measure.axis,
+        )
+        svg = charts.traded(
+            words,
+            series,
+            limits=(min(low, *drawn), high),
+            level=measure.level,
+            budget=harm.level if harm.damage else None,
+        )
+        yield Panel(title, svg, ranked=False)
+
+
+def _value(number: Number) -> float | None:
+    return number.value if number.done else None
+
+
+def _harm(board: Board, harm: Measure, method: str, label: str) -> float | None:
+    """Damage of a point; untouched images have none."""
+    if label == NONE:
+        return 0.0
+    value = _value(read(board, harm, method, label))
+    return 1 - value if harm.key == "ssim" and value is not None else value
 
 
 def _series(

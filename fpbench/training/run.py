@@ -199,10 +199,17 @@ class TrainingRun:
         """
         (loss * ((piece.stop - piece.start) / count * self._ctx.peers.count)).backward()
 
-    def update(self, optimiser: Optimizer) -> None:
-        """Move the parameters by what was added since the last time."""
+    def update(self, optimiser: Optimizer, *, clip: float = 0.0) -> None:
+        """Move the parameters by what was added since the last time.
+
+        Args:
+            optimiser: of the parameters.
+            clip: largest norm of the gradient of the whole batch; 0 = any.
+        """
         parameters = [p for group in optimiser.param_groups for p in group["params"]]
         self._ctx.peers.average([p.grad for p in parameters if p.grad is not None])
+        if clip:
+            nn.utils.clip_grad_norm_(parameters, clip)
         optimiser.step()
         optimiser.zero_grad()
 

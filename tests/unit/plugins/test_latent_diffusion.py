@@ -31,7 +31,7 @@ from fpbench.api.packing import pack
 from fpbench.builtin.toy_faces.dataset import ToyFaces
 from fpbench.nn.chains import hidden_channels
 from fpbench.nn.channels import rearranged
-from fpbench.nn.weights import exchanged, reachable
+from fpbench.nn.weights import exchanged, fused, reachable
 from fpbench.stages.context import StageContext
 from fpbench.stages.images import SplitStream
 from fpbench.store import Store
@@ -386,6 +386,19 @@ def test_fine_tuning_goes_on_from_the_copy_it_is_given(chain, images, ctx):
         assert errors[1] < 0.8 * errors[0]
         after = start.steps["decoder"].state_dict()
         assert all(torch.equal(after[name], t) for name, t in before.items())
+
+
+def test_a_copy_whose_steps_were_made_one_is_fine_tuned_too(chain, images, ctx):
+    host = host_of(chain)
+    state = host.fit(images, ctx)
+    start, photographs = fused(host.assemble(state, ctx)), images.read(range(8))
+    _, tuned = next(host.finetune(state, start, photographs, 1e-3, [5], ctx))
+    latents = host.encode(state, photographs, ctx)
+    errors = [
+        float((g.run(latents).detach() - to_float(photographs)).square().mean())
+        for g in (start, tuned)
+    ]
+    assert errors[1] < errors[0]
 
 
 def error_of(host, state, generator, photographs, ctx):

@@ -45,6 +45,17 @@ METHODS = {
         "weight-modulation",
         {"bits": 8, "hardened": True, "reader_channels": 8, "embedding_dim": 8, "steps": 1},
     ),
+    "wouaf": (
+        "wouaf",
+        {
+            "bits": 8,
+            "hardened": "published",
+            "reader_channels": 8,
+            "embedding_dim": 8,
+            "whole_batch": BATCH,
+            "steps": 1,
+        },
+    ),
     "scalable-gan": ("scalable-gan", {**GAN, **HARD}),
     "scalable-gan of the paper's shape": ("scalable-gan", {**GAN, **FULL, **HARD}),
 }

@@ -109,3 +109,16 @@ def test_one_value_is_drawn_in_the_middle_of_the_page():
     assert "nan" not in drawn
     drawn = charts.forest(WORDS, [charts.Estimate("only", 0, 0.5, 0.4, 0.6, rank="1")])
     assert "1  only" in drawn
+
+
+def test_traded_lines_stand_where_each_method_paid():
+    cheap = charts.Series(0, [1.0, 0.5], places=[0.0, 0.2])
+    dear = charts.Series(1, [1.0, 0.5, 0.2], places=[0.0, 0.4, None])
+    drawn = charts.traded(WORDS, [cheap, dear], limits=(0, 1), budget=0.5)
+    first, second = (points(d) for d in re.findall(r'<path class="line" d="([^"]*)"', drawn))
+    assert (len(first), len(second)) == (2, 2)  # what has no place is not drawn
+    assert first[0] == second[0]
+    assert first[1][1] == second[1][1]
+    assert second[1][0] - second[0][0] == pytest.approx(2 * (first[1][0] - first[0][0]), abs=0.2)
+    budget = float(re.search(r'class="level" d="M([\d.]+) ', drawn)[1])
+    assert budget - first[0][0] == pytest.approx(2.5 * (first[1][0] - first[0][0]), abs=0.3)

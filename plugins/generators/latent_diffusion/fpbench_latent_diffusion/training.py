@@ -156,7 +156,8 @@ def finetune(
     part of what is published.
     """
     tail = Tail(generator).train().requires_grad_(True)
-    latents = encode(state, images, ctx, DECODER)
+    # Of a copy whose steps were made one by an adversary, what the first of them takes.
+    latents = encode(state, images, ctx, generator.output)
     optimiser = adam([(tail.parameters(), learning_rate)], betas=(0.9, 0.999))
     for index in range(max(marks, default=0)):
         rng = ctx.rng("finetune", index)

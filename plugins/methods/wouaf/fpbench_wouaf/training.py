@@ -34,7 +34,8 @@ __all__ = ["Carried", "behind", "carried", "fit", "folded", "opened", "read_with
 
 _WHO = "method wouaf"
 _CHUNK = 32
-_BANK = 32  # a bank holds as many batches; a training of a thousand steps sees each sample often
+_BANK = 32  # batches that a bank of samples holds
+_USES = 16  # how often a sample serves, with other codes, before the bank is made anew
 
 
 @dataclass(frozen=True)
@@ -104,14 +105,11 @@ def fit(host: TrainedHost, samples: SampleStream, params: WouafParams, ctx: Cont
     with ctx.seeded("reader"):
         eye = placed(reader.build(side // 2 if steps else side, params), ctx.device)
     if steps:
-        bank = stage.bank("crops", params.batch * min(_BANK, steps), cut=True)
-        eye = stage.train("crops", model, eye, bank, (steps, params.batch), first=True)
+        eye = stage.train("crops", model, eye, (steps, params.batch), first=True)
         with ctx.seeded("enlarged"):
             eye = placed(reader.enlarged(eye, side, params), ctx.device)
     if rest := params.steps - steps:
-        bank = stage.bank("whole", params.whole_batch * min(_BANK, rest), cut=False)
-        size = (rest, params.whole_batch)
-        eye = stage.train("whole", model, eye, bank, size, first=not steps)
+        eye = stage.train("whole", model, eye, (rest, params.whole_batch), first=not steps)
     loudness = stage.loudness(model)
     modules = {"network": model.network, "carrier": model.carrier, "reader": eye}
     return prefixed(modules) | {"loudness": torch.tensor(loudness)}
@@ -184,17 +182,17 @@ class _Stage:
         alone = self.host.generator.output == list(self.host.generator.steps)[-1]
         return alone and entry.dim() == 4 and min(entry.shape[2:]) >= 4
 
-    def bank(self, name: str, count: int, *, cut: bool) -> _Bank:
-        """So many samples; with `cut` a quarter of each, at a place of its own.
+    def bank(self, name: str, number: int, count: int) -> _Bank:
+        """So many samples; in the training on "crops" a quarter of each, at a place of its own.
 
         A decoder draws the middle of a quarter as it draws it within the whole; towards its edges
         the target is what the host makes of the quarter, too.
         """
         entries, images = [], []
         for start in range(0, count, _CHUNK):
-            rng = self.ctx.rng(f"bank/{name}", start)
+            rng = self.ctx.rng(f"bank/{name}", number, start)
             entry, photographs = self._entry(min(_CHUNK, count - start), rng)
-            if cut:
+            if name == "crops":
                 entry, photographs = _quarters(entry, photographs, rng)
             with torch.no_grad():
                 shown = self._behind(self.target(entry)) if photographs is None else photographs
@@ -207,7 +205,6 @@ class _Stage:
         name: str,
         model: Carried,
         eye: nn.Module,
-        bank: _Bank,
         size: tuple[int, int],
         *,
         first: bool,
@@ -215,10 +212,9 @@ class _Stage:
         """Some steps of so many samples each; the model then has its averaged weights.
 
         Args:
-            name: of the training.
+            name: of the training, "crops" or "whole".
             model: learns.
             eye: the reader; it learns.
-            bank: what to learn from.
             size: number of steps, and samples of each.
             first: whether codes are still to be found.
 
@@ -236,6 +232,7 @@ class _Stage:
         averages: dict[str, Average[Any]] = {key: Average(m) for key, m in modules.items()}
         alike = likeness_of(p, ctx.device)
         last = not first or steps == p.steps
+        bank, made = _Bank(torch.empty(0), torch.empty(0)), -1
         with TrainingRun(
             ctx,
             name,
@@ -247,6 +244,9 @@ class _Stage:
         ) as run:
             for step in run:
                 set_rates(optimiser, _rate(step, steps, p, last=last))
+                if made != step // (_BANK * _USES):
+                    made = step // (_BANK * _USES)
+                    bank = self.bank(name, made, batch * min(_BANK, steps))
                 rows = torch.randint(len(bank.entry), (batch,), generator=run.rng("samples"))
                 codes = ctx.training_codes(batch, run.rng("codes"))
                 signs = self._signs(codes, run)
@@ -270,11 +270,7 @@ class _Stage:
                     run.log(reading=loss.detach())
                     if not disturbance:
                         run.log(likeness=unlike.detach())
-                if p.clip:
-                    nn.utils.clip_grad_norm_(
-                        [w for group in optimiser.param_groups for w in group["params"]], p.clip
-                    )
-                run.update(optimiser)
+                run.update(optimiser, clip=p.clip)
                 accuracy = 0.9 * known + 0.1 * run.mean(right, batch)
                 run.memory["accuracy"] = accuracy
                 for average in averages.values():
