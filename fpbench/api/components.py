@@ -632,8 +632,11 @@ class Metric(Component[P]):
         unit: its unit, empty for a share.
         higher_is_better: None where neither end is good.
         bounds: least and largest value, None for open.
+        of_captions: it is measured only where a suite has captions and a network that compares
+            images with them; elsewhere it is no part of the plan, nor of any key.
     """
 
+    of_captions: ClassVar[bool] = False
     unit: ClassVar[str]
     higher_is_better: ClassVar[bool | None]
     bounds: ClassVar[tuple[float | None, float | None]]

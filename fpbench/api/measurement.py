@@ -34,12 +34,15 @@ class BackboneEvidence:
 
     Attributes:
         name: "2048" or another layer of Inception, "lpips-squeeze" and the like.
-        features: it gives features of images (`NAME_features`), else distances of pairs.
+        features: it gives features of images (`NAME_features`).
         published: the weights are the published ones.
         digest: SHA-256 of the weights.
         reason: why there is nothing; empty if there is.
-        real: `features` (R, F) of real images and what is derived from them.
-        host: (H, F) features of untouched host images.
+        real: `features` (R, F) of real images and what is derived from them; `score` (R,) of
+            captions.
+        host: (H, F) features of untouched host images, or (H,) scores.
+        captions: it gives scores of images and their captions (`NAME_score`); what gives neither
+            these nor features gives distances of pairs.
     """
 
     name: str
@@ -48,7 +51,13 @@ class BackboneEvidence:
     digest: str
     reason: str = ""
     real: Column = field(default_factory=dict)
-    host: NDArray[np.float32] | None = None
+    host: NDArray[Any] | None = None
+    captions: bool = False
+
+    @property
+    def pairs(self) -> bool:
+        """Whether it gives distances of pairs of images."""
+        return not self.features and not self.captions
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Networks that published measures stand on: Inception for FID, KID and the like; LPIPS.
+"""Networks that published measures stand on: Inception for FID, KID and the like; LPIPS; CLIP.
 
 Importing this package imports neither torch nor the libraries of the networks.
 """
@@ -8,9 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from fpbench.backbones.weights import FOLDERS
+
 if TYPE_CHECKING:
     import torch
 
+    from fpbench.backbones.clip import CaptionScores
     from fpbench.backbones.inception import InceptionFeatures
     from fpbench.backbones.perceptual import Net, Perceptual
     from fpbench.backbones.weights import Name
@@ -24,11 +27,12 @@ def load(
     device: torch.device,
     layer: Literal["64", "192", "768", "2048"] = "2048",
     precision: Literal["fp32", "bf16"] = "fp32",
-) -> InceptionFeatures | Perceptual:
+) -> InceptionFeatures | Perceptual | CaptionScores:
     """A published network with its weights.
 
     Args:
-        name: "inception" gives features of images, the others distances of pairs.
+        name: "inception" gives features of images, those of CLIP scores of images and captions, the
+            others distances of pairs.
         path: Of the weights, as `fpbench.backbones.weights.find` returns it.
         device: Where it computes.
         layer: Of Inception.
@@ -38,6 +42,10 @@ def load(
         MissingResource: The library of the network is not installed.
         WrongWeights: The file is not of this network, or not finite.
     """
+    if name in FOLDERS:
+        from fpbench.backbones.clip import CaptionScores
+
+        return CaptionScores(path, device)
     if name == "inception":
         from fpbench.backbones.inception import InceptionFeatures
 

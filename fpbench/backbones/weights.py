@@ -1,8 +1,9 @@
-"""The published weight files: which they are, where they lie, how they come to this machine.
+"""The published weights: which they are, where they lie, how they come to this machine.
 
 A file is used only if its SHA-256 is right. Of the published files their publishers give the first
 eight hex digits, in the file name as torch.hub reads it, and no more is known; a suite can pin
-other weights by the whole digest. Nothing is downloaded but by `fetch`.
+other weights by the whole digest. Of the folders of CLIP no digest is published: what is found is
+used, and named by the digest of its content. Nothing is downloaded but by `fetch`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CATALOGUE",
+    "FOLDERS",
     "Name",
     "WeightFile",
     "WrongWeights",
@@ -37,7 +39,27 @@ __all__ = [
     "sha256_of",
 ]
 
-Name = Literal["inception", "lpips-squeeze", "lpips-alex", "lpips-vgg"]
+Name = Literal[
+    "inception",
+    "lpips-squeeze",
+    "lpips-alex",
+    "lpips-vgg",
+    "clip-vit-base-patch16",
+    "clip-vit-base-patch32",
+    "clip-vit-large-patch14",
+]
+
+FOLDERS: frozenset[Name] = frozenset(
+    {"clip-vit-base-patch16", "clip-vit-base-patch32", "clip-vit-large-patch14"}
+)
+"""Those whose weights are a folder, as `transformers` saves it, and brought by hand alone."""
+
+_WEIGHTS = "model.safetensors"
+_LOADED = ("config.json", _WEIGHTS)
+_SAVING = (
+    'python -c "from transformers import CLIPModel, CLIPProcessor; [kind.from_pretrained('
+    "'openai/{0}').save_pretrained('{0}') for kind in (CLIPModel, CLIPProcessor)]\""
+)
 
 _BY_HAND = "name its folder with --weights DIR or FPBENCH_WEIGHTS"
 
@@ -117,13 +139,15 @@ def find(name: Name, folder: Path | None = None, sha256: str | None = None) -> P
         name: Of the network.
         folder: Of weights brought by hand, looked into before torch.hub's; None = only the latter.
         sha256: Whole hex digest of other weights than the published ones. Then every `.pth` file
-            of both folders is a candidate, whatever its name.
+            of both folders is a candidate, whatever its name; a folder keeps its name.
 
     Raises:
         MissingResource: It is in neither folder; says what to do.
         WrongWeights: The published file's name is there with another digest; prints both.
     """
     folders = [place for place in (folder, hub_folder()) if place is not None]
+    if name in FOLDERS:
+        return _folder(name, folders, sha256)
     if sha256 is not None:
         return _pinned(name, folders, sha256.lower())
     return _published(CATALOGUE[name], folders)
@@ -132,7 +156,8 @@ def find(name: Name, folder: Path | None = None, sha256: str | None = None) -> P
 def fetch(name: Name, folder: Path | None = None) -> Path:
     """The published file, downloaded into torch.hub's folder unless it is there already.
 
-    The address is that of the library whose network it is, the download torch.hub's.
+    Folders are never downloaded. The address is that of the library whose network it is, the
+    download torch.hub's.
 
     Args:
         name: Of the network.
@@ -145,7 +170,8 @@ def fetch(name: Name, folder: Path | None = None) -> Path:
     try:
         return find(name, folder)
     except MissingResource:
-        pass
+        if name in FOLDERS:
+            raise
     weights = CATALOGUE[name]
     target, url = hub_folder() / weights.file, _url(weights)
     from torch.hub import download_url_to_file
@@ -177,7 +203,14 @@ def hub_folder() -> Path:
 
 
 def sha256_of(path: Path) -> str:
-    """Hex digest of a file; read once in this process unless the file changes."""
+    """Hex digest of a file; read once in this process unless the file changes.
+
+    Of a folder, that of the names and digests of the files that a network is loaded from.
+    """
+    if path.is_dir():
+        files = sorted({*path.glob("*.json"), *path.glob("merges.txt"), path / _WEIGHTS})
+        lines = "".join(f"{file.name}\0{sha256_of(file)}\n" for file in files)
+        return hashlib.sha256(lines.encode()).hexdigest()
     stat = path.stat()
     return _sha256(path, stat.st_size, stat.st_mtime_ns)
 
@@ -251,6 +284,25 @@ def _pinned(name: Name, folders: list[Path], sha256: str) -> Path:
         f"weights {name}: expected a .pth file with the SHA-256 that the suite pins, {sha256}, in "
         f"{_either(folders)}, got {len(candidates)} with others; bring it by hand and {_BY_HAND}, "
         f"or remove the pin and run `fpbench prepare SUITE` for {CATALOGUE[name].file}"
+    )
+
+
+def _folder(name: Name, folders: list[Path], sha256: str | None) -> Path:
+    """A folder of that name with a model in it."""
+    there = [f / name for f in folders if all((f / name / n).is_file() for n in _LOADED)]
+    for path in there:
+        if sha256 is None or sha256_of(path) == sha256.lower():
+            return path
+    if there:
+        found = ", ".join(f"{sha256_of(path)} in {path}" for path in there)
+        raise MissingResource(
+            f"weights {name}: expected a folder {name} with the SHA-256 that the suite pins, "
+            f"{sha256}, got {found}; bring that one and {_BY_HAND}, or remove the pin"
+        )
+    raise MissingResource(
+        f"weights {name}: expected a folder {name} with {' and '.join(_LOADED)} in "
+        f"{_either(folders)}, got none; make it on a machine with internet: "
+        f"{_SAVING.format(name)}, and {_BY_HAND}"
     )
 
 

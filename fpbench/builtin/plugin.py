@@ -17,7 +17,7 @@ from fpbench.builtin.metrics.blame import Collusion, Forgery
 from fpbench.builtin.metrics.fidelity import CodeInfluence, Damage, Fidelity, Imperceptibility
 from fpbench.builtin.metrics.keyed import Attributability
 from fpbench.builtin.metrics.nulls import UnmarkedBits
-from fpbench.builtin.metrics.published import Fid, Kid, PrecisionRecall
+from fpbench.builtin.metrics.published import ClipScore, Fid, Kid, PrecisionRecall
 from fpbench.builtin.metrics.reading import (
     BitAccuracy,
     Detection,
@@ -82,6 +82,7 @@ def fpbench_metrics() -> list[type[Metric[Any]]]:
         Fid,
         Kid,
         PrecisionRecall,
+        ClipScore,
         Cost,
         AttackCost,
         Training,

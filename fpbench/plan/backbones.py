@@ -35,8 +35,18 @@ class PlannedBackbone:
 
     @property
     def features(self) -> bool:
-        """Whether it gives features of single images; else distances of pairs."""
+        """Whether it gives features of images."""
         return self.spec.use == "inception"
+
+    @property
+    def captions(self) -> bool:
+        """Whether it gives scores of images and the captions that they were drawn by."""
+        return self.spec.use in weights.FOLDERS
+
+    @property
+    def pairs(self) -> bool:
+        """Whether it gives distances of pairs of images."""
+        return not self.features and not self.captions
 
     @property
     def published(self) -> bool:

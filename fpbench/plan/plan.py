@@ -169,7 +169,7 @@ class Plan:
         # An untouched copy is compared with the host, where the host shows the same picture.
         pairs = [i for i in images if i or model or fit.method.component.keeps_sample]
         for backbone in self.ready:
-            if not backbone.features:
+            if backbone.pairs:
                 found += [Want(image, backbone) for image in pairs]
             elif None in images and (model is None or model.kind != "forgery"):
                 found.append(Want(None, backbone))
@@ -446,6 +446,10 @@ def make_plan(
     facts, modality = data or look_at(suite), modality or Image(NoParams())
     assert facts.modality == modality.name
     check_data(suite, facts)
+    # Without captions there is nothing that such a network could say.
+    backbones = tuple(b for b in backbones if not b.captions or facts.conditions == "captions")
+    scored = any(backbone.captions for backbone in backbones)
+    metrics = tuple(metric for metric in metrics if scored or not metric.of_captions)
     images = data_identity(suite, facts, modality)
     seed = suite.header.seed
     training = {"numerics": {**NUMERICS, "precision": suite.training.precision}, "seed": seed}

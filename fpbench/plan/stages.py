@@ -177,7 +177,7 @@ def _shared(plan: Plan) -> Iterator[Stage]:
             cells,
         )
     for backbone in plan.ready:
-        if backbone.features:
+        if not backbone.pairs:
             yield Stage(
                 Kind.HOST_FEATURES,
                 plan.host_features_key(backbone),
@@ -251,7 +251,7 @@ def _readings(plan: Plan, fit: Fit) -> Iterator[Stage]:
         yield Stage(Kind.SECRECY, key, label, inputs, cells=cells, fit=fit)
         behind.append(key)
     behind += [plan.reference_key]
-    behind += [plan.host_features_key(b) for b in plan.ready if b.features]
+    behind += [plan.host_features_key(b) for b in plan.ready if not b.pairs]
     key = key_of("measuring", cells=[cell.key for cell in cells])
     yield Stage(Kind.MEASURING, key, f"measure {name}", tuple(behind), cells=cells, fit=fit)
 

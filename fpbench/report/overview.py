@@ -301,6 +301,10 @@ def fidelities(board: Board) -> Grid | None:
     columns: dict[str, tuple[str, str]] = {}
     for backbone in board.suite.get("backbones") or []:
         name, other = backbone["layer"], "" if backbone["sha256"] is None else " (other weights)"
+        if backbone["use"].startswith("clip-"):
+            head = f"CLIP score, {backbone['use'].removeprefix('clip-')}{other} ↑"
+            columns[head] = ("clip-score", backbone["use"])
+            continue
         if backbone["use"] != "inception":
             head = f"{backbone['use'].replace('lpips-', 'LPIPS, ')}{other} ↓"
             columns[head] = ("imperceptibility", backbone["use"])

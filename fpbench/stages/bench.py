@@ -154,7 +154,7 @@ class Bench:
         return self.modality.features(self.device)
 
     def network(self, backbone: PlannedBackbone) -> Any:
-        """A published network: features of images, or distances of pairs."""
+        """A published network: features of images, their captions' scores, distances of pairs."""
         if backbone.name not in self._networks:
             from fpbench.backbones import load
 

@@ -118,7 +118,7 @@ class Measurer:
             whole.append(plan.secrecy_key(fit))
         for backbone in plan.ready:
             whole.append(plan.backbone_key(backbone))
-            if backbone.features:
+            if not backbone.pairs:
                 whole.append(plan.host_features_key(backbone))
         facts = [plan.host_key, fit.key, *self._issued(fit), *self._tuning(cell)]
         facts += filter(None, [plan.enrol_key(fit)])
@@ -339,11 +339,13 @@ class Measurer:
             backbone.published,
             backbone.digest,
             backbone.reason,
+            captions=backbone.captions,
         )
-        if backbone.reason or not backbone.features:
+        if backbone.reason or backbone.pairs:
             return about
         if backbone.name not in self._real:
-            host = store.get(plan.host_features_key(backbone)).arrays["features"]
+            name = "score" if backbone.captions else "features"
+            host = store.get(plan.host_features_key(backbone)).arrays[name]
             real = store.get(plan.backbone_key(backbone)).arrays
             self._real[backbone.name] = replace(about, real=real, host=host)
         return self._real[backbone.name]

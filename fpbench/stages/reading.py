@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Generator as Stepping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from fpbench.api import (
     Access,
     Attack,
     CoalitionAttack,
+    Conditions,
     ContractError,
     Evidence,
     ForgeryAttack,
@@ -234,7 +235,7 @@ class GeneratorReader:
         self, model: AttackPoint | None, attacked: Generator | None, wants: list[Want]
     ) -> None:
         """Read the images of what an attack made or, of None, of the subject or kept ones."""
-        bench, copy = self._bench, self._origin[0] == "copy"
+        bench, copy, wanted = self._bench, self._origin[0] == "copy", self._images(model)
         # Negatives only need to be read; what an attack does to images is measured on copies.
         reader = ImageReader(
             bench,
@@ -253,7 +254,8 @@ class GeneratorReader:
             for chunk, images, beside in self._drawn(model, attacked, wants):
                 if fresh is not None:
                     fresh.append(images)
-                reader.read(images, chunk, beside=beside)
+                asked = [wanted[i] for i in chunk]
+                reader.read(images, chunk, beside, partial(bench.conditions, asked))
             if self._reads_weights and Want() in wants:
                 reader.read_copy(self.subject if attacked is None else attacked)
             if model is None and Want() in wants:
@@ -476,13 +478,20 @@ class ImageReader:
         self.extract_s = 0.0
         self.extracted = 0
 
-    def read(self, images: Tensor, indices: np.ndarray, beside: Beside | None = None) -> None:
+    def read(
+        self,
+        images: Tensor,
+        indices: np.ndarray,
+        beside: Beside | None = None,
+        captions: Callable[[], Conditions] = tuple,
+    ) -> None:
         """Attack, extract and measure one chunk.
 
         Args:
             images: (N, ...) samples.
             indices: (N,) their numbers.
             beside: the images that these are compared with.
+            captions: what they were drawn by, asked for where it is measured.
         """
         attacked: dict[AttackPoint | None, Tensor] = {}
         for point in self._points:
@@ -501,7 +510,7 @@ class ImageReader:
                 self._keep(Want(point), "logits", logits[row * len(images) :][: len(images)])
         for point, changed in attacked.items():
             if point is None:
-                self._measure(images, beside)
+                self._measure(images, beside, captions)
             elif self._with_measures:
                 self._compare(point, Beside("damage", images), changed)
 
@@ -512,7 +521,9 @@ class ImageReader:
         self.extract_s += time.monotonic() - started
         self.extracted += 1
 
-    def _measure(self, images: Tensor, beside: Beside | None) -> None:
+    def _measure(
+        self, images: Tensor, beside: Beside | None, captions: Callable[[], Conditions]
+    ) -> None:
         """What is measured of images whose pixels are not attacked."""
         networks: list[tuple[Want, str, Any]] = []
         if self._with_features and None in self._read:
@@ -527,6 +538,10 @@ class ImageReader:
             if beside is not None and beside.kind == "damage":
                 # The same latents before the attack: distances are compared at equal images.
                 self._keep(want, f"own_{name}", beside.seen_by(name, network))
+        for backbone in self._backbones.get(None, []):
+            if backbone.captions:
+                score = self._bench.network(backbone)(images, captions())
+                self._keep(Want(None, backbone), f"{backbone.name}_score", score)
         if beside is not None:
             self._compare(None, beside, images)
 
@@ -541,7 +556,7 @@ class ImageReader:
                 distance = self._bench.modality.damage(other, images)
                 self._keep(Want(point), f"{kind}_distance", distance)
         for backbone in self._backbones.get(point, []):
-            if not backbone.features:
+            if backbone.pairs:
                 distance = self._bench.network(backbone)(other, images)
                 self._keep(Want(point, backbone), f"{kind}_{backbone.name}", distance)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from torch import Tensor
@@ -32,6 +32,12 @@ def try_backbone(stage: Stage, bench: Bench) -> None:
     if backbone.features:
         bench.store.put(key, reference_arrays(_of_real(bench, network)), {})
         return
+    if backbone.captions:
+        score = _scores_of_real(bench, network)
+        if not np.isfinite(score).all():
+            raise StageError(f"backbone {backbone.name}: expected finite scores, got {score}")
+        bench.store.put(key, {"score": score}, {})
+        return
     stream = SplitStream(bench.dataset, "reference", bench.device)
     pair = stream.read(np.arange(2))
     distance = network(pair[:1], pair[1:]).cpu().numpy()
@@ -41,18 +47,27 @@ def try_backbone(stage: Stage, bench: Bench) -> None:
 
 
 def read_host_features(stage: Stage, bench: Bench) -> None:
-    """Features of host images in a published network, once for each host."""
+    """Features or scores of host images in a published network, once for each host."""
     if bench.store.has(stage.key):
         return
-    network, host, parts = bench.network(stage.of_backbone), bench.host.generator, []
+    backbone, host, parts = stage.of_backbone, bench.host.generator, []
+    network, name = bench.network(backbone), "score" if backbone.captions else "features"
     wanted = bench.host_images(bench.suite.negatives.host)
     for chunk in chunks(len(wanted)):
-        images = host.sample(bench.latents(host, [wanted[i] for i in chunk]))
-        parts.append(network(images).cpu().numpy())
-    bench.store.put(stage.key, {"features": np.concatenate(parts)}, {})
+        drawn = [wanted[i] for i in chunk]
+        images = host.sample(bench.latents(host, drawn))
+        given = (images, bench.conditions(drawn)) if backbone.captions else (images,)
+        parts.append(network(*given).cpu().numpy())
+    bench.store.put(stage.key, {name: np.concatenate(parts)}, {})
 
 
 def _of_real(bench: Bench, network: Callable[[Tensor], Tensor]) -> np.ndarray:
     stream = SplitStream(bench.dataset, "reference", bench.device)
     parts = [network(stream.read(chunk)).cpu().numpy() for chunk in chunks(len(stream))]
     return np.concatenate(parts)
+
+
+def _scores_of_real(bench: Bench, network: Callable[[Tensor, Sequence[str]], Tensor]) -> np.ndarray:
+    stream = SplitStream(bench.dataset, "reference", bench.device)
+    parts = (network(stream.read(c), stream.conditions(c)) for c in chunks(len(stream)))
+    return np.concatenate([part.cpu().numpy() for part in parts])

@@ -1,7 +1,8 @@
 """Every suite that comes with fpbench runs to its page: two steps, narrow networks, few images.
 
 Its own data set stands on drawn pictures: a published one is prepared from them, a folder is a zip
-of them. All its methods and attacks are there, at all their strengths.
+of them, with captions where it asks for some; decoders and pipelines have a few thousand weights.
+All its methods and attacks are there, at all their strengths.
 """
 
 import io
@@ -13,6 +14,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from tiny_autoencoders import saved_chain
+from tiny_pipeline import pipeline
 
 from fpbench.builtin.published_sets.datasets import Published
 from fpbench.builtin.toy_faces.faces import draw
@@ -31,6 +34,20 @@ NARROW = {
     "scalable-gan": {"joint_steps": 2, "batch": 8, "latent_dim": 8},
     "weight-modulation": {"steps": 2},
     "hidden": {"steps": 2, "channels": 8},
+    "latent-diffusion": {"images": 24, "components": 16, "sampling_steps": 2},
+    "wouaf": {"steps": 2, "batch": 4, "whole_batch": 4, "embedding_dim": 8},
+    "gaussian-shading": {"measured": 64, "least_accuracy": 0.0},
+    "stable-signature": {"bits": 16, "steps": 2, "batch": 4, "channels": 8, "tuning_steps": 2},
+}
+# Where they are asked for at all.
+LESS = {
+    "perceptual": "",
+    "reader": "small",
+    "drift": 2,
+    "photographs": 16,
+    "tuned": 2,
+    "retraining_steps": 2,
+    "depth": 2,
 }
 FULL = {"channels": 8, "channel_base": 128, "embedding_dim": 8, "mapping_layers": 2}
 EFFORT = {"fine-tune": {"steps": [1, 2]}, "copy-residual": {"observed": 3}}
@@ -52,18 +69,42 @@ def stand_in(dataset, folder, monkeypatch):
         params = dataset.params.model_dump() | CUT["dataset"]
         cls(cls.Params(**params)).prepare()
     elif dataset.name == "image-folder":
-        with zipfile.ZipFile(folder / "images.zip", "w") as file:
-            for index, image in enumerate(pictures(sum(CUT["dataset"].values()), 70, 64)):
-                data = io.BytesIO()
-                image.save(data, "png")
-                file.writestr(f"{index}.png", data.getvalue())
-        return ["--set", f"dataset.path={folder / 'images.zip'}"]
+        return folder_of(dataset, folder)
     return []
+
+
+def folder_of(dataset, folder):
+    """A zip of drawn pictures, and captions if the data set has some."""
+    captions = {}
+    with zipfile.ZipFile(folder / "images.zip", "w") as file:
+        for index, image in enumerate(pictures(sum(CUT["dataset"].values()), 70, 64)):
+            data = io.BytesIO()
+            image.save(data, "png")
+            file.writestr(f"{index}.png", data.getvalue())
+            captions[f"{index}.png"] = ["a red cat", "photo of a dog"][index % 2]
+    (folder / "captions.json").write_text(json.dumps(captions))
+    made = ["--set", f"dataset.path={folder / 'images.zip'}"]
+    if dataset.params.captions:
+        made += ["--set", f"dataset.captions={folder / 'captions.json'}"]
+    return made
+
+
+def files_of(host, folder):
+    """The files that a host of published weights names; returns what to assign."""
+    if host.name != "latent-diffusion":
+        return []
+    if host.params.sampler == "pipeline":
+        pipeline(folder)
+        named = {"autoencoder": str(folder / "pipeline")}
+    else:
+        named = saved_chain(folder)
+    return [word for key, path in named.items() for word in ("--set", f"host.{key}={path}")]
 
 
 def narrow(entry):
     """Two steps of whatever has a budget, and a few channels."""
     entry |= NARROW[entry["use"]]
+    entry |= {name: value for name, value in LESS.items() if name in entry}
     if entry.get("architecture") == "stylegan2":
         entry |= FULL
     if entry.get("pair_steps"):
@@ -75,6 +116,8 @@ def small(name, path):
     data = tomllib.loads(suite_text(name))
     for table, values in CUT.items():
         data[table] |= values
+    if data["dataset"].get("captions"):
+        data["dataset"]["size"] = 32  # of the pipeline that stands in
     for entry in (data["host"], *data["methods"]):
         narrow(entry)
     for entry in data.get("attacks", []):
@@ -114,6 +157,7 @@ def test_a_shipped_suite_runs_to_its_page(name, tmp_path, monkeypatch):
     suite = read_suite(name, load())
     small(name, tmp_path / "suite.toml")
     options = stand_in(suite.dataset, tmp_path, monkeypatch)
+    options += files_of(suite.host, tmp_path)
     options += ["--runs", str(tmp_path), "-j", "1", "--threads", "1"]
     arguments = ["run", str(tmp_path / "suite.toml"), *options]
     done = CliRunner().invoke(cli, arguments, catch_exceptions=False)
@@ -121,8 +165,9 @@ def test_a_shipped_suite_runs_to_its_page(name, tmp_path, monkeypatch):
     folder = tmp_path / name
     records = RecordLog(folder / "records.jsonl").read().values()
     assert {r["outcome"] for r in records} <= {"done", "refused", "not-supported", "unavailable"}
-    unavailable = {r["metric"] for r in records if r["outcome"] == "unavailable"}
-    assert unavailable <= {"fid", "kid", "precision-recall"}  # there are no weights
+    unavailable = {r["variant"] for r in records if r["outcome"] == "unavailable"}
+    named = {"2048", "precision@2048", "recall@2048"} | {b.use for b in suite.backbones}
+    assert unavailable <= named  # there are no weights
     measured = {(r["method"]["label"], r["point"]["label"]) for r in records if r["metric"]}
     assert {method.label for method in suite.methods} == {method for method, _ in measured}
     points = {point for _, point in measured}

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 from pydantic import Field
 
-from fpbench.api import Card, Dataset, MissingResource, Params, SampleInfo, digest
+from fpbench.api import (
+    Card,
+    Conditions,
+    Dataset,
+    MissingResource,
+    Params,
+    SampleInfo,
+    digest,
+)
 from fpbench.api.params import Local
+from fpbench.builtin.image_folder.captions import captions_of
 from fpbench.builtin.image_folder.contents import Content, contents_of, forget, sha256
 from fpbench.builtin.image_folder.files import Files, Listing, open_files, shown
 from fpbench.builtin.image_folder.layout import Pool, UnclearLayout, assign
@@ -28,6 +38,8 @@ class ImageFolderParams(Params):
 
     Attributes:
         path: folder (searched through) or `.zip` file.
+        captions: JSON file of what images show, in the form of MS-COCO's annotations or an object
+            of file names and captions; empty = images without captions.
         size: height and width after crop and resize, pixels.
         train: most images to train on.
         test: images for negatives and adversaries.
@@ -35,6 +47,7 @@ class ImageFolderParams(Params):
     """
 
     path: Annotated[str, Local()]
+    captions: Annotated[str, Local()] = ""
     size: Annotated[int, Field(ge=8, le=1024)] = 32
     train: Count = 10_000
     test: Count = 2_000
@@ -58,6 +71,8 @@ class ImageFolder(Dataset[ImageFolderParams]):
 
     Hidden files and folders are left out. Images whose used pixels are equal count once: in `test`
     before `val` before `train`, so that no picture is on two sides.
+
+    With `captions` images may be asked for by what they show; those without one are left out.
     """
 
     name = "image-folder"
@@ -73,15 +88,22 @@ class ImageFolder(Dataset[ImageFolderParams]):
 
     def info(self) -> SampleInfo:
         """Size and counts; images that were not looked at before are decoded once."""
-        return SampleInfo.of_images(self.params.size, {k: len(v) for k, v in self._splits.items()})
+        counts = {split: len(names) for split, names in self._splits.items()}
+        conditions = "captions" if self.params.captions else ""
+        return SampleInfo.of_images(self.params.size, counts, conditions)
 
     def digest(self) -> str:
         """Of the contents of each pool: that of a folder, of its copy and of its zip is the same.
 
-        Files that were looked at before are known by their size and time.
+        Of captions, those that belong to the images, in whatever form they are written. Files that
+        were looked at before are known by their size and time.
         """
         pools, contents = self._pools, self._contents
-        return digest({pool: [contents[n].bytes for n in names] for pool, names in pools.items()})
+        images = {pool: [contents[n].bytes for n in names] for pool, names in pools.items()}
+        if not self.params.captions:
+            return digest(images)
+        said = {pool: [self._captions[n] for n in names] for pool, names in pools.items()}
+        return digest({"images": images, "captions": said})
 
     def read(self, split: str, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """(N, H, W, 3) uint8, of the files that the digest is of.
@@ -94,16 +116,25 @@ class ImageFolder(Dataset[ImageFolderParams]):
         names = self._splits[split]
         return np.stack([self._image(names[int(i)]) for i in indices])
 
+    def conditions(self, split: str, indices: NDArray[np.int64]) -> Conditions:
+        """The captions of a split's images; none where there is no file of them."""
+        if not self.params.captions:
+            return ()
+        names = self._splits[split]
+        return [self._captions[names[int(i)]] for i in indices]
+
     def verify(self) -> None:
         """List the files again and compare the bytes of each with its digest.
 
         Raises:
-            MissingResource: images came, went or changed, or one is damaged.
+            MissingResource: images came, went or changed, or one is damaged; or captions changed.
         """
         known = self._contents
         now = open_files(self._files.path)
-        if changed := known.keys() ^ now.listing().images.keys():
+        if changed := self._listing.images.keys() ^ now.listing().images.keys():
             self._refuse(min(changed))
+        if self.params.captions and self._captions != self._read_captions():
+            self._refuse(self.params.captions)
         for name, content in known.items():
             if sha256(now.read(name)) != content.bytes:
                 self._refuse(name)
@@ -111,8 +142,15 @@ class ImageFolder(Dataset[ImageFolderParams]):
     def remarks(self) -> tuple[str, ...]:
         """What was left out, and how many images were there twice."""
         twice = len(self._contents) - sum(map(len, self._pools.values()))
-        said = (f"{twice:,} images equal others in the pixels that are used, and count once",)
-        return (*self._listing.remarks, *(said if twice else ()))
+        silent = len(self._listing.images) - len(self._used.images)
+        said = []
+        if silent:
+            said.append(f"{silent:,} images have no caption, and were left out")
+        if twice:
+            said.append(
+                f"{twice:,} images equal others in the pixels that are used, and count once"
+            )
+        return (*self._listing.remarks, *said)
 
     # -- which images ------------------------------------------------------------------------
 
@@ -125,24 +163,44 @@ class ImageFolder(Dataset[ImageFolderParams]):
         return self._files.listing()
 
     @cached_property
+    def _captions(self) -> dict[str, str]:
+        return self._read_captions()
+
+    def _read_captions(self) -> dict[str, str]:
+        return captions_of(Path(self.params.captions).expanduser(), self._listing.images)
+
+    @cached_property
+    def _used(self) -> Listing:
+        """The images that are not left out for want of a caption."""
+        if not self.params.captions:
+            return self._listing
+        images = {n: stamp for n, stamp in self._listing.images.items() if n in self._captions}
+        return replace(self._listing, images=images)
+
+    @cached_property
     def _contents(self) -> dict[str, Content]:
-        return contents_of(self._files, self._listing, self.params.size)
+        return contents_of(self._files, self._used, self.params.size)
 
     @cached_property
     def _pools(self) -> dict[Pool, list[str]]:
         """Names in the order of their digests; of equal images the first."""
         try:
-            pools = assign(self._listing.images)
+            pools = assign(self._used.images)
         except UnclearLayout as error:
             raise MissingResource(
                 f"dataset image-folder: {shown(self._files.path)}: expected {shown(error)}; move "
                 "or rename folders, or set [dataset] path to the folder that is meant"
             ) from None
         contents, taken = self._contents, set[str]()
+        captions = self._captions if self.params.captions else {}
+
+        def order(name: str) -> tuple[str, str]:
+            return contents[name].bytes, captions.get(name, "")
+
         found: dict[Pool, list[str]] = {}
         for pool in (pool for pool in _HELD_FIRST if pool in pools):
             found[pool] = []
-            for name in sorted(pools[pool], key=lambda n: contents[n].bytes):
+            for name in sorted(pools[pool], key=order):
                 if contents[name].pixels not in taken:
                     taken.add(contents[name].pixels)
                     found[pool].append(name)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fpbench.stats import Reference
 
 
-def _mean_row(columns: Sequence[Column], name: str, variant: str, most: float = 99.0) -> Row:
+def mean_row(columns: Sequence[Column], name: str, variant: str, most: float = 99.0) -> Row:
     """Mean over copies of a per-image measure; identical images (infinite PSNR) count as 99 dB."""
     import numpy as np
 
@@ -54,14 +54,14 @@ def _likeness(evidence: CellEvidence, kind: str) -> list[Row]:
     Of samples that are no images, what their modality compares them by.
     """
     columns = evidence.copies
-    rows = [_mean_row(columns, f"{kind}_{v}", v) for v in evidence.likeness]
+    rows = [mean_row(columns, f"{kind}_{v}", v) for v in evidence.likeness]
     for backbone in evidence.backbones:
-        if backbone.features:
+        if not backbone.pairs:
             continue
         if backbone.reason:
             rows.append(unavailable(backbone, backbone.name))
         else:
-            rows.append(_mean_row(columns, f"{kind}_{backbone.name}", backbone.name))
+            rows.append(mean_row(columns, f"{kind}_{backbone.name}", backbone.name))
     return rows
 
 
@@ -92,7 +92,7 @@ class Imperceptibility(Metric[NoParams]):
             return []
         if not evidence.keeps_sample:
             reason = "the method changes the sample: the host shows another image at this latent"
-            networks = [b.name for b in evidence.backbones if not b.features]
+            networks = [b.name for b in evidence.backbones if b.pairs]
             variants = (*evidence.likeness, *networks)
             return [Row(v, outcome=Outcome.REFUSED, reason=reason) for v in variants]
         return _likeness(evidence, "host")
@@ -121,7 +121,7 @@ class CodeInfluence(Metric[NoParams]):
         # Kept with the second of a pair; the first copy has none before it.
         first = evidence.likeness[0]
         pairs = [column for column in evidence.copies if f"code_{first}" in column]
-        return [_mean_row(pairs, f"code_{first}", first)]
+        return [mean_row(pairs, f"code_{first}", first)]
 
 
 class Damage(Metric[NoParams]):
@@ -150,7 +150,7 @@ class Damage(Metric[NoParams]):
             return []
         rows = _likeness(evidence, "damage")
         if "damage_distance" in columns[0]:
-            rows.append(_mean_row(columns, "damage_distance", "distance", math.inf))
+            rows.append(mean_row(columns, "damage_distance", "distance", math.inf))
         return rows
 
 

@@ -6,13 +6,19 @@ Called FID only with the published weights at the standard layer; everything els
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from fpbench.api import BackboneEvidence, Card, CellEvidence, Metric, NoParams, Row
-from fpbench.builtin.metrics.fidelity import FeatureSets, distance_row, feature_sets, unavailable
+from fpbench.builtin.metrics.fidelity import (
+    FeatureSets,
+    distance_row,
+    feature_sets,
+    mean_row,
+    unavailable,
+)
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -134,6 +140,43 @@ class PrecisionRecall(Metric[NoParams]):
         return rows
 
 
+class ClipScore(Metric[NoParams]):
+    """How well copies' images fit the captions that they were drawn by."""
+
+    name = "clip-score"
+    version = "1"
+    Params = NoParams
+    of_captions = True
+    unit = "100 cos"
+    higher_is_better = True
+    bounds = (0.0, 100.0)
+    card = Card(
+        "CLIP score",
+        "Hessel et al. 2021; as torchmetrics has it, network of transformers",
+        "Apache-2.0",
+        "Mean of 100 max(cos, 0) of CLIP's features of an image and of its caption. Hessel et al., "
+        "and papers after them, print 2.5 max(cos, 0): a fortieth of it.",
+    )
+
+    def measure(self, evidence: CellEvidence) -> Sequence[Row]:
+        """One row for each network of CLIP; beside it host images and real ones."""
+        rows = []
+        for backbone in evidence.backbones if evidence.level not in ("image", "forgery") else ():
+            if not backbone.captions:
+                continue
+            if backbone.reason:
+                rows.append(unavailable(backbone, backbone.name))
+                continue
+            row = mean_row(evidence.copies, f"{backbone.name}_score", backbone.name, most=100.0)
+            beside = {
+                "host": float(_host(backbone).mean()),
+                "real": float(backbone.real["score"].mean()),
+                "weights_sha256": backbone.digest,
+            }
+            rows.append(replace(row, detail={**row.detail, **beside}))
+        return rows
+
+
 def _row(
     variant: str,
     value: float,
@@ -144,6 +187,6 @@ def _row(
     return Row(variant, value, n=len(sets.own), clusters=len(evidence.copies), detail=detail)
 
 
-def _host(backbone: BackboneEvidence) -> NDArray[np.float32]:
+def _host(backbone: BackboneEvidence) -> NDArray[Any]:
     assert backbone.host is not None  # there wherever the network is
     return backbone.host

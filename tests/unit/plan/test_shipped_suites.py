@@ -15,13 +15,25 @@ from fpbench.spec import read_suite
 BOARDS = Path(__file__).parents[3] / "leaderboards"
 
 
+def asked(board):
+    """As many images as the board's README asks for."""
+    found = re.search(r"at least ([\d,]+) images", (board / "README.md").read_text())
+    return int(found.group(1).replace(",", ""))
+
+
 def archive(board, path):
-    """A zip with as many images, each of one colour, as the board's README asks for."""
-    asked = re.search(r"at least ([\d,]+) images", (board / "README.md").read_text())
+    """A zip with so many images, each of one colour."""
     with zipfile.ZipFile(path, "w") as file:
-        for index in range(int(asked.group(1).replace(",", ""))):
+        for index in range(asked(board)):
             file.writestr(f"{index}.ppm", b"P6 1 1 255 " + index.to_bytes(3, "big"))
     return f"dataset.path={path}"
+
+
+def captioned(board, params):
+    """What would be known of one pool of so many images: too many to be made here."""
+    held = {"test": params.test, "reference": params.reference}
+    counts = {"train": min(params.train, asked(board) - sum(held.values())), **held}
+    return DataFacts(params.size, counts, "not brought", conditions="captions")
 
 
 @pytest.mark.parametrize("name", sorted(p.parent.name for p in BOARDS.glob("*/suite.toml")))
@@ -31,9 +43,33 @@ def test_a_shipped_suite_asks_for_no_more_images_than_there_are(name, tmp_path):
     if isinstance(dataset, Published):
         facts = DataFacts(dataset.size, dataset.counts, "not prepared")
     elif dataset.name == "image-folder":
-        assignments = (archive(BOARDS / name, tmp_path / "images.zip"),)
+        if dataset.params.captions:
+            facts = captioned(BOARDS / name, dataset.params)
+        else:
+            assignments = (archive(BOARDS / name, tmp_path / "images.zip"),)
     plan, _ = Request(name, assignments=assignments, data=facts).plan()
     suite, there = plan.suite, plan.facts.counts["test"]
     assert suite.carriers_from + suite.carriers <= there
     assert plan.facts.counts["train"] == dataset.params.train
     assert [cell for cell in plan.cells if cell.refusal is None]
+
+
+@pytest.mark.timeout(300)  # what a process imports for the first decoder
+def test_wouaf_sd2_modulates_the_layers_of_the_paper():
+    """Two convolutions of 14 resnet blocks and three projections, of a decoder of that size."""
+    import torch
+    from diffusers import AutoencoderKL
+    from fpbench_wouaf.carriers import layers_of
+    from torch import nn
+
+    widths = [128, 256, 512, 512]
+    ends = ["DownEncoderBlock2D"] * 4, ["UpDecoderBlock2D"] * 4
+    sizes = {"down_block_types": ends[0], "up_block_types": ends[1], "layers_per_block": 2}
+    with torch.device("meta"):
+        decoder = AutoencoderKL(block_out_channels=widths, latent_channels=4, **sizes).decoder
+    for method in read_suite("wouaf-sd2", load()).methods[:2]:
+        found = layers_of(
+            decoder, "weights", attention=True, chosen=re.compile(method.component.params.layers)
+        )
+        assert sum(isinstance(layer, nn.Conv2d) for layer in found.values()) == 28
+        assert sum(isinstance(layer, nn.Linear) for layer in found.values()) == 3
