@@ -25,6 +25,7 @@ from fpbench.api.images import to_float
 from fpbench.nn.draws import Draws
 from fpbench.nn.generator import ChainGenerator, Tail
 from fpbench.nn.image_quality import psnr
+from fpbench.nn.weights import fused
 from fpbench.stages.context import StageContext
 from fpbench.store import Store
 
@@ -182,8 +183,18 @@ def test_the_code_is_in_the_weights_whatever_is_done_to_them(learnt, host, conte
             assert read.shape == (1, BITS)
             assert torch.equal(read[0] > 0, CODES[number])
         assert read.abs().min() > 0.3  # read of permuted channels as they stood: next to nothing
+    for gone in (fused(own), broken(own)):
+        none = of_weights.extract(state, host, Evidence(_copy=gone), context("extract"))
+        assert torch.equal(none, torch.zeros(1, BITS))
     unmarked = of_weights.extract(state, host, Evidence(_copy=host.generator), context("extract"))
     assert unmarked.abs().max() < 1
+
+
+def broken(generator):
+    decoder = copy.deepcopy(generator.steps["decoder"])
+    with torch.no_grad():
+        decoder[3].weight[0, 0] = float("nan")
+    return generator.replace("decoder", decoder)
 
 
 def test_a_copy_is_the_host_with_other_weights(host, context):

@@ -20,7 +20,7 @@ from fpbench.training import TrainingRun
 if TYPE_CHECKING:
     from fpbench_wouaf.params import WouafParams
 
-__all__ = ["Disturbance", "disturbed", "drawn_for", "drifts"]
+__all__ = ["Disturbance", "disturbed", "drawn_for", "drifts", "may_be_disturbed"]
 
 _KNOWN = 0.9  # training accuracy from which on weights are disturbed
 _TUNING_IMAGES = 128
@@ -49,11 +49,16 @@ class Disturbance:
     share: float = 0.0
 
 
+def may_be_disturbed(known: float, moves: Sequence[Weights], params: WouafParams) -> bool:
+    """Whether weights are disturbed in half of the steps now: once codes can be read."""
+    return known >= _KNOWN and bool(params.noise or moves)
+
+
 def drawn_for(
     run: TrainingRun, known: float, moves: Sequence[Weights], params: WouafParams
 ) -> Disturbance | None:
     """The disturbance of the present step: none in every second one, nor before codes are read."""
-    if known < _KNOWN or not (params.noise or moves):
+    if not may_be_disturbed(known, moves, params):
         return None
     rng = run.rng("disturbance")
     often, noise, which, share = torch.rand(4, generator=rng).tolist()

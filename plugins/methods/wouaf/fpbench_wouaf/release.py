@@ -6,6 +6,7 @@ that drowns the code. It is mostly where the reader puts photographs.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import torch
@@ -139,23 +140,19 @@ def weight_logits(state: State, host: TrainedHost, copy: Generator, params: Woua
     name = copy.output
     silent = torch.zeros(params.bits, dtype=torch.bool, device=state["loudness"].device)
     own = folded(host.generator.steps[host.generator.output], state, silent, params, loudness=0.0)
-    reference = copy.replace(name, own)
-    try:
-        candidates = [copy, aligned("method wouaf", copy, reference)]
-    except ContractError:
-        candidates = [copy]  # nobody knows its hidden channels, so nobody permutes them
-    mine = dict(own.named_parameters())
-    best: tuple[float, dict[str, Tensor]] | None = None
-    for candidate in candidates:
-        theirs = dict(candidate.steps[name].named_parameters())
-        if any(n not in theirs or theirs[n].shape != w.shape for n, w in mine.items()):
-            continue
-        moved = {n: (theirs[n] - w).detach() for n, w in mine.items()}
-        size = sum(float(m.double().square().sum()) for m in moved.values())
-        if size == size and (best is None or size < best[0]):
-            best = size, moved
-    if best is None:
-        return silent.new_zeros(1, params.bits, dtype=torch.float32)
+    mine = {n: w.detach() for n, w in own.named_parameters()}
+    theirs = dict(copy.steps[name].named_parameters())
+    alike = {n: w.shape for n, w in theirs.items()} == {n: w.shape for n, w in mine.items()}
+    if not (alike and all(bool(w.isfinite().all()) for w in theirs.values())):
+        return silent.new_zeros(1, params.bits, dtype=torch.float32)  # another network, or none
+    candidates = [copy]
+    with suppress(ContractError):  # nobody knows its hidden channels, so nobody permutes them
+        candidates.append(aligned("method wouaf", copy, copy.replace(name, own)))
+    moves = [
+        {n: w.detach() - mine[n] for n, w in one.steps[name].named_parameters()}
+        for one in candidates
+    ]
+    moved = min(moves, key=_size)
     model = opened(own, state, params)
     assert isinstance(model.carrier, LowRank)
     names = {id(module): n for n, module in own.named_modules()}
@@ -163,13 +160,17 @@ def weight_logits(state: State, host: TrainedHost, copy: Generator, params: Woua
     right = torch.zeros(params.bits, dtype=torch.float64)
     for index, layer in enumerate(model.layers):
         directions = model.carrier.tensors(index, layer).double().cpu()  # (K, O, I, ...)
-        delta = best[1][f"{names[id(layer)]}.weight"].double().cpu()
+        delta = moved[f"{names[id(layer)]}.weight"].double().cpu()
         flat = directions.flatten(1)
         gram += flat @ flat.T
         right += flat @ delta.flatten()
     found = torch.linalg.lstsq(gram, right[:, None]).solution[:, 0]
     coefficients: Tensor = found.float().to(silent.device)[None]
     return coefficients
+
+
+def _size(moved: dict[str, Tensor]) -> float:
+    return sum(float(m.double().square().sum()) for m in moved.values())
 
 
 def _moves(

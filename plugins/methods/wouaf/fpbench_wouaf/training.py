@@ -24,7 +24,7 @@ from fpbench.nn.state import part, placed, prefixed
 from fpbench.training import TrainingRun
 from fpbench_wouaf import distortions, reader
 from fpbench_wouaf.carriers import CARRIERS, Carrier, Embedding, layers_of
-from fpbench_wouaf.disturbing import disturbed, drawn_for, drifts
+from fpbench_wouaf.disturbing import disturbed, drawn_for, drifts, may_be_disturbed
 from fpbench_wouaf.likeness import likeness_of
 
 if TYPE_CHECKING:
@@ -254,6 +254,8 @@ class _Stage:
                 disturbance = drawn_for(run, known, self.drifts, p)
                 early = first and step < 0.57 * steps
                 firm = p.likeness_weight if early else p.final_weight
+                # Half of the steps that may be disturbed are, and ask for no likeness.
+                firm *= 2 if may_be_disturbed(known, self.drifts, p) else 1
                 right = []
                 for piece in run.pieces(batch):
                     own = rows[piece].to(ctx.device)
