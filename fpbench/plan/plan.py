@@ -545,7 +545,7 @@ def _subject(fit: Fit) -> str:
     copies = fit.method.options.copies
     own = "" if copies is None else f"/{copies}"
     read = dict(fit.afterwards)
-    if isinstance(fit.method.code, Weighted):
+    if type(fit.method.code) is Weighted:
         read["codes"] = identity(fit.method.code)
     return f"{fit.key}{fit.host}{own}{f'/{digest(read)}' if read else ''}"
 
@@ -565,7 +565,8 @@ def _cell(suite: Suite, fit: Fit, point: Point, facts: DataFacts, identity: str)
 
 def _draws_uniform(method: SuiteMethod) -> bool:
     """Whether trainings and copies know nothing of a method's codes: none, or drawn uniformly."""
-    return not method.component.bits or isinstance(method.code, Uniform | Weighted)
+    # Of a class derived from them nobody knows how it draws.
+    return not method.component.bits or type(method.code) in (Uniform, Weighted)
 
 
 def _proxy(modality: Modality[Any]) -> str:

@@ -36,7 +36,20 @@ NARROW = {
     "hidden": {"steps": 2, "channels": 8},
     "latent-diffusion": {"images": 24, "components": 16, "sampling_steps": 2},
     "wouaf": {"steps": 2, "batch": 4, "whole_batch": 4, "embedding_dim": 8},
-    "gaussian-shading": {"measured": 64, "least_accuracy": 0.0},
+    "gaussian-shading": {"bits": 8, "measured": 64, "least_accuracy": 0.0},
+    "decentralized": {
+        "keys": 16,
+        "samples": 32,
+        "key_steps": 2,
+        "key_batch": 8,
+        "steps": 2,
+        "rounds": 1,
+        "judged": 8,
+        "batch": 4,
+    },
+    "weight-watermark": {"bits": 8, "steps": 2, "batch": 2},
+    "passive-detector": {"channels": 8, "batch": 8, "steps": 2},
+    "passive-attribution": {"channels": 8, "batch": 8, "steps": 2, "samples": 8},
     "stable-signature": {"bits": 16, "steps": 2, "batch": 4, "channels": 8, "tuning_steps": 2},
 }
 # Where they are asked for at all.
@@ -50,7 +63,11 @@ LESS = {
     "depth": 2,
 }
 FULL = {"channels": 8, "channel_base": 128, "embedding_dim": 8, "mapping_layers": 2}
-EFFORT = {"fine-tune": {"steps": [1, 2]}, "copy-residual": {"observed": 3}}
+EFFORT = {
+    "fine-tune": {"steps": [1, 2]},
+    "copy-residual": {"observed": 3},
+    "distil": {"steps": 2},
+}
 CHEAPEST = "lsun-bedroom-128"  # of the paper's: one method, under all attacks
 
 
@@ -118,7 +135,7 @@ def small(name, path):
         data[table] |= values
     if data["dataset"].get("captions"):
         data["dataset"]["size"] = 32  # of the pipeline that stands in
-    for entry in (data["host"], *data["methods"]):
+    for entry in (data["host"], *data.get("strangers", ()), *data["methods"]):
         narrow(entry)
     for entry in data.get("attacks", []):
         entry |= EFFORT.get(entry["use"], {})

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["Disturbance", "disturbed", "drawn_for", "drifts", "may_be_disturbed"]
 
 _KNOWN = 0.9  # training accuracy from which on weights are disturbed
+_LEAST_SHARE = 0.3  # of a drift that is added
 _TUNING_IMAGES = 128
 _TUNING_RATE = 1e-4
-_TUNING_MARKS = (3, 10, 30, 60)
+_TUNING_MARKS = (3, 10, 30, 100)
 
 Weights = Mapping[str, Tensor]
 
@@ -61,14 +62,15 @@ def drawn_for(
     if not may_be_disturbed(known, moves, params):
         return None
     rng = run.rng("disturbance")
-    often, noise, which, share = torch.rand(4, generator=rng).tolist()
+    often, noise, share = torch.rand(3, generator=rng).tolist()
     if often < 0.5:
         return None
     seed = int(torch.randint(2**62, (1,), generator=rng))
-    drift: Weights = {}
-    if moves and (which < 0.5 or not params.noise):
-        drift = moves[int(torch.randint(len(moves), (1,), generator=rng))]
-    return Disturbance(noise * params.noise, seed, params.worst_case, drift, share)
+    drift = moves[int(torch.randint(len(moves), (1,), generator=rng))] if moves else {}
+    least = _LEAST_SHARE
+    return Disturbance(
+        noise * params.noise, seed, params.worst_case, drift, least + (1 - least) * share
+    )
 
 
 @contextmanager
