@@ -40,6 +40,7 @@ METHODS = {
         "batch": 8,
     },
     "weight-modulation": {"bits": 8, "steps": 2, "batch": 8},
+    "wouaf": {"bits": 8, "steps": 2, "whole_batch": 8, "carrier": "low-rank"},
     "hidden": {"bits": 8, "channels": 8, "steps": 2, "batch": 12},
     "gaussian-shading": {"bits": 8, "measured": 64, "least_accuracy": 0},
     "weight-watermark": {"bits": 8, "steps": 2, "batch": 2},
