@@ -16,12 +16,48 @@ from torch import Tensor
 from fpbench.api.images import to_float
 from fpbench.backbones.weights import WrongWeights, library, read
 
-__all__ = ["Net", "Perceptual"]
+__all__ = ["Net", "Perceptual", "network"]
 
 Net = Literal["squeeze", "alex", "vgg"]
 
 # Pixels of one batch in flight: 64 pairs of 64 x 64.
 _BATCH_PIXELS = 2**18
+
+
+def network(net: Net, path: Path) -> Any:
+    """LPIPS as a module of float images (N, 3, H, W) in [-1, 1], with a gradient.
+
+    Args:
+        net: Which network compares.
+        path: Of the weights that torchvision publishes for it.
+
+    Raises:
+        MissingResource: lpips is not installed.
+        WrongWeights: The file is not of this network, or not finite.
+    """
+    lpips, state = library("lpips"), read(path)
+    # The random weights, replaced below, are drawn from nobody's generator.
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        # lpips 0.1.4 names its wish for random weights as torchvision did before 0.13.
+        for text in ("The parameter 'pretrained' is deprecated", "Arguments other than a weight"):
+            warnings.filterwarnings("ignore", text, UserWarning, "torchvision")
+        made = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
+    # Its slices number the layers as torchvision's `features` does: slice2.3.bias, features.3.bias.
+    names = {key: f"features.{key.partition('.')[2]}" for key in made.net.state_dict()}
+    try:
+        made.net.load_state_dict({key: state[name] for key, name in names.items()})
+    except (KeyError, RuntimeError) as error:
+        raise WrongWeights(
+            f"weights {path}: expected torchvision's network for LPIPS {net}, got other tensors: "
+            f"{error}; bring another file"
+        ) from error
+    for key, value in made.net.state_dict().items():
+        if not torch.isfinite(value).all():
+            raise WrongWeights(
+                f"weights {path}: expected finite values, got nan or infinity in {names[key]}; "
+                "bring another file"
+            )
+    return made
 
 
 class Perceptual:
@@ -38,7 +74,7 @@ class Perceptual:
     """
 
     def __init__(self, net: Net, path: Path, device: torch.device) -> None:
-        self._network = _network(net, path).requires_grad_(False).to(device)
+        self._network = network(net, path).requires_grad_(False).to(device)
         self._device = device
 
     @torch.inference_mode()
@@ -62,32 +98,6 @@ class Perceptual:
             for x, y in zip(torch.split(a, pairs), torch.split(b, pairs), strict=True)
         ]
         return torch.cat(distances).to(torch.float64)
-
-
-def _network(net: Net, path: Path) -> Any:
-    lpips, state = library("lpips"), read(path)
-    # The random weights, replaced below, are drawn from nobody's generator.
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-        # lpips 0.1.4 names its wish for random weights as torchvision did before 0.13.
-        for text in ("The parameter 'pretrained' is deprecated", "Arguments other than a weight"):
-            warnings.filterwarnings("ignore", text, UserWarning, "torchvision")
-        network = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
-    # Its slices number the layers as torchvision's `features` does: slice2.3.bias, features.3.bias.
-    names = {key: f"features.{key.partition('.')[2]}" for key in network.net.state_dict()}
-    try:
-        network.net.load_state_dict({key: state[name] for key, name in names.items()})
-    except (KeyError, RuntimeError) as error:
-        raise WrongWeights(
-            f"weights {path}: expected torchvision's network for LPIPS {net}, got other tensors: "
-            f"{error}; bring another file"
-        ) from error
-    for key, value in network.net.state_dict().items():
-        if not torch.isfinite(value).all():
-            raise WrongWeights(
-                f"weights {path}: expected finite values, got nan or infinity in {names[key]}; "
-                "bring another file"
-            )
-    return network
 
 
 def _check_pair(a: Tensor, b: Tensor) -> None:

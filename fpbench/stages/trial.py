@@ -5,12 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fpbench.api import Conditions, Method, PassiveMethod, SampleInfo, State, TrainedHost
+from fpbench.api import (
+    Conditions,
+    Host,
+    Method,
+    PassiveMethod,
+    SampleInfo,
+    State,
+    TrainedHost,
+    User,
+)
 from fpbench.plan import Fit, Plan
 from fpbench.stages import resources
 from fpbench.stages.boundary import no_host
@@ -110,23 +120,24 @@ def try_trainings(plan: Plan, store: Store, device: torch.device, steps: int) ->
             trial_steps=steps,
         )
 
+    def generator(who: str, host: Host[Any]) -> tuple[State, Trial]:
+        return _tried(who, context(who), lambda ctx: host.fit(noise, ctx))
+
     host = plan.suite.host
-    made, trial = _tried(f"host {host.name}", context("host"), lambda ctx: host.fit(noise, ctx))
+    made, trial = generator(f"host {host.name}", host)
     yield trial
     for other in plan.suite.strangers:
-        who = f"stranger {other.label}"
-        fit = other.component.fit
-        yield _tried(who, context(who), lambda ctx, fit=fit: fit(noise, ctx))[1]  # type: ignore[misc]
+        yield generator(f"stranger {other.label}", other.component)[1]
     trained = TrainedHost(host, made, host.assemble(made, context("assemble")))
-    known: set[str] = set()
-    for fit_ in plan.fits:
-        if fit_.key in known or fit_.method.label in known:
-            continue
-        known |= {fit_.key, fit_.method.label}
+    firsts: dict[str, Fit] = {}
+    for fit in plan.fits:
+        if fit.seed == plan.suite.training.seeds[0]:
+            firsts.setdefault(fit.key, fit)  # of those that share a training
+    for fit in firsts.values():
         try:
-            yield from _of_method(plan, fit_, trained, noise, context, seeds)
+            yield from _of_method(plan, fit, trained, noise, context, seeds)
         except Exception as error:  # noqa: BLE001 - a plugin may fail in any way
-            yield Trial(fit_.method.label, problem=str(error) or type(error).__name__)
+            yield Trial(fit.method.label, problem=str(error) or type(error).__name__)
 
 
 def _of_method(
@@ -146,8 +157,6 @@ def _of_method(
     yield trial
     if type(method).issue in (Method.issue, PassiveMethod.issue):
         return  # nothing is trained, or what was tried as the host
-    from fpbench.api import User
-
     code = torch.rand(method.bits, generator=torch.Generator().manual_seed(_CODE)) < 0.5
     user = User(0, code.to(noise.read([0]).device))
     users = len(plan.users(fit)) * times

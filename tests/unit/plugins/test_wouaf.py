@@ -1,11 +1,13 @@
 """Training, folding and reading of `wouaf`, on a decoder of a few thousand weights."""
 
 import copy
+import warnings
 
 import pytest
 import torch
 from fpbench_model_change.plugin import PermuteChannels, WeightNoise
 from fpbench_wouaf import distortions, disturbing, reader, release, training
+from fpbench_wouaf.likeness import likeness_of
 from fpbench_wouaf.params import WouafParams
 from fpbench_wouaf.plugin import Wouaf
 from pydantic import ValidationError
@@ -15,6 +17,7 @@ from fpbench.api import (
     ContractError,
     Evidence,
     Host,
+    MissingResource,
     NoParams,
     Offer,
     SampleInfo,
@@ -22,6 +25,7 @@ from fpbench.api import (
     TrainedHost,
 )
 from fpbench.api.images import to_float
+from fpbench.backbones.weights import WrongWeights
 from fpbench.nn.draws import Draws
 from fpbench.nn.generator import ChainGenerator, Tail
 from fpbench.nn.image_quality import psnr
@@ -301,7 +305,7 @@ def test_a_reader_trained_again_knows_tuned_copies_better(learnt, host, context)
         carrier="low-rank", reading="retrained", retraining_steps=60, tuned=2, photographs=32
     )
     registry = again.enrol(state, host, [], Photographs(), context("again"))
-    moves = release._moves(state, host, Photographs(), again.params, context("moves"))
+    moves = release._codeless(state, host, Photographs(), again.params, context("moves"))
     own = copies_of(method, state, host, context, CODES)[0]
     tuned = copy.deepcopy(own.steps["decoder"])
     with torch.no_grad():
@@ -327,6 +331,33 @@ def test_published_distortions_go_by_the_place_in_the_batch():
     assert whole.abs().max() <= 1
     changed = ((whole - images).abs().amax((1, 2, 3)) > 1e-6).float().mean()
     assert 0.5 < changed <= 1
+
+
+def test_a_perceptual_loss_is_lpips_with_the_weights_that_are_named(tmp_path):
+    lpips = pytest.importorskip("lpips")
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it asks torchvision in an old way
+        torch.default_generator.manual_seed(0)
+        network = lpips.LPIPS(net="squeeze", pnet_rand=True, verbose=False).eval()
+    own = network.net.state_dict()
+    file = tmp_path / "squeezenet.pth"
+    torch.save({"features." + name.partition(".")[2]: t for name, t in own.items()}, file)
+    params = WouafParams(perceptual=str(file), perceptual_net="squeeze")
+    alike = likeness_of(params, CPU)
+    rng = torch.Generator().manual_seed(1)
+    images, other = (torch.rand(2, 3, 64, 64, generator=rng) * 2 - 1 for _ in range(2))
+    assert alike(images, images) == 0
+    with torch.no_grad():
+        assert torch.allclose(alike(images, other), network(images, other).mean())
+    images.requires_grad_(True)
+    alike(images, other).backward()
+    assert images.grad.abs().sum() > 0
+    torch.save({"features.0.weight": own["slice1.0.weight"]}, file)
+    with pytest.raises(WrongWeights, match="torchvision's network for LPIPS squeeze"):
+        likeness_of(params, CPU)
+    with pytest.raises(MissingResource, match="bring it, or leave `perceptual` empty"):
+        likeness_of(WouafParams(perceptual=str(tmp_path / "none.pth")), CPU)
+    assert likeness_of(WouafParams(), CPU)(torch.ones(1), torch.zeros(1)) == 1
 
 
 def test_what_cannot_be_is_refused(host, context):

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from fpbench.api import Context, SampleStream, TrainedHost
+from fpbench.api import Context, Generator, SampleStream, TrainedHost
 from fpbench.training import TrainingRun
 
 if TYPE_CHECKING:
     from fpbench_wouaf.params import WouafParams
 
-__all__ = ["Disturbance", "disturbed", "drawn_for", "drifts", "may_be_disturbed"]
+__all__ = ["Disturbance", "disturbed", "drawn_for", "drifts", "may_be_disturbed", "moves"]
 
 _KNOWN = 0.9  # training accuracy from which on weights are disturbed
 _LEAST_SHARE = 0.3  # of a drift that is added
@@ -134,22 +134,30 @@ def drifts(
     Some copies with photographs of their own, each as it is after few and after many steps.
     """
     found: list[Weights] = []
-    output = host.generator.output
-    before = dict(host.generator.steps[output].named_parameters())
     for number in range(params.drift):
         rng = ctx.rng("drift photographs", number)
         chosen = torch.randperm(len(samples), generator=rng)[:_TUNING_IMAGES].numpy()
-        tuned = host.component.finetune(
-            host.state,
-            host.generator,
-            samples.read(chosen),
-            _TUNING_RATE,
-            _TUNING_MARKS,
-            ctx.branch("drift", number),
-        )
-        for _, generator in tuned:
-            after = dict(generator.steps[output].named_parameters())
-            found.append(
-                {name: after[name].detach() - old.detach() for name, old in before.items()}
-            )
+        own = ctx.branch("drift", number)
+        found += moves(host, host.generator, samples.read(chosen), _TUNING_MARKS, own)
     return found
+
+
+def moves(
+    host: TrainedHost, generator: Generator, photographs: Tensor, marks: Sequence[int], ctx: Context
+) -> list[Weights]:
+    """How the weights of a generator's output step have moved at some steps of a fine-tuning.
+
+    Args:
+        host: whose public objective it is.
+        generator: what is tuned; not changed.
+        photographs: (M, 3, H, W) uint8.
+        marks: rising step counts.
+        ctx: seeds and device.
+    """
+    output = generator.output
+    before = {name: w.detach() for name, w in generator.steps[output].named_parameters()}
+    tuned = host.component.finetune(host.state, generator, photographs, _TUNING_RATE, marks, ctx)
+    return [
+        {n: w.detach() - before[n] for n, w in after.steps[output].named_parameters()}
+        for _, after in tuned
+    ]

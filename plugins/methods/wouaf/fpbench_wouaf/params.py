@@ -18,8 +18,8 @@ Weight = Annotated[float, Field(ge=0)]
 class WouafParams(Params):
     """What carries the code, how it is learnt, and how it is read.
 
-    The defaults read 32 bits from images of 64 px at about 30 dB after some ten minutes on two
-    cores.
+    With carrier = "low-rank" and shrink the sizes below read .997 of 32 bits from images of 64 px
+    at 29.5 dB, after a quarter of an hour on one core.
 
     Attributes:
         bits: length of a code, K.

@@ -93,13 +93,14 @@ class Wouaf(Method[WouafParams]):
     def refuse(self, host: Host[Any], attack: Attack[Any] | None) -> Refusal | None:
         """Where the host says before any training that it lacks the layers, or the room."""
         del attack
+        known = host.output_shapes()
+        if not known:
+            return None
         shapes = {
             name: shape
-            for name, shape in host.output_shapes().items()
+            for name, shape in known.items()
             if name.endswith(".weight") and re.search(self.params.layers, name)
         }
-        if not host.output_shapes():
-            return None
         sides = (4,) if self.params.modulated == "conv" else (2, 4)
         carrying = [s for s in shapes.values() if len(s) in sides]
         if self.params.carrier == "norm":

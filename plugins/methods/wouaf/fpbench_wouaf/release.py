@@ -22,6 +22,7 @@ from fpbench.nn.state import part, placed, prefixed
 from fpbench.training import TrainingRun
 from fpbench_wouaf import reader
 from fpbench_wouaf.carriers import LowRank
+from fpbench_wouaf.disturbing import moves
 from fpbench_wouaf.training import behind, folded, opened, read_with
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ _CHUNK = 32
 _BATCH = 32
 _UNMARKED = 8  # samples of a batch that bear no code
 _MARKS = (10, 50, 100)
-_RATE = 1e-4
 _OWN = 96  # photographs that one copy is tuned on
 
 
@@ -69,7 +69,7 @@ def retrained(
         params: settings.
         ctx: seeds, device and training codes.
     """
-    moves = _moves(state, host, samples, params, ctx)
+    drift = _codeless(state, host, samples, params, ctx)
     network = folded(
         host.generator.steps[host.generator.output],
         state,
@@ -103,7 +103,7 @@ def retrained(
             faint[:_UNMARKED] = 0
             signs = (codes.float() * 2 - 1) * (faint * float(state["loudness"]))[:, None]
             share = float(torch.rand((), generator=rng)) * 1.2
-            move = moves[int(torch.randint(len(moves), (1,), generator=rng))]
+            move = drift[int(torch.randint(len(drift), (1,), generator=rng))]
             photographs = to_float(
                 samples.read(torch.randint(len(samples), (_UNMARKED // 2,), generator=rng).numpy())
             )
@@ -148,11 +148,11 @@ def weight_logits(state: State, host: TrainedHost, copy: Generator, params: Woua
     candidates = [copy]
     with suppress(ContractError):  # nobody knows its hidden channels, so nobody permutes them
         candidates.append(aligned("method wouaf", copy, copy.replace(name, own)))
-    moves = [
+    differences = [
         {n: w.detach() - mine[n] for n, w in one.steps[name].named_parameters()}
         for one in candidates
     ]
-    moved = min(moves, key=_size)
+    moved = min(differences, key=_size)
     model = opened(own, state, params)
     assert isinstance(model.carrier, LowRank)
     names = {id(module): n for n, module in own.named_modules()}
@@ -173,7 +173,7 @@ def _size(moved: dict[str, Tensor]) -> float:
     return sum(float(m.double().square().sum()) for m in moved.values())
 
 
-def _moves(
+def _codeless(
     state: State, host: TrainedHost, samples: SampleStream, params: WouafParams, ctx: Context
 ) -> list[dict[str, Tensor]]:
     """How weights move as the owner tunes copies, without what depends on their codes."""
@@ -183,24 +183,12 @@ def _moves(
     for number, code in enumerate(codes):
         chosen = torch.randperm(len(samples), generator=ctx.rng("tuned photographs", number))
         photographs = samples.read(chosen[:_OWN].numpy())
-        both: list[list[dict[str, Tensor]]] = []
+        both = []
         for own in (code, ~code):
             network = folded(host.generator.steps[output], state, own, params)
-            before = {name: value.detach() for name, value in network.named_parameters()}
-            generator = host.generator.replace(output, network.to(ctx.device))
+            copy = host.generator.replace(output, network.to(ctx.device))
             # The same photographs in the same order, so that only the codes differ.
-            tuned = host.component.finetune(
-                host.state, generator, photographs, _RATE, _MARKS, ctx.branch("tuned", number)
-            )
-            both.append(
-                [
-                    {
-                        name: value.detach() - before[name]
-                        for name, value in after.steps[output].named_parameters()
-                    }
-                    for _, after in tuned
-                ]
-            )
+            both.append(moves(host, copy, photographs, _MARKS, ctx.branch("tuned", number)))
         found += [
             {name: (first[name] + second[name]) / 2 for name in first}
             for first, second in zip(*both, strict=True)

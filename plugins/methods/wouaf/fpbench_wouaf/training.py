@@ -426,14 +426,12 @@ def _quarters(
     rows = torch.randint(entry.shape[2] - high + 1, (len(entry),), generator=rng).tolist()
     columns = torch.randint(entry.shape[3] - wide + 1, (len(entry),), generator=rng).tolist()
 
-    def cut(maps: Tensor, factor: int) -> Tensor:
-        return torch.stack(
-            [
-                one[:, f * r : f * (r + high), f * c : f * (c + wide)]
-                for f, one, r, c in zip([factor] * len(maps), maps, rows, columns, strict=True)
-            ]
-        ).contiguous(memory_format=torch.channels_last)
+    def cut(maps: Tensor) -> Tensor:
+        f = maps.shape[2] // entry.shape[2]
+        parts = [
+            one[:, f * r : f * (r + high), f * c : f * (c + wide)]
+            for one, r, c in zip(maps, rows, columns, strict=True)
+        ]
+        return torch.stack(parts).contiguous(memory_format=torch.channels_last)
 
-    if images is None:
-        return cut(entry, 1), None
-    return cut(entry, 1), cut(images, images.shape[2] // entry.shape[2])
+    return cut(entry), None if images is None else cut(images)
