@@ -17,17 +17,13 @@ __all__ = ["PictureGenerator", "Pictures"]
 class Pictures(nn.Module):
     """The step "pictures": their numbers to themselves.
 
-    Nobody can change it, since there is nothing that was learnt; so it is handed on as it is.
-
     Args:
         images: (P, 3, H, W) uint8.
     """
 
-    opaque = True
-
     def __init__(self, images: Tensor) -> None:
         super().__init__()
-        self.register_buffer("images", images, persistent=False)
+        self.register_buffer("images", images)
 
     def forward(self, numbers: Tensor) -> Tensor:
         """(N,) int64 -> (N, 3, H, W) float in [-1, 1], to the bit as they are."""
@@ -47,6 +43,11 @@ class PictureGenerator(Generator):
         self._steps = dict(steps)
         self._count = count
         self._device = device
+
+    @classmethod
+    def of(cls, images: Tensor, device: torch.device) -> PictureGenerator:
+        """One that shows images (P, 3, H, W) uint8 and does nothing else."""
+        return cls({"pictures": Pictures(images.to(device))}, len(images), device)
 
     @property
     def steps(self) -> Mapping[str, nn.Module]:

@@ -49,6 +49,27 @@ def decode_square(data: bytes, size: int) -> NDArray[np.uint8]:
         DamagedImage: it is truncated, no image, too large, or has no range of 8 or 16 bits.
     """
     import numpy as np
+    from PIL.Image import Resampling
+
+    square = _middle(_decoded(data))
+    if square.size == (size, size):
+        return np.asarray(square)
+    way = Resampling.BOX if square.width > size else Resampling.BICUBIC
+    return np.asarray(square.resize((size, size), way))
+
+
+def decode_whole(data: bytes) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 of an encoded image, by the same rule, neither cut nor resized.
+
+    Raises:
+        DamagedImage: as of `decode_square`.
+    """
+    import numpy as np
+
+    return np.asarray(_decoded(data))
+
+
+def _decoded(data: bytes) -> Image:
     from PIL import Image as pillow  # noqa: N813
 
     bombs = (pillow.DecompressionBombError, pillow.DecompressionBombWarning)
@@ -59,17 +80,13 @@ def decode_square(data: bytes, size: int) -> NDArray[np.uint8]:
                     f"{image.width} by {image.height} pixels, more than {MAX_PIXELS:,}"
                 )
             image.load()
-            square = _middle(_rgb(_upright(image)))
+            return _rgb(_upright(image))
     except bombs:
         raise DamagedImage(f"more than {MAX_PIXELS:,} pixels") from None
     except _DAMAGED as error:
         text = (str(error) or type(error).__name__).splitlines()[0]
         # Pillow names the object in memory, which tells nobody anything.
         raise DamagedImage(text.partition(" <_io")[0]) from None
-    if square.size == (size, size):
-        return np.asarray(square)
-    way = pillow.Resampling.BOX if square.width > size else pillow.Resampling.BICUBIC
-    return np.asarray(square.resize((size, size), way))
 
 
 def _upright(image: Image) -> Image:

@@ -67,10 +67,17 @@ class Photographs(Host[PhotographsParams]):
 
     def assemble(self, state: State, ctx: Context) -> Generator:
         """One step, "pictures": their numbers to themselves."""
-        from fpbench.nn.pictures import PictureGenerator, Pictures
+        from fpbench.nn.pictures import PictureGenerator
 
-        images = state["pictures"].to(ctx.device)
-        return PictureGenerator({"pictures": Pictures(images)}, len(images), ctx.device)
+        return PictureGenerator.of(state["pictures"], ctx.device)
+
+    def unpack(self, packed: State, ctx: Context) -> Generator:
+        """See `Host.unpack`; a file holds the pictures themselves."""
+        from fpbench.api.packing import alone
+        from fpbench.nn.pictures import PictureGenerator
+
+        weights = alone(f"host {self.name}: unpack", packed, "pictures")
+        return PictureGenerator.of(weights["images"], ctx.device)
 
 
 @hookimpl
