@@ -287,6 +287,19 @@ class Method(Component[P]):
     def fit(self, host: TrainedHost, images: SampleStream, ctx: Context) -> State:
         """Train everything that is paid once; codes come from `ctx.training_codes` alone."""
 
+    def given_codes(self, host: Host[Any], users: int, images: int) -> np.ndarray | None:
+        """(U, K) bool codes that the users' samples bear already; None: the harness draws some.
+
+        Only with a host of `pictures`: user u has those from u times `images` on, in their order.
+
+        Args:
+            host: that shows them.
+            users: U.
+            images: of each.
+        """
+        del host, users, images
+        return None
+
     def issue(
         self, state: State, host: TrainedHost, user: User, samples: SampleStream, ctx: Context
     ) -> State:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -26,12 +27,35 @@ class Local:
     """
 
 
-def local_names(params: type[Params]) -> set[str]:
-    """The parameters that are places on this machine."""
+class Command:
+    """Marks a parameter as code that a suite brings: words of a command, a function of a file.
+
+    It is run by `run` alone, and only where it is allowed there; keys know it, and records, pages
+    and bundles do not show it.
+    """
+
+
+def marked_names(params: type[Params], mark: type[Local] | type[Command]) -> set[str]:
+    """The parameters with a mark."""
     return {
         name
         for name, field in params.model_fields.items()
-        if any(isinstance(mark, Local) for mark in field.metadata)
+        if any(isinstance(each, mark) for each in field.metadata)
+    }
+
+
+def local_names(params: type[Params]) -> set[str]:
+    """The parameters that are places on this machine."""
+    return marked_names(params, Local)
+
+
+def commands(params: Params) -> dict[str, str]:
+    """What of a component's parameters is code of the suite's: name -> as people write it."""
+    given = {name: getattr(params, name) for name in sorted(marked_names(type(params), Command))}
+    return {
+        name: value if isinstance(value, str) else shlex.join(value)
+        for name, value in given.items()
+        if value
     }
 
 

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from fpbench.api import Attack, Cluster, Code, Dataset, Executor, Metric, Modality, hookimpl
+from fpbench.api import (
+    Attack,
+    Cluster,
+    Code,
+    Dataset,
+    Executor,
+    Host,
+    Method,
+    Metric,
+    Modality,
+    hookimpl,
+)
 from fpbench.builtin.chain.attack import Chain
 from fpbench.builtin.codes.bch import Bch
 from fpbench.builtin.codes.tardos import Tardos
@@ -30,6 +41,8 @@ from fpbench.builtin.metrics.spending import AttackCost, Cost, Training
 from fpbench.builtin.metrics.tracing import Attribution, Capacity, Deepfake
 from fpbench.builtin.published_sets.datasets import PUBLISHED
 from fpbench.builtin.ray.cluster import RayCluster
+from fpbench.builtin.self_marked.host import Originals
+from fpbench.builtin.self_marked.method import SelfMarked
 from fpbench.builtin.slurm.cluster import SlurmCluster
 from fpbench.builtin.toy_faces.dataset import ToyFaces
 
@@ -44,6 +57,18 @@ def fpbench_modalities() -> list[type[Modality[Any]]]:
 def fpbench_datasets() -> list[type[Dataset[Any]]]:
     """Data sets."""
     return [ToyFaces, ImageFolder, *PUBLISHED]
+
+
+@hookimpl
+def fpbench_hosts() -> list[type[Host[Any]]]:
+    """Images that were marked elsewhere, before."""
+    return [Originals]
+
+
+@hookimpl
+def fpbench_methods() -> list[type[Method[Any]]]:
+    """... and after."""
+    return [SelfMarked]
 
 
 @hookimpl

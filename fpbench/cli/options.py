@@ -129,6 +129,7 @@ class How:
         executor: selector of a cluster, or "local".
         repair: drop damaged artefacts and make them again.
         accept_source: take over what the run made with other source.
+        allow_commands: run the commands and functions that the suite brings.
         keep_going: after a failure.
         stage_hours: that a stage may take.
         max_hours: that the run may take.
@@ -144,6 +145,7 @@ class How:
     executor: str
     repair: bool
     accept_source: bool
+    allow_commands: bool
     keep_going: bool
     stage_hours: float | None
     max_hours: float | None
@@ -185,6 +187,11 @@ def execution_options(*, again: bool = False) -> Callable[[F], F]:
             show_default=True,
             metavar="NAME[k=v]",
             help="Where stages run: local, or a cluster, e.g. 'slurm[partition=gpu,cap=8,gpus=1]'.",
+        ),
+        click.option(
+            "--allow-commands",
+            is_flag=True,
+            help="Run the commands and functions that the suite brings; look at them first.",
         ),
         click.option("--repair", is_flag=True, help="Drop damaged artefacts and make them again."),
         click.option(

@@ -129,6 +129,8 @@ def _execute(request: Request, runs: Path, name: str | None, how: How) -> None:
         )
     started = time.monotonic()
     plan, catalogue = request.plan()
+    if not how.allow_commands:
+        _refuse_commands(plan)
     say_remarks(plan)
     jobs = how.jobs or default_jobs(request.device, len(plan.fits), request.devices)
     request = replace(request, jobs=jobs)
@@ -157,6 +159,25 @@ def _execute(request: Request, runs: Path, name: str | None, how: How) -> None:
         sys.exit(exits.CELLS_FAILED if summary.measured else exits.NOTHING_MEASURED)
     if not summary.measured:
         sys.exit(exits.NOTHING_MEASURED)
+
+
+def _refuse_commands(plan: Plan) -> None:
+    """A suite is a text that people hand on; what it would run here is looked at first."""
+    from fpbench.api import SpecError
+    from fpbench.api.params import commands
+
+    suite = plan.suite
+    parts = {f"dataset {suite.dataset.name}": suite.dataset, f"host {suite.host.name}": suite.host}
+    parts |= {f"method {method.label}": method.component for method in suite.methods}
+    parts |= {f"attack {attack.label}": attack.component for attack in suite.attacks}
+    problems = [
+        f"{who}: expected to be allowed to run its `{name}`, {said}, got no such leave; look at "
+        "it, and run again with --allow-commands"
+        for who, component in parts.items()
+        for name, said in commands(component.params).items()
+    ]
+    if problems:
+        raise SpecError(problems)
 
 
 def say_remarks(plan: Plan) -> None:

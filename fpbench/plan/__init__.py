@@ -1,7 +1,7 @@
 """Suite → stages with content keys: what is cached, pending or refused, and why."""
 
 from fpbench.plan.backbones import PlannedBackbone, plan_backbones
-from fpbench.plan.codes import book_of, is_reserved, issued_codes
+from fpbench.plan.codes import book_of, is_reserved, issued_codes, users_codes
 from fpbench.plan.data import DataFacts
 from fpbench.plan.plan import Plan, make_plan
 from fpbench.plan.points import AttackPoint, Cell, Fit, Point, Want
@@ -25,4 +25,5 @@ __all__ = [
     "issued_codes",
     "make_plan",
     "plan_backbones",
+    "users_codes",
 ]

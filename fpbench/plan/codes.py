@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from fpbench.spec import Suite, SuiteMethod
+
     Codes = NDArray[np.bool_]
 
 _MAX_ATTEMPTS = 10_000
@@ -36,6 +38,26 @@ def book_of(code: Code[Any], bits: int, suite_seed: int) -> Mapping[str, NDArray
     import numpy as np
 
     return code.book(bits, np.random.default_rng(derive_seed(suite_seed, "book", bits)))
+
+
+def users_codes(method: SuiteMethod, suite: Suite, users: int) -> Codes:
+    """(users, K) bool codes of a method's users: those that were given, else `issued_codes`.
+
+    Raises:
+        ContractError: they cannot be had.
+    """
+    import numpy as np
+
+    component = method.component
+    given = component.given_codes(suite.host, users, suite.population.images)
+    if given is None:
+        return issued_codes(method.code, component.bits, suite.header.seed, users)
+    if given.shape != (users, component.bits) or given.dtype != bool:
+        raise ContractError(
+            f"method {method.label}: expected given_codes to return bool "
+            f"({users}, {component.bits}), got {given.dtype} {given.shape}"
+        )
+    return np.ascontiguousarray(given)
 
 
 def issued_codes(code: Code[Any], bits: int, suite_seed: int, users: int) -> Codes:

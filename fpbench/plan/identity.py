@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from fpbench.api import Dataset
-from fpbench.api.params import local_names
+from fpbench.api.params import Command, local_names, marked_names
 from fpbench.builtin.chain.attack import Chain
 from fpbench.spec.model import component_json
 
@@ -29,6 +29,8 @@ def identity(component: Any, *, without: Collection[str] = ()) -> dict[str, Any]
         without: parameters that the stage does not depend on.
     """
     own = {**component_json(component), "source": source_digest(type(component).__module__)}
+    told = component.params.model_dump(mode="json")
+    own["params"] |= {n: told[n] for n in marked_names(type(component.params), Command)}
     for name in local_names(type(component.params)) | set(without):
         del own["params"][name]
     # A data set's is among the facts of a plan, so that plans can be made where it is not.

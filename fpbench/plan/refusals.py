@@ -8,10 +8,12 @@ from fpbench.api import (
     Access,
     Attack,
     CoalitionAttack,
+    ContractError,
     ForgeryAttack,
     Gives,
     Host,
     Method,
+    MissingResource,
     ModelAttack,
     Offer,
     PassiveMethod,
@@ -24,7 +26,7 @@ from fpbench.api import (
     Setting,
 )
 from fpbench.builtin.chain.attack import Chain
-from fpbench.plan.faults import asked
+from fpbench.plan.faults import Fault, asked
 from fpbench.plan.points import AttackPoint, Fit, Point, served, trains_generator
 from fpbench.spec import Suite
 
@@ -40,9 +42,9 @@ def refusal_of(
     method, label = fit.method.component, fit.method.label
     asked(f"{label}: needs", method.needs)
     asked(f"{label}: objection", method.objection, info, served(suite, fit.method))
-    if refusal := _lacks(suite.host, method.asks) or _no_model(suite.host, fit):
-        return refusal, "method"
-    if refusal := asked(f"{label}: refuse", method.refuse, suite.host, None):
+    refusal = _lacks(suite.host, method.asks) or _no_model(suite.host, fit)
+    refusal = refusal or _codes_amiss(suite, fit)
+    if refusal := refusal or asked(f"{label}: refuse", method.refuse, suite.host, None):
         return refusal, "method"
     for part in filter(None, (point.model, point.image)):
         attack, setting = part.attack.component, setting_of(suite, fit, part)
@@ -57,6 +59,23 @@ def refusal_of(
             return refusal, "attack"
         asked(f"{who}: steps", attack.steps, setting)
     return None, ""
+
+
+def _codes_amiss(suite: Suite, fit: Fit) -> Refusal | None:
+    """What is wrong with codes that the users' samples bear already."""
+    method, users = fit.method.component, suite.users(fit.method)
+    if type(method).given_codes is Method.given_codes:
+        return None
+    who = f"{fit.method.label}: given_codes"
+    try:
+        asked(who, method.given_codes, suite.host, users, suite.population.images)
+    except Fault as fault:
+        if isinstance(fault.__cause__, ContractError):
+            return Refusal(str(fault.__cause__))
+        # A machine that only reads what was made elsewhere lacks the files, and needs none.
+        if not isinstance(fault.__cause__, MissingResource):
+            raise
+    return None
 
 
 def setting_of(suite: Suite, fit: Fit, part: AttackPoint) -> Setting:

@@ -7,6 +7,7 @@ clean images. What copies and hosts draw stays.
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import tomllib
@@ -16,6 +17,7 @@ from pathlib import PureWindowsPath
 from typing import Any
 
 from fpbench.execute.request import Request
+from fpbench.spec.model import LEFT_OUT
 
 Record = dict[str, Any]
 
@@ -62,6 +64,43 @@ def source(toml: str) -> str:
         return cut
     texts = [header.get(name) for name in _SAID] if isinstance(header, dict) else []
     return _without_paths(cut, *(each for each in texts if isinstance(each, str)))
+
+
+def without_commands(toml: str, resolved: Mapping[str, Any]) -> str:
+    """A suite's text without the commands and functions that it brings.
+
+    Args:
+        toml: its text.
+        resolved: what it comes to, where they are left out already.
+    """
+    names = {
+        name
+        for method in resolved.get("methods", ())
+        for name, value in method.get("params", {}).items()
+        if value in (LEFT_OUT, [LEFT_OUT])
+    }
+    kept: list[str] = []
+    lines = iter(toml.splitlines(keepends=True))
+    for line in lines:
+        key, equals, value = line.partition("=")
+        if not equals or key.strip() not in names:
+            kept.append(line)
+            continue
+        while not _is_value(value):
+            more = next(lines, None)
+            if more is None:
+                break
+            value += more
+        said = [LEFT_OUT] if value.lstrip().startswith("[") else LEFT_OUT
+        kept.append(f"{key.rstrip()} = {json.dumps(said)}\n")
+    return "".join(kept)
+
+
+def _is_value(text: str) -> bool:
+    try:
+        return bool(tomllib.loads(f"value = {text}"))
+    except tomllib.TOMLDecodeError:
+        return False
 
 
 def command(line: str) -> str:

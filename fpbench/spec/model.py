@@ -9,9 +9,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from fpbench.api import Attack, Code, Dataset, ForgeryAttack, Host, Method, Params
-from fpbench.api.params import local_names
+from fpbench.api.params import Command, local_names, marked_names
 
 Count = Annotated[int, Field(ge=1)]
+
+
+LEFT_OUT = "left out"
+"""What records, pages and bundles show of commands and functions that a suite brings."""
 
 
 class Header(Params):
@@ -379,4 +383,7 @@ def component_json(component: Any) -> dict[str, Any]:
     params = component.params.model_dump(mode="json")
     for name in local_names(type(component.params)):
         params[name] = PurePath(params[name]).name
+    for name, said in component.params.model_dump(mode="json").items():
+        if said and name in marked_names(type(component.params), Command):
+            params[name] = LEFT_OUT if isinstance(said, str) else [LEFT_OUT]
     return {"name": component.name, "version": component.version, "params": params}

@@ -27,7 +27,7 @@ from fpbench.api import (
     derive_seed,
 )
 from fpbench.api.context import Peers
-from fpbench.plan import Fit, Plan, PlannedBackbone, issued_codes
+from fpbench.plan import Fit, Plan, PlannedBackbone, users_codes
 from fpbench.plan.plan import CHUNK
 from fpbench.spec import SuiteAttack
 from fpbench.stages import boundary
@@ -171,8 +171,7 @@ class Bench:
             users = self.plan.tuning_users(fit)
             # Short codes may be too few for users that nobody needs.
             count = users.stop if self.plan.tuned_attacks(fit) else users.start
-            seed, bits = self.suite.header.seed, fit.method.component.bits
-            self._codes[fit.index] = call(issued_codes, fit.method.code, bits, seed, count)
+            self._codes[fit.index] = call(users_codes, fit.method, self.suite, count)
         return self._codes[fit.index]
 
     def code(self, fit: Fit, user: int) -> Tensor:

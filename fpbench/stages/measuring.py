@@ -33,7 +33,7 @@ from fpbench.plan import (
     Stage,
     Want,
     book_of,
-    issued_codes,
+    users_codes,
 )
 from fpbench.plan.keys import ACCEPTED
 from fpbench.plan.stages import cell_label
@@ -304,10 +304,9 @@ class Measurer:
             )
 
     def _drawn(self, fit: Fit, users: int) -> np.ndarray:
-        bits, seed = fit.method.component.bits, self._plan.suite.header.seed
-        if not bits:
+        if not fit.method.component.bits:
             return np.zeros((users, 0), dtype=bool)
-        return issued_codes(fit.method.code, bits, seed, users)
+        return users_codes(fit.method, self._plan.suite, users)
 
     def _log_tails(self, fit: Fit) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
         """What tells whom a reading accuses, of codes that are not uniform."""

@@ -24,6 +24,7 @@ from fpbench.api import (
     ForgeryAttack,
     Generator,
     Latents,
+    Method,
     ModelAttack,
     NoSpace,
     PipelineAttack,
@@ -337,7 +338,9 @@ class GeneratorReader:
     def _compare_codes(self, reader: ImageReader) -> None:
         """What another user's code changes of the same latents."""
         preceding = self._preceding()
-        if preceding is not None:
+        # Of images that were marked elsewhere none bears two codes.
+        given = type(self._fit.method.component).given_codes is not Method.given_codes
+        if preceding is not None and not given:
             reader.keep_code_likeness(self._shared(self.subject), self._shared(preceding))
 
     def _show(

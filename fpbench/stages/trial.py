@@ -21,6 +21,7 @@ from fpbench.api import (
     TrainedHost,
     User,
 )
+from fpbench.api.params import commands
 from fpbench.plan import Fit, Plan
 from fpbench.stages import resources
 from fpbench.stages.boundary import no_host
@@ -134,6 +135,9 @@ def try_trainings(plan: Plan, store: Store, device: torch.device, steps: int) ->
         if fit.seed == plan.suite.training.seeds[0]:
             firsts.setdefault(fit.key, fit)  # of those that share a training
     for fit in firsts.values():
+        if commands(fit.method.component.params):
+            yield Trial(fit.method.label, problem="a plan does not run what the suite brings")
+            continue
         try:
             yield from _of_method(plan, fit, trained, noise, context, seeds)
         except Exception as error:  # noqa: BLE001 - a plugin may fail in any way

@@ -121,7 +121,8 @@ class CodeInfluence(Metric[NoParams]):
         # Kept with the second of a pair; the first copy has none before it.
         first = evidence.likeness[0]
         pairs = [column for column in evidence.copies if f"code_{first}" in column]
-        return [mean_row(pairs, f"code_{first}", first)]
+        # Of images that were marked elsewhere none bears two codes.
+        return [mean_row(pairs, f"code_{first}", first)] if pairs else []
 
 
 class Damage(Metric[NoParams]):

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from fpbench.api import Params
-from fpbench.api.params import Local
+from fpbench.api.params import Command, Local
 
 
 class ForeignParams(Params):
@@ -21,7 +21,7 @@ class ForeignParams(Params):
         timeout_s: seconds that an answer may take, the first one with the start.
     """
 
-    command: Annotated[tuple[str, ...], Field(min_length=1)]
+    command: Annotated[tuple[str, ...], Field(min_length=1), Command()]
     folder: Annotated[str, Field(min_length=1), Local()]
     bits: Annotated[int, Field(ge=1, le=4096)]
     timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 300.0

@@ -1,0 +1,1 @@
+"""Images that were marked elsewhere, scored like those of every method."""
