@@ -63,9 +63,11 @@ def prepare(
 def _dataset(dataset: Dataset[Any], only_list: bool) -> dict[str, str]:
     """Find a data set, or fetch it."""
     from fpbench.api import MissingResource
+    from fpbench.cli.progress import looking
 
     what = f"data set {dataset.name}"
     try:
+        dataset.look(looking())
         if only_list:
             dataset.info()
         note = "prepared" if only_list else dataset.prepare()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,12 @@ from fpbench.plan.keys import trimmed
 from fpbench.plan.points import served
 from fpbench.registry import Catalogue
 from fpbench.spec import Suite, SuiteMethod
+
+_CURES = {
+    "train": "give it more images, or lower [dataset] test and reference",
+    "test": "give it more images or lower [negatives] real and clean_images",
+    "reference": "give it more images, or lower [dataset] test",
+}
 
 
 @dataclass(frozen=True)
@@ -47,12 +53,18 @@ class DataFacts:
         return SampleInfo(self.modality, shape, self.dtype, self.counts, self.rate, self.conditions)
 
 
-def look_at(suite: Suite) -> DataFacts:
+def look_at(suite: Suite, progress: Callable[[int, int], None] | None = None) -> DataFacts:
     """The facts of a suite's samples.
+
+    Args:
+        suite: whose.
+        progress: is told how many samples of how many are looked at, where that takes long.
 
     Raises:
         MissingResource: they are not there.
     """
+    if progress is not None:
+        suite.dataset.look(progress)
     info = suite.dataset.info()
     return DataFacts(
         info.size,
@@ -89,8 +101,7 @@ def check_data(suite: Suite, facts: DataFacts) -> None:
     wanted = {"train": 1, "test": suite.carriers_from + suite.carriers, "reference": 2}
     problems = [
         f"dataset {suite.dataset.name}: expected at least {number} images in the split '{split}', "
-        f"got {facts.counts.get(split, 0)}; give it more images or lower [negatives] real and "
-        "clean_images"
+        f"got {facts.counts.get(split, 0)}; {_CURES[split]}"
         for split, number in wanted.items()
         if facts.counts.get(split, 0) < number
     ]

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import threading
 import time
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -21,7 +22,7 @@ from pathlib import Path
 
 from fpbench.builtin.image_folder.files import Files, Listing, Unreadable
 from fpbench.builtin.image_folder.findings import NAMED_IN_ERRORS, Kind
-from fpbench.builtin.image_folder.pixels import DamagedImage, Decoded, decode
+from fpbench.builtin.image_folder.pixels import DamagedImage, decode
 from fpbench.builtin.published_sets.prepared import data_folder
 
 _RULE = 2  # raised with every change of how pixels are made, or of what is kept
@@ -79,38 +80,52 @@ def look_at(files: Files, listing: Listing, size: int, progress: Progress | None
     new = [name for name in listing.images if name not in found]
     unusable: dict[str, tuple[Kind, str]] = {}
 
-    def look(name: str) -> Content | tuple[Kind, str]:
-        try:
-            data = files.read(name)
-            digest = sha256(data)
-            return same.get(digest) or _content(digest, decode(data, size))
-        except Unreadable as error:
-            return error.kind, str(error)
-        except DamagedImage as error:
-            return Kind.BROKEN, str(error)
+    lock = threading.Lock()
 
-    kept = time.monotonic()
+    def look(name: str) -> None:
+        seen = _seen(files, name, size, same)
+        with lock:
+            if isinstance(seen, Content):
+                found[name] = seen
+            else:
+                unusable[name] = seen
+
+    def keep() -> None:
+        with lock:
+            seen = dict(found)
+        _keep(place, listing, seen)
+
     pool = ThreadPoolExecutor(min(16, os.cpu_count() or 1))
     try:
         with _without_complaints():
-            for done, (name, seen) in enumerate(zip(new, pool.map(look, new), strict=True), 1):
-                if isinstance(seen, Content):
-                    found[name] = seen
-                else:
-                    unusable[name] = seen
+            kept = time.monotonic()
+            for done, _ in enumerate(pool.map(look, new), 1):
                 if progress is not None:
                     progress(done, len(new))
                 if time.monotonic() - kept > _KEPT_EVERY_S:
-                    _keep(place, listing, found)
+                    keep()
                     kept = time.monotonic()
     finally:
         pool.shutdown(cancel_futures=True)
         if new:
-            _keep(place, listing, found)
+            keep()
     return Looked(found, unusable)
 
 
-def _content(digest: str, decoded: Decoded) -> Content:
+def _seen(
+    files: Files, name: str, size: int, same: Mapping[str, Content]
+) -> Content | tuple[Kind, str]:
+    """An image's content, decoded unless its bytes are known; or why it has none."""
+    try:
+        data = files.read(name)
+        digest = sha256(data)
+        if digest in same:
+            return same[digest]
+        decoded = decode(data, size)
+    except Unreadable as error:
+        return error.kind, str(error)
+    except DamagedImage as error:
+        return Kind.BROKEN, str(error)
     return Content(digest, sha256(decoded.square.tobytes()), decoded.done)
 
 

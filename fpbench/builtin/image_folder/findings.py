@@ -22,17 +22,17 @@ class Kind(Enum):
     """What may be said of files: in words, and what to do about it."""
 
     # -- cannot be used -------------------------------------------------------------------------
-    BROKEN = "damaged, or not the image that it is called", "mend, convert or remove them"
+    BROKEN = "damaged, no images, or too large", "mend, convert or remove them"
     UNREADABLE = "cannot be read", "make them readable, or remove them"
     TORN = "damaged in the archive", "copy the archive again, or pack it without them"
-    LOCKED = "with a password", "unpack the archive and set [dataset] path to the folder"
+    LOCKED = "encrypted", "unpack the archive and set [dataset] path to the folder"
     PACKED = (
         "packed in a way that is not read",
         "unpack the archive and set [dataset] path to the folder",
     )
     # -- used otherwise than they lie -----------------------------------------------------------
     UPRIGHT = "turned upright, as EXIF says", ""
-    DEEP = "16-bit grey, scaled to 8 bits", ""
+    DEEP = "of 16 bits, scaled to 8", ""
     CLEAR = "transparent, composited on black", ""
     MOVING = "animations, of which the first frame is used", ""
     ENLARGED = "smaller than the size that is used, enlarged", ""
@@ -51,7 +51,7 @@ class Kind(Enum):
     LINKED = "links to folders, followed", ""
     AGAIN = "links to folders that are read already, not followed", ""
     DANGLING = "links to nothing, left out", ""
-    SERVES = "folders of validation images, used", ""
+    SERVES = "folders of validation images, taken for a split", ""
 
     @property
     def words(self) -> str:
@@ -60,7 +60,7 @@ class Kind(Enum):
 
     @property
     def cure(self) -> str:
-        """What to do; empty = nothing."""
+        """What to do; empty where nothing need be done."""
         return self.value[1]
 
 
@@ -82,11 +82,11 @@ class Finding:
     def said(self, most: int = _NAMED) -> str:
         """Their number, the first names and what to do, in one line."""
         names = sorted(self.files)
-        counted = f" ({suffixes(names)})" if self.kind in _COUNTED else ""
+        counted = f": {suffixes(names)}" if self.kind in _COUNTED else ""
         shorter = [_with(name, self.files[name]) for name in names[:most]]
         more = ", …" if len(names) > most else ""
         cure = f"; {self.kind.cure}" if self.kind.cure else ""
-        return f"{self.kind.words}: {len(names):,}{counted}: {', '.join(shorter)}{more}{cure}"
+        return f"{self.kind.words} ({len(names):,}{counted}): {', '.join(shorter)}{more}{cure}"
 
 
 @dataclass(frozen=True)
