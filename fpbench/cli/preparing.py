@@ -55,9 +55,16 @@ def prepare(
             click.echo(f"{word}  {row['what']}: {row['note']}")
         if not read.backbones:
             click.echo("The suite names no published network: it needs no weights.")
-        click.echo(f"Next: fpbench run {suite}" + (", without what is missing" if missing else ""))
+        click.echo(f"Next: {_next(suite, missing)}")
     if missing:
         sys.exit(exits.ENVIRONMENT)
+
+
+def _next(suite: str, missing: list[dict[str, str]]) -> str:
+    """What to do then: nothing runs without its data set, but without weights much does."""
+    if any(row["what"].startswith("data set") for row in missing):
+        return f"mend the data set, then fpbench prepare {suite}"
+    return f"fpbench run {suite}" + (", without what is missing" if missing else "")
 
 
 def _dataset(dataset: Dataset[Any], only_list: bool) -> dict[str, str]:

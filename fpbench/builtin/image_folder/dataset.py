@@ -86,7 +86,7 @@ class ImageFolder(Dataset[ImageFolderParams]):
     Pools are ordered by the digests of the files. What looks like splits but is not wholly so is an
     error.
 
-    Hidden files and folders are left out. Images whose used pixels are equal count once: in `test`
+    Hidden files and folders, and folders of thumbnails, are left out. Images whose used pixels are equal count once: in `test`
     before `val` before `train`, so that no picture is on two sides.
 
     With `captions` images may be asked for by what they show; those without one are left out.

@@ -35,7 +35,7 @@ _HIDDEN = {
 _THUMBNAILS = {"thumb", "thumbnail", "thumbnails", "thumbs"}
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
 _OTHER = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 99: "AES"}
-_MAX_BYTES = 2**30  # of one file in an archive, unpacked
+_MAX_BYTES = 2**30  # of one file, unpacked
 _UTF8, _ENCRYPTED, _PATCHED, _STRONG = 0x800, 0x1, 0x20, 0x40  # bits of a zip file's header
 
 
@@ -170,7 +170,8 @@ class Folder(Files):
                     yield Entry(name, kind=Kind.DANGLING)
                     continue
                 if entry.is_file():
-                    yield Entry(name, (file.st_size, file.st_mtime_ns))
+                    kind = Kind.HUGE if file.st_size > _MAX_BYTES else None
+                    yield Entry(name, (file.st_size, file.st_mtime_ns), kind)
                 elif entry.is_dir() and _left_out(f"{name}/"):
                     yield Entry(f"{name}/")
                 elif entry.is_dir():
@@ -251,7 +252,7 @@ def _trouble(info: zipfile.ZipInfo) -> tuple[Kind | None, str]:
     if info.compress_type not in _METHODS:
         return Kind.PACKED, _OTHER.get(info.compress_type, f"method {info.compress_type}")
     if info.file_size > _MAX_BYTES:
-        return Kind.PACKED, f"{info.file_size:,} bytes unpacked, more than {_MAX_BYTES:,}"
+        return Kind.HUGE, f"{info.file_size:,} bytes"
     return None, ""
 
 

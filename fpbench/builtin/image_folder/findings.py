@@ -30,6 +30,7 @@ class Kind(Enum):
         "packed in a way that is not read",
         "unpack the archive and set [dataset] path to the folder",
     )
+    HUGE = "of more than 1 GiB", "convert or remove them"
     # -- used otherwise than they lie -----------------------------------------------------------
     UPRIGHT = "turned upright, as EXIF says", ""
     DEEP = "of 16 bits, scaled to 8", ""
