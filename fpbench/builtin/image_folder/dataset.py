@@ -86,8 +86,8 @@ class ImageFolder(Dataset[ImageFolderParams]):
     Pools are ordered by the digests of the files. What looks like splits but is not wholly so is an
     error.
 
-    Hidden files and folders, and folders of thumbnails, are left out. Images whose used pixels are equal count once: in `test`
-    before `val` before `train`, so that no picture is on two sides.
+    Hidden files and folders are left out, and folders of thumbnails. Images whose used pixels are
+    equal count once: in `test` before `val` before `train`, so that no picture is on two sides.
 
     With `captions` images may be asked for by what they show; those without one are left out.
     """
@@ -273,14 +273,14 @@ class ImageFolder(Dataset[ImageFolderParams]):
                 f"{expected}, got none in train that is in no other folder too: all "
                 f"{len(self._layout.pools['train']):,} equal images of test or val; bring others"
             )
+        went = {"reference": reference}
         if "pool" in self._pools:
-            went, keys = f"test ({test:,}) and reference ({reference:,})", ("test", "reference")
-        else:
-            went, keys = f"reference ({reference:,})", ("reference",)
-        fifth = max(1, (test * (len(keys) - 1) + reference) // 5)
-        settings = " ".join(f"--set dataset.{key}={fifth}" for key in keys)
+            went = {"test": test, **went}
+        fifth = max(1, sum(went.values()) // 5)
+        settings = " ".join(f"--set dataset.{split}={fifth}" for split in went)
+        taken = " and ".join(f"{split} ({count:,})" for split, count in went.items())
         return (
-            f"{expected}, got none that is left: all went to {went}; ask for fewer there, such as "
+            f"{expected}, got none that is left: all went to {taken}; ask for fewer there, such as "
             f"{settings}, or bring more images"
         )
 

@@ -122,11 +122,10 @@ def sorted_out(path: Path, entries: Iterator[Entry]) -> Listing:
     said: dict[str, tuple[Kind, str]] = {}
     for entry in entries:
         name = entry.name
-        if (hidden := _left_out(name)) is not None:
-            kind, outermost = hidden
+        if hidden := _left_out(name):
             # Of what is hidden only folders and images would be missed.
-            if outermost.endswith("/") or _suffix(name) in READ:
-                said[outermost] = kind, ""
+            if hidden[1].endswith("/") or _suffix(name) in READ:
+                said[hidden[1]] = hidden[0], ""
         elif kind := entry.kind if entry.kind in _LINKS else _not_read(name):
             said[name] = kind, ""
         elif entry.kind is not None:
