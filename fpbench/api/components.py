@@ -71,10 +71,16 @@ class Host(Component[P]):
         offers: what it can do beyond `fit` and `assemble`; methods and attacks that ask for
             anything else are refused before anything is trained.
         modalities: of the samples that it makes.
+        pictures: its samples are finished pictures, and there is no model: attacks on models and
+            methods that need weights are refused. Seed s picks the picture s modulo their number;
+            the images of one user have consecutive seeds, so that they are different pictures.
+            Methods learn from those that `fit` keeps of the training split, and what is measured
+            are those of `shown`.
     """
 
     offers: frozenset[Offer] = frozenset(Offer)
     modalities: ClassVar[frozenset[str]] = frozenset({"image"})
+    pictures: ClassVar[bool] = False
 
     def objection(self, images: SampleInfo) -> str:
         """Why it cannot be trained on such images, and what to set; empty if it can. No torch."""
@@ -91,6 +97,16 @@ class Host(Component[P]):
     @abstractmethod
     def fit(self, images: SampleStream, ctx: Context) -> State:
         """Train on `images`."""
+
+    def shown(self, images: SampleStream, ctx: Context) -> State:
+        """The state whose samples are measured, of a host of `pictures`.
+
+        Args:
+            images: those of the test split that play no other part: they are neither negatives,
+                nor an adversary's, nor what forgeries start from.
+            ctx: seeds and device.
+        """
+        return self.fit(images, ctx)
 
     @abstractmethod
     def assemble(self, state: State, ctx: Context) -> Generator:

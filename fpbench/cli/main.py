@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fpbench.cli import exits
+from fpbench.cli.attacking import attack
 from fpbench.cli.comparing import compare, say_detectable
 from fpbench.cli.diagnosing import doctor
 from fpbench.cli.explaining import why
@@ -250,6 +251,7 @@ def show_plugins(plugins: tuple[str, ...]) -> None:
         sys.exit(exits.PLUGIN)
 
 
+cli.add_command(attack)
 cli.add_command(board)
 cli.add_command(compare)
 cli.add_command(doctor)

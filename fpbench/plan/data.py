@@ -98,7 +98,9 @@ def check_data(suite: Suite, facts: DataFacts) -> None:
     Raises:
         SpecError: there are too few, or a host or method is not for them or cannot learn from them.
     """
-    wanted = {"train": 1, "test": suite.carriers_from + suite.carriers, "reference": 2}
+    # A user's pictures are different ones.
+    shown = suite.population.images if suite.host.pictures else 0
+    wanted = {"train": 1, "test": suite.pictures_from + shown, "reference": 2}
     problems = [
         f"dataset {suite.dataset.name}: expected at least {number} images in the split '{split}', "
         f"got {facts.counts.get(split, 0)}; {_CURES[split]}"

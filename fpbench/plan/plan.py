@@ -52,6 +52,7 @@ from fpbench.plan.points import (
     Point,
     Want,
     drawn_from,
+    fits_on_training,
     star,
     trains_generator,
 )
@@ -447,7 +448,8 @@ def make_plan(
     assert facts.modality == modality.name
     check_data(suite, facts)
     # Without captions there is nothing that such a network could say.
-    backbones = tuple(b for b in backbones if not b.captions or facts.conditions == "captions")
+    asked = facts.conditions == "captions" and not suite.host.pictures
+    backbones = tuple(b for b in backbones if not b.captions or asked)
     scored = any(backbone.captions for backbone in backbones)
     metrics = tuple(metric for metric in metrics if scored or not metric.of_captions)
     images = data_identity(suite, facts, modality)
@@ -474,6 +476,8 @@ def make_plan(
         )
 
     host_key = chosen(host_training)
+    if suite.host.pictures:
+        host_key = key_of("shown", of=host_training, first=str(suite.pictures_from))
     reference_key = _reference_key(images, proxy=_proxy(modality))
     fits: list[Fit] = []
     trainings = (
@@ -482,20 +486,20 @@ def make_plan(
         for number in suite.training.seeds[: None if method.component.trains else 1]
     )
     for method, number in trainings:
-        # What trains a generator of its own does not wait for a choice, nor is lost with it.
         own = trains_generator(method)
-        host = (host_training if own else host_key) if method.component.uses_host else None
+        host = host_training if fits_on_training(suite.host, method) else host_key
         key = key_of(
             "fit",
             **training,
             method=identity(method.component, without=method.component.afterwards),
-            host=host,
+            host=host if method.component.uses_host else None,
             data=images,
             training_seed=drawn_from(method, number),
             codes=None if _draws_uniform(method) else identity(method.code),
             snapshots=snapshots if own else None,
         )
-        beside = "" if method.component.uses_host else host_key
+        told = method.component.uses_host and not suite.host.pictures
+        beside = "" if told else host_key
         fits.append(Fit(len(fits), method, number, chosen(key) if own else key, key, beside))
     strangers = {
         other.label: key_of("host", **training, host=identity(other.component), data=images)

@@ -10,6 +10,7 @@ from fpbench.api import (
     CoalitionAttack,
     ForgeryAttack,
     Gives,
+    Host,
     Method,
     PassiveMethod,
     Refusal,
@@ -90,8 +91,8 @@ class Fit:
         seed: index of the training.
         key: of the state that is used.
         training: key of the training: another one where its state is chosen among snapshots.
-        host: key of the host that its copies are compared with, where it was fitted without one and
-            its own key does not tell.
+        host: key of the host that its copies are compared with, where it was fitted without one, or
+            on other pictures, and its own key does not tell.
     """
 
     index: int
@@ -147,6 +148,15 @@ def trains_generator(method: SuiteMethod) -> bool:
     """Whether a method trains a generator of its own, and does not start from the host's."""
     component = method.component
     return not (component.builds_on_host or isinstance(component, PassiveMethod))
+
+
+def fits_on_training(host: Host[Any], method: SuiteMethod) -> bool:
+    """Whether a method learns from the host as its training left it, not as it is measured.
+
+    What trains a generator of its own does not wait for a choice among the host's states, nor is
+    lost with it; and of a host of pictures none that is measured is learnt from.
+    """
+    return host.pictures or trains_generator(method)
 
 
 def served(suite: Suite, method: SuiteMethod) -> int:

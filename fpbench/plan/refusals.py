@@ -12,8 +12,10 @@ from fpbench.api import (
     Gives,
     Host,
     Method,
+    ModelAttack,
     Offer,
     PassiveMethod,
+    Placement,
     PostHocMethod,
     Reads,
     Refusal,
@@ -23,7 +25,7 @@ from fpbench.api import (
 )
 from fpbench.builtin.chain.attack import Chain
 from fpbench.plan.faults import asked
-from fpbench.plan.points import AttackPoint, Fit, Point, served
+from fpbench.plan.points import AttackPoint, Fit, Point, served, trains_generator
 from fpbench.spec import Suite
 
 
@@ -38,7 +40,7 @@ def refusal_of(
     method, label = fit.method.component, fit.method.label
     asked(f"{label}: needs", method.needs)
     asked(f"{label}: objection", method.objection, info, served(suite, fit.method))
-    if refusal := _lacks(suite.host, method.asks):
+    if refusal := _lacks(suite.host, method.asks) or _no_model(suite.host, fit):
         return refusal, "method"
     if refusal := asked(f"{label}: refuse", method.refuse, suite.host, None):
         return refusal, "method"
@@ -46,7 +48,7 @@ def refusal_of(
         attack, setting = part.attack.component, setting_of(suite, fit, part)
         if refusal := asked(f"{label}: refuse", method.refuse, suite.host, attack):
             return refusal, "method"
-        if refusal := _out_of_reach(method, attack):
+        if refusal := _out_of_reach(method, attack) or _nothing_to_attack(suite.host, fit, attack):
             return refusal, "method"
         closed = _foreign(attack, info) or _lacks(suite.host, attack.asks)
         closed = closed or _sealed(attack, setting) or _closed(attack.access, setting, part.size)
@@ -73,6 +75,22 @@ def _lacks(host: Host[Any], asks: frozenset[Offer]) -> Refusal | None:
     """Why a host cannot serve who asks so much of it."""
     missing = ", ".join(sorted(asks - host.offers))
     return Refusal(f"the host {host.name} does not offer {missing}") if missing else None
+
+
+def _no_model(host: Host[Any], fit: Fit) -> Refusal | None:
+    """Why a method has nothing to put a fingerprint into, or to draw from."""
+    post_hoc = fit.method.component.placement is Placement.POST_HOC
+    if not host.pictures or post_hoc or trains_generator(fit.method):
+        return None
+    return Refusal(f"the host {host.name} shows pictures: there is no model to be marked")
+
+
+def _nothing_to_attack(host: Host[Any], fit: Fit, attack: Attack[Any]) -> Refusal | None:
+    """Why there is no model to attack."""
+    on_model = isinstance(attack, ModelAttack | CoalitionAttack)
+    if not (host.pictures and on_model) or trains_generator(fit.method):
+        return None
+    return Refusal(f"no model to attack: the host {host.name} shows pictures")
 
 
 def _out_of_reach(method: Method[Any], attack: Attack[Any]) -> Refusal | None:

@@ -20,7 +20,7 @@ from fpbench.api import Access, Attack, Needs, PassiveMethod
 from fpbench.plan.backbones import PlannedBackbone
 from fpbench.plan.keys import key_of
 from fpbench.plan.plan import Plan
-from fpbench.plan.points import Cell, Fit, trains_generator
+from fpbench.plan.points import Cell, Fit, fits_on_training
 from fpbench.spec import SuiteAttack
 
 
@@ -168,10 +168,11 @@ def _shared(plan: Plan) -> Iterator[Stage]:
         yield Stage(Kind.STRANGER, key, label, needs=other.component.needs(), cells=cells)
     yield Stage(Kind.REFERENCE, plan.reference_key, "read reference images", cells=cells)
     if plan.host_key != plan.host_training:
+        what = "choose pictures of" if suite.host.pictures else "choose among snapshots of"
         yield Stage(
             Kind.HOST_CHOICE,
             plan.host_key,
-            f"choose among snapshots of host {host}",
+            f"{what} host {host}",
             (plan.host_training,),
             needs,
             cells,
@@ -192,9 +193,8 @@ def _trainings(plan: Plan, fit: Fit) -> Iterator[Stage]:
     method, name, cells = fit.method.component, fit_label(fit), _open(plan, fit)
     inputs: tuple[str, ...] = ()
     if method.uses_host:
-        # What trains a generator of its own does not wait for a choice among the host's states.
-        own = trains_generator(fit.method)
-        inputs = (plan.host_training if own else plan.host_key,)
+        early = fits_on_training(plan.suite.host, fit.method)
+        inputs = (plan.host_training if early else plan.host_key,)
     if not cells:
         return
     needs = method.needs()

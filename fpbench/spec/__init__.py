@@ -11,7 +11,7 @@ from fpbench.spec.model import (
     SuiteMethod,
     UnavailableComponent,
 )
-from fpbench.spec.read import read_suite, suite_names, suite_text
+from fpbench.spec.read import read_attacks, read_suite, suite_names, suite_text
 
 __all__ = [
     "Backbone",
@@ -23,6 +23,7 @@ __all__ = [
     "SuiteAttack",
     "SuiteMethod",
     "UnavailableComponent",
+    "read_attacks",
     "read_suite",
     "suite_names",
     "suite_text",

@@ -331,6 +331,11 @@ class Suite:
         ]
         return max(forged, default=0)
 
+    @property
+    def pictures_from(self) -> int:
+        """Index in the test split of the first that a host of pictures shows: behind all others."""
+        return self.carriers_from + self.carriers
+
     def resolved(self) -> dict[str, Any]:
         """Plain data that says all of it, for the page and for submissions."""
         return {

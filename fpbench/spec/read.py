@@ -125,6 +125,21 @@ def read_suite(
     return reader.read(data)
 
 
+def read_attacks(catalogue: Catalogue, selectors: tuple[str, ...]) -> tuple[SuiteAttack, ...]:
+    """Attacks outside a suite, as selectors like `jpeg[quality=90,50]` name them.
+
+    Raises:
+        SpecError: with every mistake found.
+    """
+    reader = _Reader("-a", {}, catalogue)
+    entries = [entry for _, entry in source.select([], selectors)]
+    found = tuple(reader._attacks(entries).values())
+    problems = [*reader.problems, *(each.reason for each in reader.unavailable)]
+    if problems:
+        raise SpecError(problems)
+    return found
+
+
 def _keep_text(data: dict[str, Any], assignment: str, catalogue: Catalogue) -> None:
     """Put back as text what was read as another TOML value where a component wants text."""
     table, _, key = assignment.partition("=")[0].strip().partition(".")

@@ -227,6 +227,11 @@ class Bench:
         """What bears no code: negatives in front, then clean images, then carriers."""
         return SplitStream(self.dataset, "test", self.device)
 
+    @cached_property
+    def pictures(self) -> SplitStream:
+        """What a host of pictures shows: behind all that bears no code."""
+        return SplitStream(self.dataset, "test", self.device, first=self.suite.pictures_from)
+
     def progress(self, done: int, total: int, text: str) -> None:
         """Say how far the stage is.
 
@@ -269,16 +274,27 @@ class Bench:
 
     def _seed(self, image: Drawn) -> int:
         if image not in self._seeds:
-            self._seeds[image] = derive_seed(self.suite.header.seed, "latent", *image)
+            self._seeds[image] = self._drawn(image)
         return self._seeds[image]
+
+    def _drawn(self, image: Drawn) -> int:
+        if not self.suite.host.pictures:
+            return derive_seed(self.suite.header.seed, "latent", *image)
+        # Users in a row have pictures in a row, so that each picture is shown about as often.
+        whose, number = image
+        if isinstance(whose, int):
+            return whose * self.suite.population.images + number
+        return derive_seed(self.suite.header.seed, "latent", whose) + number
 
     def conditions(self, images: Sequence[Drawn]) -> Conditions:
         """Captions or classes of the test split, one an image; empty where the data have none.
 
+        Empty too where the host shows pictures, which nobody has asked for.
+
         Raises:
             ContractError: the data set says that it has some, and does not give as many.
         """
-        if not self.suite.dataset.info().conditions:
+        if self.suite.host.pictures or not self.suite.dataset.info().conditions:
             return ()
         seed, among = self.suite.header.seed, len(self.test_images)
         rows = [derive_seed(seed, "condition", *image) % among for image in images]

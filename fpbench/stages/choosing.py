@@ -1,5 +1,7 @@
 """Which of the states that a training kept is used: the one whose images are nearest to real ones.
 
+Of a host of pictures, those that it shows.
+
 On few images a GAN is at its best long before its training ends. The judge is the Fréchet distance
 to images that it was trained on, in the suite's Inception network; without its weights the last
 state is used. Nothing is looked at that later measures a method: neither test images nor issued
@@ -18,6 +20,7 @@ from fpbench.backbones.distances import fid, reference_arrays
 from fpbench.plan import PlannedBackbone, Stage
 from fpbench.stages.bench import Bench, chunks, images_of
 from fpbench.stages.checks import check_state
+from fpbench.stages.context import to_arrays
 from fpbench.stages.images import SplitStream
 from fpbench.store import Store
 from fpbench.store.objects import Arrays
@@ -27,14 +30,27 @@ Copies = Callable[[dict[str, Tensor]], Iterable[Generator]]
 
 
 def choose_host(stage: Stage, bench: Bench) -> None:
-    """Choose among the snapshots of the host, unless it is done."""
+    """Choose among the snapshots of the host, or the pictures that it shows, unless it is done."""
     host, plan = bench.suite.host, bench.plan
+    if host.pictures:
+        _choose_pictures(stage, bench)
+        return
 
     def copies(state: dict[str, Tensor]) -> Iterator[Generator]:
         generator = host.assemble(state, bench.context("assemble"))
         yield from (generator for _ in chunks(plan.choice_images))
 
     _choose(bench, f"host {host.name}", plan.host_training, stage.key, copies)
+
+
+def _choose_pictures(stage: Stage, bench: Bench) -> None:
+    store, host = bench.store, bench.suite.host
+    if store.has(stage.key):
+        return
+    who, stream = f"host {host.name}: shown", bench.pictures
+    with bench.visit(who):
+        state = check_state(who, host.shown(stream, bench.context("host-shown", key=stage.key)))
+    store.put(stage.key, to_arrays(state), store.meta(bench.plan.host_training))
 
 
 def choose(stage: Stage, bench: Bench) -> None:

@@ -29,7 +29,7 @@ def from_memory(array: np.ndarray, device: torch.device) -> Tensor:
 
 
 class SplitStream:
-    """The first `count` samples of a split; an `fpbench.api.SampleStream`.
+    """Samples of a split in a row; an `fpbench.api.SampleStream`.
 
     A split of up to 1 GiB is kept once it was read: drawing or decoding it again for every batch
     would cost a tenth of a training.
@@ -38,7 +38,8 @@ class SplitStream:
         dataset: where they come from.
         split: "train", "test" or "reference".
         device: where they go.
-        count: number of samples; None = all.
+        first: index of the first of them.
+        count: number of samples; None = all behind the first.
     """
 
     def __init__(
@@ -47,13 +48,15 @@ class SplitStream:
         split: str,
         device: torch.device,
         *,
+        first: int = 0,
         count: int | None = None,
     ) -> None:
         self.info = info = dataset.info()
         self._dataset = dataset
         self._split = split
         self._device = device
-        self._count = info.counts[split] if count is None else count
+        self._first = first
+        self._count = info.counts[split] - first if count is None else count
         self._dtype = np.dtype(info.dtype)
         # Channels come last in arrays of images, and of whatever looks like them.
         self._shape = (*info.shape[1:], info.shape[0]) if len(info.shape) == 3 else info.shape
@@ -77,7 +80,8 @@ class SplitStream:
 
     def conditions(self, indices: Sequence[int] | np.ndarray) -> Conditions:
         """Captions or classes; empty where the data set has none."""
-        return self._dataset.conditions(self._split, np.asarray(indices, dtype=np.int64))
+        wanted = np.asarray(indices, dtype=np.int64) + self._first
+        return self._dataset.conditions(self._split, wanted)
 
     def _held(self, wanted: np.ndarray) -> np.ndarray:
         if self._samples is None:
@@ -90,7 +94,8 @@ class SplitStream:
         return held
 
     def _fresh(self, wanted: np.ndarray) -> np.ndarray:
-        array, shape = self._dataset.read(self._split, wanted), (len(wanted), *self._shape)
+        array = self._dataset.read(self._split, wanted + self._first)
+        shape = (len(wanted), *self._shape)
         if array.dtype != self._dtype or array.shape != shape:
             raise ContractError(
                 f"dataset {self._dataset.name}: expected {self._dtype} {shape}, got {array.dtype} "

@@ -11,7 +11,7 @@ import torch
 from fpbench.api import Host, Method, OutOfMemory, StageError
 from fpbench.plan import Fit, Stage
 from fpbench.plan.identity import planned_files
-from fpbench.plan.points import trains_generator
+from fpbench.plan.points import fits_on_training, trains_generator
 from fpbench.stages import boundary, resources
 from fpbench.stages.bench import Bench
 from fpbench.stages.checks import check_state
@@ -50,7 +50,6 @@ def train_method(stage: Stage, bench: Bench) -> None:
     """Train a method, unless the store has it."""
     fit = stage.of_fit
     method, who = fit.trainer, f"{fit.method.label}: fit"
-    own = trains_generator(fit.method)
     if not bench.store.has(stage.key):
         _check_files(who, fit.method.component)
 
@@ -58,8 +57,8 @@ def train_method(stage: Stage, bench: Bench) -> None:
         if not method.uses_host:
             with bench.visit(who):
                 return method.fit(boundary.no_host(bench.suite.host, who), bench.train_images, ctx)
-        # What trains a generator of its own does not wait for a choice among the host's states.
-        key = bench.plan.host_training if own else bench.plan.host_key
+        early = fits_on_training(bench.suite.host, fit.method)
+        key = bench.plan.host_training if early else bench.plan.host_key
         loan = bench.host_loan_of(key)
         with bench.visit(who, loan):
             lent = boundary.lent_host(bench.trained_host(key), loan)

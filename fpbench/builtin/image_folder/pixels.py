@@ -80,6 +80,31 @@ def decode(data: bytes, size: int) -> Decoded:
         DamagedImage: it is truncated, no image, too large, or has no range of 8 or 16 bits.
     """
     import numpy as np
+    from PIL.Image import Resampling
+
+    image, done = _decoded(data)
+    square = _middle(image)
+    if square.width < size:
+        done = (*done, Kind.ENLARGED)
+    if square.size != (size, size):
+        way = Resampling.BOX if square.width > size else Resampling.BICUBIC
+        square = square.resize((size, size), way)
+    return Decoded(np.asarray(square), done)
+
+
+def decode_whole(data: bytes) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 of an encoded image, by the same rule, neither cut nor resized.
+
+    Raises:
+        DamagedImage: as of `decode`.
+    """
+    import numpy as np
+
+    return np.asarray(_decoded(data)[0])
+
+
+def _decoded(data: bytes) -> tuple[Image, tuple[Kind, ...]]:
+    """In RGB and upright, and what was done to it."""
     from PIL import Image as pillow  # noqa: N813
 
     bombs = (pillow.DecompressionBombError, pillow.DecompressionBombWarning)
@@ -93,22 +118,17 @@ def decode(data: bytes, size: int) -> Decoded:
             image.load()
             upright = _upright(image)
             rgb, clear = _rgb(upright)
-            square = _middle(rgb)
             done = {
                 Kind.UPRIGHT: upright is not image,
                 Kind.DEEP: deep or image.mode.startswith("I"),
                 Kind.CLEAR: clear,
                 Kind.MOVING: _is_animated(image),
-                Kind.ENLARGED: square.width < size,
             }
+            return rgb, tuple(kind for kind, true in done.items() if true)
     except bombs:
         raise DamagedImage(f"more than {MAX_PIXELS:,} pixels") from None
     except _DAMAGED as error:
         raise DamagedImage(_why(data, error)) from None
-    if square.size != (size, size):
-        way = pillow.Resampling.BOX if square.width > size else pillow.Resampling.BICUBIC
-        square = square.resize((size, size), way)
-    return Decoded(np.asarray(square), tuple(kind for kind, true in done.items() if true))
 
 
 @cache

@@ -1,0 +1,1 @@
+"""A host without a model: photographs of the data set."""
