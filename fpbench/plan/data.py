@@ -98,15 +98,7 @@ def check_data(suite: Suite, facts: DataFacts) -> None:
     Raises:
         SpecError: there are too few, or a host or method is not for them or cannot learn from them.
     """
-    # A user's pictures are different ones.
-    shown = suite.population.images if suite.host.pictures else 0
-    wanted = {"train": 1, "test": suite.pictures_from + shown, "reference": 2}
-    problems = [
-        f"dataset {suite.dataset.name}: expected at least {number} images in the split '{split}', "
-        f"got {facts.counts.get(split, 0)}; {_CURES[split]}"
-        for split, number in wanted.items()
-        if facts.counts.get(split, 0) < number
-    ]
+    problems = too_few(suite, facts.counts)
     info = facts.info
     hosts = {f"host {suite.host.name}": suite.host}
     hosts |= {f"stranger {other.label}": other.component for other in suite.strangers}
@@ -115,6 +107,19 @@ def check_data(suite: Suite, facts: DataFacts) -> None:
     problems += [f"{who}: {text}" for who, text in found.items() if text]
     if problems:
         raise SpecError(problems)
+
+
+def too_few(suite: Suite, counts: Mapping[str, int]) -> list[str]:
+    """A sentence for each split that has fewer samples than the suite asks for."""
+    # A user's pictures are different ones.
+    shown = suite.population.images if suite.host.pictures else 0
+    wanted = {"train": 1, "test": suite.pictures_from + shown, "reference": 2}
+    return [
+        f"dataset {suite.dataset.name}: expected at least {number} images in the split '{split}', "
+        f"got {counts.get(split, 0)}; {_CURES[split]}"
+        for split, number in wanted.items()
+        if counts.get(split, 0) < number
+    ]
 
 
 def _foreign(suite: Suite, info: SampleInfo, hosts: Mapping[str, Host[Any]]) -> list[str]:

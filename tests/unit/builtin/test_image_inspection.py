@@ -91,13 +91,13 @@ def test_prepare_prints_one_inspection(tmp_path, suite_file):
     path = zipped(tmp_path / "20240115", files)
     new = f'use = "image-folder"\npath = "{path}"\nsize = 16\n'
     lines = 'use = "toy-faces"\n', "train = 64\n", "test = 64\n", "reference = 64\n"
-    others = new, "train = 30\n", "test = 25\n", "reference = 6\n"
+    others = new, "train = 30\n", "test = 28\n", "reference = 6\n"
     suite = suite_file(*zip(lines, others, strict=True))
     done = CliRunner().invoke(cli, ["-p", "fpbench.testing.fakes", "prepare", str(suite)])
     assert done.exit_code == 0, done.output
     assert done.output.splitlines()[:6] == [
-        "ready    data set image-folder: 30 train, 25 test, 6 reference images of 16 pixels",
-        "  used: 61 of 70 images (.png 61), below mydata: Train as train, val as test",
+        "ready    data set image-folder: 30 train, 28 test, 6 reference images of 16 pixels",
+        "  used: 64 of 70 images (.png 64), below mydata: Train as train, val as test",
         "  left out, images of kinds that are not read (1: .heic 1): mydata/Train/x.heic; "
         "convert them to PNG or JPEG",
         "  left out, hidden or in hidden folders (1): __MACOSX/",
@@ -111,7 +111,21 @@ def test_a_data_set_that_is_refused_is_to_be_mended_first(tmp_path, suite_file):
     suite = suite_file(('use = "toy-faces"\n', f'use = "image-folder"\npath = "{tmp_path}/no"\n'))
     done = CliRunner().invoke(cli, ["-p", "fpbench.testing.fakes", "prepare", str(suite)])
     assert done.exit_code == 7
-    assert "Next: mend the data set" in done.output
+    assert "Next: bring or mend the data set" in done.output
+
+
+def test_prepare_says_that_images_are_too_few_for_the_suite(tmp_path, suite_file):
+    path = laid(tmp_path / "a", PLAIN)
+    new = f'use = "image-folder"\npath = "{path}"\nsize = 16\n'
+    suite = suite_file(
+        ('use = "toy-faces"\n', new),
+        ("reference = 64\n", "reference = 4\n"),
+        ("test = 64\n", "test = 4\n"),
+    )
+    done = CliRunner().invoke(cli, ["-p", "fpbench.testing.fakes", "prepare", str(suite)])
+    assert done.exit_code == 7
+    assert "missing  data set image-folder: 4 train, 4 test, 4 reference images" in done.output
+    assert "in the split 'test', got 4; give it more images or lower" in done.output
 
 
 def test_what_is_done_to_images_is_said(tmp_path):
