@@ -609,6 +609,19 @@ class Dataset(Component[P]):
 
     drawn: ClassVar[bool] = False
 
+    def look(self, progress: Callable[[int, int], None]) -> None:
+        """Do now what `info` and `digest` need that is long the first time.
+
+        Called before them where somebody waits; they work without it.
+
+        Args:
+            progress: is told how many samples of how many are looked at.
+
+        Raises:
+            MissingResource: as `info`.
+        """
+        del progress
+
     @abstractmethod
     def info(self) -> SampleInfo:
         """Size and counts; quick, save for the first look at images that must be read for it.

@@ -98,6 +98,7 @@ def plan(
     from dataclasses import asdict
     from functools import partial
 
+    from fpbench.cli.progress import looking
     from fpbench.execute.estimate import estimate, past_of
     from fpbench.execute.machine import default_jobs
     from fpbench.execute.request import Request
@@ -123,7 +124,7 @@ def plan(
 
         say_costs(request, as_json=as_json)
         return
-    made, _ = request.plan()
+    made, _ = request.plan(looking())
     say_remarks(made)
     there = Store(Path(request.store))
     status = status_of(made, there)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,8 +13,7 @@ from fpbench.cli import exits
 from fpbench.cli.options import json_option, suite_options
 
 if TYPE_CHECKING:
-    from fpbench.api import Dataset
-    from fpbench.spec import Backbone
+    from fpbench.spec import Backbone, Suite
 
 
 @click.command()
@@ -44,7 +43,7 @@ def prepare(
     read = read_suite(
         suite, load(plugins), assignments=assignments, methods=methods, attacks=attacks, seeds=seeds
     )
-    found = [_dataset(read.dataset, only_list)]
+    found = [_dataset(read, only_list)]
     found += [_weights(backbone, weights, only_list) for backbone in read.backbones]
     missing = [row for row in found if row["ready"] == "no"]
     if as_json:
@@ -55,23 +54,36 @@ def prepare(
             click.echo(f"{word}  {row['what']}: {row['note']}")
         if not read.backbones:
             click.echo("The suite names no published network: it needs no weights.")
-        click.echo(f"Next: fpbench run {suite}" + (", without what is missing" if missing else ""))
+        click.echo(f"Next: {_next(suite, missing)}")
     if missing:
         sys.exit(exits.ENVIRONMENT)
 
 
-def _dataset(dataset: Dataset[Any], only_list: bool) -> dict[str, str]:
-    """Find a data set, or fetch it."""
-    from fpbench.api import MissingResource
+def _next(suite: str, missing: list[dict[str, str]]) -> str:
+    """What to do then: nothing runs without its data set, but without weights much does."""
+    if any(row["what"].startswith("data set") for row in missing):
+        return f"bring or mend the data set, then fpbench prepare {suite}"
+    return f"fpbench run {suite}" + (", without what is missing" if missing else "")
 
+
+def _dataset(suite: Suite, only_list: bool) -> dict[str, str]:
+    """Find a data set, or fetch it, and look whether it is enough for the suite."""
+    from fpbench.api import MissingResource
+    from fpbench.cli.progress import looking
+    from fpbench.plan.data import too_few
+
+    dataset = suite.dataset
     what = f"data set {dataset.name}"
     try:
+        dataset.look(looking())
         if only_list:
             dataset.info()
         note = "prepared" if only_list else dataset.prepare()
+        problems = too_few(suite, dataset.info().counts)
     except MissingResource as error:
         return {"what": what, "ready": "no", "note": str(error)}
-    return {"what": what, "ready": "yes", "note": note}
+    note = "\n  ".join([note, *problems])
+    return {"what": what, "ready": "no" if problems else "yes", "note": note}
 
 
 def _weights(backbone: Backbone, folder: Path | None, only_list: bool) -> dict[str, str]:

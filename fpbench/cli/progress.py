@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 import click
@@ -25,6 +26,7 @@ from rich.text import Text
 from fpbench.api import Outcome
 
 _HEARTBEAT_S = 60.0
+_LOOK_S = 5.0
 
 
 def progress(*, quiet: bool = False) -> Lines:
@@ -34,6 +36,25 @@ def progress(*, quiet: bool = False) -> Lines:
         quiet: print nothing but failures.
     """
     return Live() if sys.stderr.isatty() and not quiet else Lines(quiet=quiet)
+
+
+def looking() -> Callable[[int, int], None]:
+    """Says how far a first look at a data set is: nothing of a short one, then now and then."""
+    began = shown = time.monotonic()
+
+    def say(done: int, total: int) -> None:
+        nonlocal shown
+        now = time.monotonic()
+        if now - shown < _LOOK_S or done == total:
+            return
+        shown = now
+        left = (now - began) / done * (total - done)
+        click.echo(
+            f"data set: {done:,} of {total:,} samples looked at, about {left:,.0f} s left",
+            err=True,
+        )
+
+    return say
 
 
 class Lines:

@@ -116,7 +116,7 @@ def retry(
 
 def _execute(request: Request, runs: Path, name: str | None, how: How) -> None:
     """Run what is asked, print how it ended, end with its exit code."""
-    from fpbench.cli.progress import progress
+    from fpbench.cli.progress import looking, progress
     from fpbench.execute.clusters import cluster_named
     from fpbench.execute.machine import default_jobs
     from fpbench.execute.run import Run, Settings, alone_in
@@ -128,7 +128,7 @@ def _execute(request: Request, runs: Path, name: str | None, how: How) -> None:
             "boards; run suites in WSL, a container or on another machine"
         )
     started = time.monotonic()
-    plan, catalogue = request.plan()
+plan, catalogue = request.plan(looking())
     if not how.allow_commands:
         _refuse_commands(plan)
     say_remarks(plan)

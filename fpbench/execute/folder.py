@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 
 from fpbench.api import Attack, SampleAttack, SampleInfo, SpecError
-from fpbench.builtin.image_folder.files import Files, open_files, shown
+from fpbench.builtin.image_folder.files import Files, Unreadable, open_files
+from fpbench.builtin.image_folder.findings import shown
 from fpbench.builtin.image_folder.pixels import DamagedImage, decode_whole
 from fpbench.spec import SuiteAttack
 from fpbench.spec.model import point_label
@@ -62,7 +63,8 @@ def attack_folder(
     points = [(attack, strength) for attack in attacks for strength in attack.points]
     _check(attacks, output)
     files = open_files(source)
-    names = sorted(files.listing().images)
+    listing = files.listing()
+    names = sorted([*listing.images, *listing.unusable])
     targets = _targets(names)
     folders = _folders(points, output)
     problems: list[str] = []
@@ -75,12 +77,20 @@ def attack_folder(
             return StageContext(where, (seed, *attack_root(attack), "copy", user), store)
 
         for index, name in enumerate(names):
+            if name in listing.unusable:
+                kind, why = listing.unusable[name]
+                problems.append(_problem(name, f"one {kind.words}{why and f' ({why})'}"))
+                continue
             try:
                 _attack_one(files, name, index, points, folders, targets[name], context)
                 written += len(points)
-            except DamagedImage as error:
-                problems.append(f"{shown(name)}: expected an image, got {error}; replace it")
+            except (DamagedImage, Unreadable) as error:
+                problems.append(_problem(name, str(error)))
     return written, problems
+
+
+def _problem(name: str, got: str) -> str:
+    return f"{shown(name)}: expected an image, got {shown(got)}; replace it"
 
 
 def _check(attacks: Sequence[SuiteAttack], output: Path) -> None:

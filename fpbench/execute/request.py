@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -58,8 +58,11 @@ class Request:
     backbones: dict[str, dict[str, str]] = field(default_factory=dict)
     data: DataFacts | None = None
 
-    def plan(self) -> tuple[Plan, Catalogue]:
+    def plan(self, progress: Callable[[int, int], None] | None = None) -> tuple[Plan, Catalogue]:
         """Load the plugins, read the suite, key its stages.
+
+        Args:
+            progress: is told of a long first look at the images; see `Dataset.look`.
 
         Raises:
             PluginError: a plugin breaks its contract.
@@ -78,7 +81,7 @@ class Request:
         )
         folder = Path(self.weights) if self.weights else None
         backbones = plan_backbones(suite.backbones, folder, self.backbones)
-        facts = self.data or look_at(suite)
+        facts = self.data or look_at(suite, progress)
         modality = modality_of(suite, facts, catalogue)
         return make_plan(suite, catalogue.metrics(), backbones, facts, modality), catalogue
 

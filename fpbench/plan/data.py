@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,12 @@ from fpbench.plan.keys import trimmed
 from fpbench.plan.points import served
 from fpbench.registry import Catalogue
 from fpbench.spec import Suite, SuiteMethod
+
+_CURES = {
+    "train": "give it more images, or lower [dataset] test and reference",
+    "test": "give it more images or lower [negatives] real and clean_images",
+    "reference": "give it more images, or lower [dataset] test",
+}
 
 
 @dataclass(frozen=True)
@@ -47,12 +53,18 @@ class DataFacts:
         return SampleInfo(self.modality, shape, self.dtype, self.counts, self.rate, self.conditions)
 
 
-def look_at(suite: Suite) -> DataFacts:
+def look_at(suite: Suite, progress: Callable[[int, int], None] | None = None) -> DataFacts:
     """The facts of a suite's samples.
+
+    Args:
+        suite: whose.
+        progress: is told how many samples of how many are looked at, where that takes long.
 
     Raises:
         MissingResource: they are not there.
     """
+    if progress is not None:
+        suite.dataset.look(progress)
     info = suite.dataset.info()
     return DataFacts(
         info.size,
@@ -86,16 +98,7 @@ def check_data(suite: Suite, facts: DataFacts) -> None:
     Raises:
         SpecError: there are too few, or a host or method is not for them or cannot learn from them.
     """
-    # A user's pictures are different ones.
-    shown = suite.population.images if suite.host.pictures else 0
-    wanted = {"train": 1, "test": suite.pictures_from + shown, "reference": 2}
-    problems = [
-        f"dataset {suite.dataset.name}: expected at least {number} images in the split '{split}', "
-        f"got {facts.counts.get(split, 0)}; give it more images or lower [negatives] real and "
-        "clean_images"
-        for split, number in wanted.items()
-        if facts.counts.get(split, 0) < number
-    ]
+    problems = too_few(suite, facts.counts)
     info = facts.info
     hosts = {f"host {suite.host.name}": suite.host}
     hosts |= {f"stranger {other.label}": other.component for other in suite.strangers}
@@ -104,6 +107,19 @@ def check_data(suite: Suite, facts: DataFacts) -> None:
     problems += [f"{who}: {text}" for who, text in found.items() if text]
     if problems:
         raise SpecError(problems)
+
+
+def too_few(suite: Suite, counts: Mapping[str, int]) -> list[str]:
+    """A sentence for each split that has fewer samples than the suite asks for."""
+    # A user's pictures are different ones.
+    shown = suite.population.images if suite.host.pictures else 0
+    wanted = {"train": 1, "test": suite.pictures_from + shown, "reference": 2}
+    return [
+        f"dataset {suite.dataset.name}: expected at least {number} images in the split '{split}', "
+        f"got {counts.get(split, 0)}; {_CURES[split]}"
+        for split, number in wanted.items()
+        if counts.get(split, 0) < number
+    ]
 
 
 def _foreign(suite: Suite, info: SampleInfo, hosts: Mapping[str, Host[Any]]) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fpbench.api import MissingResource
-from fpbench.builtin.image_folder.files import shown
+from fpbench.builtin.image_folder.findings import shown
 
 _FORMS = (
     "MS-COCO's annotations of captions ({'images': [{'id', 'file_name'}], 'annotations': [{'id', "

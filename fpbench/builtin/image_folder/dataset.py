@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -20,9 +21,25 @@ from fpbench.api import (
 )
 from fpbench.api.params import Local
 from fpbench.builtin.image_folder.captions import captions_of
-from fpbench.builtin.image_folder.contents import Content, contents_of, forget, sha256
-from fpbench.builtin.image_folder.files import Files, Listing, open_files, shown
-from fpbench.builtin.image_folder.layout import Pool, UnclearLayout, assign
+from fpbench.builtin.image_folder.contents import (
+    Content,
+    Looked,
+    all_listed,
+    forget,
+    look_at,
+    sha256,
+)
+from fpbench.builtin.image_folder.files import Files, Listing, Unreadable, open_files
+from fpbench.builtin.image_folder.findings import (
+    Finding,
+    Inspection,
+    Kind,
+    grouped,
+    refusal,
+    shown,
+    twins,
+)
+from fpbench.builtin.image_folder.layout import Layout, Pool, UnclearLayout, assign
 from fpbench.builtin.image_folder.pixels import decode_square
 
 if TYPE_CHECKING:
@@ -69,8 +86,8 @@ class ImageFolder(Dataset[ImageFolderParams]):
     Pools are ordered by the digests of the files. What looks like splits but is not wholly so is an
     error.
 
-    Hidden files and folders are left out. Images whose used pixels are equal count once: in `test`
-    before `val` before `train`, so that no picture is on two sides.
+    Hidden files and folders are left out, and folders of thumbnails. Images whose used pixels are
+    equal count once: in `test` before `val` before `train`, so that no picture is on two sides.
 
     With `captions` images may be asked for by what they show; those without one are left out.
     """
@@ -86,8 +103,18 @@ class ImageFolder(Dataset[ImageFolderParams]):
         "high byte, centre-cropped to a square and resized; equal ones count once.",
     )
 
+    def look(self, progress: Callable[[int, int], None]) -> None:
+        """Decode the images that were not looked at before; later calls find them known."""
+        self._layout  # noqa: B018 - what is not split clearly is refused before that
+        self._looked = look_at(self._files, self._used, self.params.size, progress)
+
     def info(self) -> SampleInfo:
-        """Size and counts; images that were not looked at before are decoded once."""
+        """Size and counts; images that were not looked at before are decoded once.
+
+        Raises:
+            MissingResource: some cannot be used, all of which are told at once; or splits are
+                unclear; or none is left to train on.
+        """
         counts = {split: len(names) for split, names in self._splits.items()}
         conditions = "captions" if self.params.captions else ""
         return SampleInfo.of_images(self.params.size, counts, conditions)
@@ -136,21 +163,16 @@ class ImageFolder(Dataset[ImageFolderParams]):
         if self.params.captions and self._captions != self._read_captions():
             self._refuse(self.params.captions)
         for name, content in known.items():
-            if sha256(now.read(name)) != content.bytes:
+            if sha256(self._bytes(now, name)) != content.bytes:
                 self._refuse(name)
 
     def remarks(self) -> tuple[str, ...]:
-        """What was left out, and how many images were there twice."""
-        twice = len(self._contents) - sum(map(len, self._pools.values()))
-        silent = len(self._listing.images) - len(self._used.images)
-        said = []
-        if silent:
-            said.append(f"{silent:,} images have no caption, and were left out")
-        if twice:
-            said.append(
-                f"{twice:,} images equal others in the pixels that are used, and count once"
-            )
-        return (*self._listing.remarks, *said)
+        """Images that are used otherwise than they lie, what was left out, links; a line each."""
+        return self._inspection.remarks()
+
+    def prepare(self) -> str:
+        """Look at every file. What is used, and what is to be said of the others; a line each."""
+        return "\n  ".join([super().prepare(), *self._inspection.lines()])
 
     # -- which images ------------------------------------------------------------------------
 
@@ -178,38 +200,60 @@ class ImageFolder(Dataset[ImageFolderParams]):
         return replace(self._listing, images=images)
 
     @cached_property
-    def _contents(self) -> dict[str, Content]:
-        return contents_of(self._files, self._used, self.params.size)
-
-    @cached_property
-    def _pools(self) -> dict[Pool, list[str]]:
-        """Names in the order of their digests; of equal images the first."""
+    def _layout(self) -> Layout:
         try:
-            pools = assign(self._used.images)
+            return assign(self._used.images)
         except UnclearLayout as error:
             raise MissingResource(
                 f"dataset image-folder: {shown(self._files.path)}: expected {shown(error)}; move "
                 "or rename folders, or set [dataset] path to the folder that is meant"
             ) from None
-        contents, taken = self._contents, set[str]()
+
+    @cached_property
+    def _looked(self) -> Looked:
+        return look_at(self._files, self._used, self.params.size)
+
+    @cached_property
+    def _contents(self) -> dict[str, Content]:
+        unusable = self._listing.unusable | self._looked.unusable
+        if not unusable:
+            return self._looked.contents
+        raise MissingResource(
+            f"dataset image-folder: expected images that can be used in {shown(self._files.path)}, "
+            f"got {refusal(grouped(unusable))}"
+            + all_listed(self._files.path, self.params.size, unusable)
+        )
+
+    @cached_property
+    def _firsts(self) -> dict[Pool, dict[str, str]]:
+        """Name -> the image that counts for it, in the order of digests; by pool."""
+        pools, contents, taken = self._layout.pools, self._contents, dict[str, str]()
         captions = self._captions if self.params.captions else {}
 
         def order(name: str) -> tuple[str, str]:
             return contents[name].bytes, captions.get(name, "")
 
-        found: dict[Pool, list[str]] = {}
-        for pool in (pool for pool in _HELD_FIRST if pool in pools):
-            found[pool] = []
-            for name in sorted(pools[pool], key=order):
-                if contents[name].pixels not in taken:
-                    taken.add(contents[name].pixels)
-                    found[pool].append(name)
-        return found
+        return {
+            pool: {
+                name: taken.setdefault(contents[name].pixels, name)
+                for name in sorted(pools[pool], key=order)
+            }
+            for pool in _HELD_FIRST
+            if pool in pools
+        }
+
+    @cached_property
+    def _pools(self) -> dict[Pool, list[str]]:
+        """Names in the order of their digests; of equal images the first."""
+        return {
+            pool: [name for name, first in firsts.items() if name == first]
+            for pool, firsts in self._firsts.items()
+        }
 
     @cached_property
     def _splits(self) -> dict[str, list[str]]:
         pools, p = self._pools, self.params
-        rest = pools.get("pool") or pools["train"]
+        rest = pools.get("pool") or pools.get("train", [])
         if "pool" in pools:
             test, rest = rest[: p.test], rest[p.test :]
         else:
@@ -218,15 +262,67 @@ class ImageFolder(Dataset[ImageFolderParams]):
             reference = pools["val"][: p.reference]
         else:
             reference, rest = rest[: p.reference], rest[p.reference :]
+        if not rest:
+            raise MissingResource(self._why_none_to_train(len(test), len(reference)))
         return {"train": rest[: p.train], "test": test, "reference": reference}
+
+    def _why_none_to_train(self, test: int, reference: int) -> str:
+        expected = f"dataset image-folder: expected images to train on in {shown(self._files.path)}"
+        if not self._pools.get("pool", self._pools.get("train")):
+            return (
+                f"{expected}, got none in train that is in no other folder too: all "
+                f"{len(self._layout.pools['train']):,} equal images of test or val; bring others"
+            )
+        went = {"reference": reference}
+        if "pool" in self._pools:
+            went = {"test": test, **went}
+        fifth = max(1, sum(went.values()) // 5)
+        settings = " ".join(f"--set dataset.{split}={fifth}" for split in went)
+        taken = " and ".join(f"{split} ({count:,})" for split, count in went.items())
+        return (
+            f"{expected}, got none that is left: all went to {taken}; ask for fewer there, such as "
+            f"{settings}, or bring more images"
+        )
+
+    @cached_property
+    def _inspection(self) -> Inspection:
+        splits, listing, contents = self._splits, self._listing, self._contents
+        used = [name for names in splits.values() for name in names]
+        silent = listing.images.keys() - self._used.images.keys()
+        done = {kind for content in contents.values() for kind in content.done}
+        treated = (
+            Finding(kind, {name: "" for name, c in contents.items() if kind in c.done})
+            for kind in done
+        )
+        return Inspection(
+            used,
+            sum(map(len, self._pools.values())) - len(used),
+            str(self._layout),
+            (
+                *listing.findings,
+                *treated,
+                *twins(self._firsts),
+                Finding(Kind.SILENT, dict.fromkeys(silent, "")),
+                Finding(Kind.SERVES, self._layout.serves),
+            ),
+        )
 
     # -- the pixels --------------------------------------------------------------------------
 
     def _image(self, name: str) -> NDArray[np.uint8]:
-        data = self._files.read(name)
+        data = self._bytes(self._files, name)
         if sha256(data) != self._contents[name].bytes:
             self._refuse(name)
         return decode_square(data, self.params.size)  # which these bytes have passed before
+
+    def _bytes(self, files: Files, name: str) -> bytes:
+        try:
+            return files.read(name)
+        except Unreadable as error:
+            raise MissingResource(
+                f"dataset image-folder: expected to read {shown(files.path / name)}, got "
+                f"{shown(error)}; restore or remove the file"
+            ) from None
 
     def _refuse(self, name: str) -> NoReturn:
         forget(self._files.path, self.params.size)

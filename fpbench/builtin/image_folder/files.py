@@ -2,26 +2,66 @@
 
 from __future__ import annotations
 
+import contextlib
+import lzma
 import os
 import threading
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from fpbench.api import MissingResource
+from fpbench.builtin.image_folder.findings import Finding, Kind, grouped, shown
 
 READ = {
     *(".apng", ".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
     *(".jpx", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".qoi", ".tga", ".tif", ".tiff", ".webp"),
 }
-_HIDDEN = {"#recycle", "$recycle.bin", "@eadir", "__macosx", "desktop.ini", "thumbs.db"}
+_UNREAD = {
+    *(".ai", ".arw", ".cr2", ".cr3", ".djvu", ".dng", ".eps", ".exr", ".hdr", ".heic", ".heif"),
+    *(".icns", ".ico", ".jxl", ".jxr", ".nef", ".orf", ".pdf", ".psd", ".raf", ".raw", ".rw2"),
+    *(".svg", ".xcf"),
+}
+_ARCHIVES = {
+    *(".7z", ".arrow", ".bz2", ".gz", ".h5", ".hdf5", ".mdb", ".npy", ".npz", ".parquet", ".rar"),
+    *(".tar", ".tfrecord", ".tfrecords", ".tgz", ".xz", ".zip", ".zst"),
+}
+_HIDDEN = {
+    *("#recycle", "$recycle.bin", "@eadir", "__macosx", "desktop.ini", "lost+found", "thumbs.db"),
+}
+_THUMBNAILS = {"thumb", "thumbnail", "thumbnails", "thumbs"}
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
 _OTHER = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 99: "AES"}
-_MAX_BYTES = 2**30  # of one file in an archive, unpacked
+_MAX_BYTES = 2**30  # of one file, unpacked
+_UTF8, _ENCRYPTED, _PATCHED, _STRONG = 0x800, 0x1, 0x20, 0x40  # bits of a zip file's header
+
+
+class Unreadable(Exception):
+    """The bytes of a file cannot be had; says of which kind it is, and why."""
+
+    def __init__(self, kind: Kind, why: str) -> None:
+        super().__init__(why)
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file, or what stands where one was expected.
+
+    Attributes:
+        name: path below the folder, with `/`.
+        stamp: what tells that the file was not written since: its size and time.
+        kind: why it is no file to read, as far as a look at it without reading tells.
+        why: more of that.
+    """
+
+    name: str
+    stamp: tuple[int, int] = (0, 0)
+    kind: Kind | None = None
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -29,12 +69,15 @@ class Listing:
     """What there is.
 
     Attributes:
-        images: name -> what tells that the file was not written since: its size and time.
-        remarks: what was left out, a sentence each.
+        images: name -> size and time.
+        unusable: images that need not be read to know that they cannot be used: name -> which
+            kind they are of, and more of it.
+        findings: what was left out or is a link, a kind each.
     """
 
     images: dict[str, tuple[int, int]]
-    remarks: tuple[str, ...]
+    unusable: dict[str, tuple[Kind, str]]
+    findings: tuple[Finding, ...]
 
 
 class Files(ABC):
@@ -44,20 +87,20 @@ class Files(ABC):
         self.path = path
 
     @abstractmethod
-    def names(self) -> Iterator[tuple[str, tuple[int, int]]]:
-        """Every file, hidden ones too."""
+    def entries(self) -> Iterator[Entry]:
+        """Every file, hidden ones too, and links that lead to none.
+
+        Raises:
+            MissingResource: a folder cannot be listed.
+        """
 
     @abstractmethod
     def read(self, name: str) -> bytes:
         """The bytes of a file.
 
         Raises:
-            MissingResource: it cannot be read.
+            Unreadable: they cannot be had.
         """
-
-    def remarks(self) -> Iterator[str]:
-        """What `names` left out."""
-        return iter(())
 
     def listing(self) -> Listing:
         """The images.
@@ -65,91 +108,89 @@ class Files(ABC):
         Raises:
             MissingResource: there are none, or they cannot be listed.
         """
-        images, others, hidden = {}, Counter[str](), 0
-        for name, stamp in self.names():
-            path = PurePosixPath(name)
-            if any(_is_hidden(part) for part in path.parts):
-                hidden += path.suffix.lower() in READ
-            elif path.suffix.lower() in READ:
-                images[name] = stamp
-            else:
-                others[path.suffix.lower() or "no suffix"] += 1
-        if not images:
-            raise MissingResource(
-                f"dataset image-folder: expected images ({', '.join(sorted(READ))}) in "
-                f"{shown(self.path)}, got none among {others.total():,} files{_kinds(others)}; "
-                "set [dataset] path to where they are, or convert them"
-            )
-        return Listing(images, tuple(self._said(others, hidden)))
+        return sorted_out(self.path, self.entries())
 
-    def _said(self, others: Counter[str], hidden: int) -> Iterator[str]:
-        if others:
-            yield (
-                f"{others.total():,} files are of kinds that are not read{_kinds(others)}; "
-                "convert those that are images"
-            )
-        if hidden:
-            yield f"{hidden:,} images were left out, hidden or in hidden folders"
-        yield from self.remarks()
+
+def sorted_out(path: Path, entries: Iterator[Entry]) -> Listing:
+    """Which entries are images, and what is to be said of the others.
+
+    Raises:
+        MissingResource: none is.
+    """
+    images: dict[str, tuple[int, int]] = {}
+    unusable: dict[str, tuple[Kind, str]] = {}
+    said: dict[str, tuple[Kind, str]] = {}
+    for entry in entries:
+        name = entry.name
+        if hidden := _left_out(name):
+            # Of what is hidden only folders and images would be missed.
+            if hidden[1].endswith("/") or _suffix(name) in READ:
+                said[hidden[1]] = hidden[0], ""
+        elif kind := entry.kind if entry.kind in _LINKS else _not_read(name):
+            said[name] = kind, ""
+        elif entry.kind is not None:
+            unusable[name] = entry.kind, entry.why
+        else:
+            images[name] = entry.stamp
+            if name != shown(name):
+                said[name] = Kind.RENAMED, ""
+    listing = Listing(images, unusable, grouped(said))
+    if not images and not unusable:
+        found = "; ".join(f.said() for f in listing.findings) or "no file at all"
+        raise MissingResource(
+            f"dataset image-folder: expected images ({', '.join(sorted(READ))}) in {shown(path)}, "
+            f"got none: {found}; set [dataset] path to where they are, or convert them"
+        )
+    return listing
 
 
 class Folder(Files):
     """A folder and all below it; a folder that is linked to is read once."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self._again = 0
-        self._broken = 0
-
-    def names(self) -> Iterator[tuple[str, tuple[int, int]]]:
+    def entries(self) -> Iterator[Entry]:
         """Real folders first: a link to one of them adds nothing, and a loop ends."""
-        self._again = self._broken = 0
         seen: set[tuple[int, int]] = set()
-        waiting, links = [self.path], list[Path]()
+        waiting, links = [""], list[str]()
         while waiting or links:
-            folder = waiting.pop() if waiting else links.pop(0)
-            stat = folder.stat()
+            linked = not waiting
+            below = links.pop(0) if linked else waiting.pop()
+            stat = (self.path / below).stat()
             if (stat.st_dev, stat.st_ino) in seen:
-                self._again += 1
+                yield Entry(below, kind=Kind.AGAIN)
                 continue
+            if linked:
+                yield Entry(below, kind=Kind.LINKED)
             seen.add((stat.st_dev, stat.st_ino))
-            for entry in self._scan(folder):
-                path = folder / entry.name
-                if entry.is_dir():
-                    if not _is_hidden(entry.name):
-                        (links if entry.is_symlink() else waiting).append(path)
-                elif entry.is_file():
+            for entry in self._scan(below):
+                name = f"{below}/{entry.name}" if below else entry.name
+                try:
                     file = entry.stat()
-                    name = path.relative_to(self.path).as_posix()
-                    yield name, (file.st_size, file.st_mtime_ns)
-                elif path.suffix.lower() in READ:
-                    self._broken += 1
-
-    def remarks(self) -> Iterator[str]:
-        """Links that lead nowhere new."""
-        if self._again:
-            yield f"{self._again:,} links to folders that are read already were not followed"
-        if self._broken:
-            yield f"{self._broken:,} images are links to nothing, and were left out"
+                except OSError:  # nothing, itself again, or what may not be looked at
+                    yield Entry(name, kind=Kind.DANGLING)
+                    continue
+                if entry.is_file():
+                    kind = Kind.HUGE if file.st_size > _MAX_BYTES else None
+                    yield Entry(name, (file.st_size, file.st_mtime_ns), kind)
+                elif entry.is_dir() and _left_out(f"{name}/"):
+                    yield Entry(f"{name}/")
+                elif entry.is_dir():
+                    (links if entry.is_symlink() else waiting).append(name)
 
     def read(self, name: str) -> bytes:
         """The bytes of a file."""
         try:
             return (self.path / name).read_bytes()
         except OSError as error:
-            raise MissingResource(
-                f"dataset image-folder: expected to read {shown(self.path / name)}, got "
-                f"{error.strerror}; restore or remove the file"
-            ) from None
+            raise Unreadable(Kind.UNREADABLE, error.strerror or str(error)) from None
 
-    def _scan(self, folder: Path) -> list[os.DirEntry[str]]:
+    def _scan(self, below: str) -> list[os.DirEntry[str]]:
         try:
-            with os.scandir(folder) as entries:
+            with os.scandir(self.path / below) as entries:
                 return sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
             raise MissingResource(
-                f"dataset image-folder: expected to read the folder {shown(folder)}, got "
-                f"{error.strerror}; make it readable or remove it"
+                f"dataset image-folder: expected to read the folder {shown(self.path / below)}, "
+                f"got {error.strerror}; make it readable or remove it"
             ) from None
 
 
@@ -165,42 +206,63 @@ class Archive(Files):
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
             raise MissingResource(
                 f"dataset image-folder: expected a folder or a zip file, got {shown(path)} "
-                f"({error}); unpack it and set [dataset] path to the folder"
+                f"({error}); copy it again if it is a zip file, else unpack it, and set [dataset] "
+                "path to the folder"
             ) from None
-        # Some programs write the separators of Windows. Of two files of one name the last counts.
-        self._infos = {i.filename.replace("\\", "/"): i for i in self._zip.infolist()}
+        # Of two files of one name the last counts.
+        self._infos = {_named(info): info for info in self._zip.infolist()}
 
-    def names(self) -> Iterator[tuple[str, tuple[int, int]]]:
+    def entries(self) -> Iterator[Entry]:
         """Every file; the stamp is that of the archive."""
-        for name, info in self._infos.items():
+        stamp = self._stamp.st_size, self._stamp.st_mtime_ns
+        for info in self._zip.infolist():
+            name = _named(info)
             if name.endswith("/"):
                 continue
-            if info.flag_bits & 1:
-                self._refuse(name, "files without a password", "an encrypted one")
-            if info.compress_type not in _METHODS:
-                method = _OTHER.get(info.compress_type, f"method {info.compress_type}")
-                self._refuse(name, "files stored or deflated", f"one packed by {method}")
-            if info.file_size > _MAX_BYTES:
-                self._refuse(name, "files of at most 1 GiB", f"{info.file_size:,} bytes")
-            yield name, (self._stamp.st_size, self._stamp.st_mtime_ns)
+            if self._infos[name] is info:
+                yield Entry(name, stamp, *_trouble(info))
+            else:
+                yield Entry(name, kind=Kind.OVERWRITTEN)
 
     def read(self, name: str) -> bytes:
         """The bytes of a file, whose checksum is right."""
         try:
             with self._lock:  # one file handle, several readers
                 return self._zip.read(self._infos[name])
-        except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError) as error:
-            raise MissingResource(
-                f"dataset image-folder: expected a whole file, got a damaged one in "
-                f"{shown(self.path)}: {shown(name)} ({shown(str(error))}); copy the archive again, "
-                "or pack it without that file"
-            ) from None
+        except NotImplementedError as error:
+            raise Unreadable(Kind.PACKED, str(error)) from None
+        except _TORN as error:
+            raise Unreadable(Kind.TORN, str(error) or type(error).__name__) from None
 
-    def _refuse(self, name: str, expected: str, got: str) -> None:
-        raise MissingResource(
-            f"dataset image-folder: expected {expected} in {shown(self.path)}, got {got}: "
-            f"{shown(name)}; unpack it and set [dataset] path to the folder"
-        )
+
+_LINKS = (Kind.LINKED, Kind.AGAIN, Kind.DANGLING, Kind.OVERWRITTEN)
+_TORN = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError),
+    *(LookupError, MemoryError, RuntimeError),
+)
+
+
+def _trouble(info: zipfile.ZipInfo) -> tuple[Kind | None, str]:
+    """What of an archived file's header says that it cannot be read here."""
+    if info.flag_bits & (_ENCRYPTED | _STRONG):
+        return Kind.LOCKED, ""
+    if info.flag_bits & _PATCHED:
+        return Kind.PACKED, "as a patch"
+    if info.compress_type not in _METHODS:
+        return Kind.PACKED, _OTHER.get(info.compress_type, f"method {info.compress_type}")
+    if info.file_size > _MAX_BYTES:
+        return Kind.HUGE, f"{info.file_size:,} bytes"
+    return None, ""
+
+
+def _named(info: zipfile.ZipInfo) -> str:
+    """The name in an archive. Some programs write the separators of Windows."""
+    name = info.filename
+    if not info.flag_bits & _UTF8 and not name.isascii():
+        # Others write UTF-8 and do not say so. What is neither keeps its bytes, as in a folder.
+        with contextlib.suppress(UnicodeEncodeError):  # the name is from a field of its own
+            name = name.encode("cp437").decode("utf-8", "surrogateescape")
+    return name.replace("\\", "/")
 
 
 def open_files(path: Path) -> Files:
@@ -217,15 +279,26 @@ def open_files(path: Path) -> Files:
     return Folder(path) if path.is_dir() else Archive(path)
 
 
-def shown(name: object) -> str:
-    """A name as it can be printed: bytes that are no UTF-8 as escapes."""
-    return str(name).encode("utf-8", "backslashreplace").decode()
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122 - a tenth of the time of a path's
 
 
-def _is_hidden(part: str) -> bool:
-    return part.casefold() in _HIDDEN or (part.startswith(".") and part not in {".", ".."})
+def _left_out(name: str) -> tuple[Kind, str] | None:
+    """Of what is hidden or a thumbnail: which it is, and the outermost path that makes it so."""
+    parts = name.split("/")
+    for depth, part in enumerate(map(str.casefold, parts), 1):
+        hidden = part in _HIDDEN or (part.startswith(".") and part not in {".", ".."})
+        if hidden or (part in _THUMBNAILS and depth < len(parts)):
+            kind = Kind.HIDDEN if hidden else Kind.THUMBNAILS
+            return kind, "/".join(parts[:depth]) + ("/" if depth < len(parts) else "")
+    return None
 
 
-def _kinds(counts: Counter[str]) -> str:
-    named = ", ".join(f"{kind} {number:,}" for kind, number in counts.most_common(5))
-    return f" ({named}{', …' if len(counts) > 5 else ''})" if counts else ""
+def _not_read(name: str) -> Kind | None:
+    """Which kind of file it is that is not read; None for an image."""
+    suffix = _suffix(name)
+    if suffix in READ:
+        return None
+    if suffix in _UNREAD:
+        return Kind.FOREIGN
+    return Kind.NESTED if suffix in _ARCHIVES else Kind.OTHER

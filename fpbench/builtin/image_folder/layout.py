@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 Pool = Literal["pool", "train", "test", "val"]
@@ -30,34 +31,71 @@ class UnclearLayout(Exception):
     """The folders look like splits that cannot be told apart; says what was expected and got."""
 
 
-def assign(names: Iterable[str]) -> dict[Pool, list[str]]:
-    """Names of files by the pool they belong to; "pool" alone where there are no split folders.
+@dataclass(frozen=True)
+class Layout:
+    """Which image is for what.
+
+    Attributes:
+        pools: names of files by the pool they belong to; "pool" alone without split folders.
+        folders: name of a split folder -> the pool that it is.
+        wrapping: folders that hold everything, from the outermost, which were looked through.
+    """
+
+    pools: dict[Pool, list[str]]
+    folders: dict[str, Pool]
+    wrapping: tuple[str, ...]
+
+    @property
+    def serves(self) -> dict[str, str]:
+        """The folder of validation images, if there is one, and what it is taken for."""
+        role = "as reference" if "test" in self.pools else "as test"
+        return {folder: role for folder, pool in self.folders.items() if pool == "val"}
+
+    def __str__(self) -> str:
+        """How splits were found."""
+        below = f"below {'/'.join(self.wrapping)}: " if self.wrapping else ""
+        if not self.folders:
+            return f"{below}one pool that is split by contents"
+        return below + ", ".join(
+            f"{folder} {self.serves.get(folder, f'as {pool}')}"
+            for folder, pool in sorted(self.folders.items())
+        )
+
+
+def assign(names: Iterable[str]) -> Layout:
+    """Names of files by the pool they belong to.
 
     Folders that wrap everything are skipped. Names are paths with `/`.
 
     Raises:
         UnclearLayout: it looks like splits, but not wholly.
     """
-    parts = _unwrapped({name: tuple(p for p in name.split("/") if p != ".") for name in names})
+    parts, wrapping = _unwrapped(
+        {name: tuple(p for p in name.split("/") if p != ".") for name in names}
+    )
     tops = {path[0] for path in parts.values() if len(path) > 1}
     known = {top: _WORDS[top.casefold()] for top in tops if top.casefold() in _WORDS}
     if not known:
         _check_unsplit(parts)
-        return {"pool": list(parts)}
+        return Layout({"pool": list(parts)}, {}, wrapping)
     _check_split(parts, known)
     found: dict[Pool, list[str]] = {pool: [] for pool in known.values()}
     for name, path in parts.items():
         found[known[path[0]]].append(name)
-    return found
+    return Layout(found, known, wrapping)
 
 
-def _unwrapped(parts: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+def _unwrapped(
+    parts: Mapping[str, tuple[str, ...]],
+) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
     """The paths below the folders that hold everything, unless such a folder names a split."""
+    wrapping: list[str] = []
     while True:
         heads = {path[0] if len(path) > 1 else "" for path in parts.values()}
         if len(heads) != 1 or "" in heads or any(_alike(head) for head in heads):
-            return dict(parts)
+            return dict(parts), tuple(wrapping)
         parts = {name: path[1:] for name, path in parts.items()}
+        wrapping += heads
 
 
 def _alike(folder: str) -> bool:
@@ -66,6 +104,11 @@ def _alike(folder: str) -> bool:
 
 def _check_split(parts: Mapping[str, Sequence[str]], known: Mapping[str, Pool]) -> None:
     folders = ", ".join(sorted(known))
+    tops = {path[0] for path in parts.values() if len(path) > 1}
+    if unknown := sorted(top for top in tops - known.keys() if _alike(top)):
+        raise UnclearLayout(
+            f"splits that are called train, test and val, got {', '.join(unknown)} beside {folders}"
+        )
     if len(set(known.values())) < len(known):
         raise UnclearLayout(f"one folder for each of train, test and val, got {folders}")
     if "train" not in known.values() or len(known) == 1:

@@ -80,7 +80,9 @@ def test_without_a_file_there_are_no_conditions(folder):
 def test_images_without_a_caption_are_left_out_and_said(folder, tmp_path):
     found = dataset(folder, said(tmp_path, mapping(range(9))))
     assert sum(found.info().counts.values()) == 9
-    assert "3 images have no caption, and were left out" in found.remarks()
+    assert found.remarks() == (
+        "left out, without a caption (3): photos/009.png, photos/010.png, photos/011.png",
+    )
     assert dataset(folder, said(tmp_path, mapping())).remarks() == ()
 
 

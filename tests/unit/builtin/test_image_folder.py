@@ -16,7 +16,7 @@ import fpbench.builtin.image_folder.contents as contents
 import fpbench.builtin.image_folder.pixels as pixels
 from fpbench.api import MissingResource
 from fpbench.builtin.image_folder.dataset import ImageFolder
-from fpbench.builtin.image_folder.pixels import decode_square
+from fpbench.builtin.image_folder.pixels import decode, decode_square
 from fpbench.cli.main import cli
 from fpbench.execute.request import Request
 from fpbench.plan.identity import identity
@@ -173,7 +173,7 @@ def test_sizes_and_kinds_are_brought_to_one(tmp_path):
     found = dataset(laid(tmp_path, files), train=4, test=1, reference=1)
     images = [found.read(s, np.arange(n)) for s, n in found.info().counts.items()]
     assert np.concatenate(images).shape == (6, 16, 16, 3)
-    assert found.remarks() == ()
+    assert found.remarks() == ("smaller than the size that is used, enlarged (1): small.png",)
 
 
 def test_centre_crop_and_area_average_agree_with_numpy():
@@ -225,6 +225,8 @@ def test_validation_beside_test_is_the_reference(tmp_path):
         (["mydata/train/a.png", "mydata/train/b.png"], "got train alone"),
         (["test/a.png", "val/b.png"], "got test, val alone"),
         (["train/a.png", "cats/b.png"], "got train alone"),
+        (["train/a.png", "eval/b.png"], "got eval beside train"),
+        (["train/a.png", "test/b.png", "dev/c.png"], "got dev beside test, train"),
         (["train/a.png", "training/b.png", "test/c.png"], "got test, train, training"),
         (["train/a.png", "Train/b.png", "test/c.png"], "got Train, test, train"),
         (["train/a.png", "test/b.png", "logo.png"], "elsewhere such as logo.png"),
@@ -284,7 +286,13 @@ def test_hidden_files_and_folders_are_left_out(folder):
     archive = {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.*g")}
     hidden = dataset(zipped(folder.parent, archive))
     assert hidden.digest() == clean.digest()
-    assert "5 images were left out, hidden" in " ".join(hidden.remarks())
+    (said,) = hidden.remarks()
+    assert said == (
+        "left out, hidden or in hidden folders (5): "
+        ".ipynb_checkpoints/, __MACOSX/, deep/._01.png, …"
+    )
+    # What lies in hidden folders is not looked at.
+    assert said in found.remarks()
 
 
 def test_equal_pictures_count_once(folder):
@@ -294,7 +302,10 @@ def test_equal_pictures_count_once(folder):
     (folder / "other.bmp").write_bytes(encoded(picture(4), "BMP"))
     found = dataset(folder)
     assert sum(map(len, found._pools.values())) == 30
-    assert "2 images equal others" in " ".join(found.remarks())
+    assert found.remarks()[-1] == (
+        "equal to others in the pixels that are used, counted once (2): "
+        "deep/03.png (= again.png), deep/04.png (= other.bmp)"
+    )
     assert found.info() == before.info()
 
 
@@ -305,16 +316,22 @@ def test_a_picture_of_the_test_split_is_not_trained_on(tmp_path):
     found = dataset(laid(tmp_path, files), test=9, reference=9)
     assert found.info().counts == {"train": 10, "test": 6, "reference": 4}
     assert "train/copy.bmp" not in found._splits["train"]
-    assert "4 images equal others" in found.remarks()[-1]
+    (across,) = (said for said in found.remarks() if "another split" in said)
+    assert across == (
+        "equal to images of another split, counted in that one alone (4): "
+        "train/18.png (= val/18.png), train/copy.bmp (= test/11.png), val/14.png (= test/14.png), …"
+    )
 
 
 def test_kinds_that_are_not_read_are_counted(folder):
-    for name in ("a.heic", "b.heic", "c.jxl", "noext"):
+    for name in ("a.heic", "b.heic", "c.jxl", "d.zip", "noext"):
         (folder / name).write_bytes(b"?")
-    (said,) = dataset(folder).remarks()
-    assert "5 files are of kinds that are not read" in said
-    assert ".heic 2" in said
-    assert ".jxl 1" in said
+    assert dataset(folder).remarks() == (
+        "left out, images of kinds that are not read (3: .heic 2, .jxl 1): a.heic, b.heic, c.jxl; "
+        "convert them to PNG or JPEG",
+        "left out, archives that are not looked into (1: .zip 1): d.zip; unpack them",
+        "left out, no images by their names (2: .txt 1, no suffix 1): noext, notes.txt",
+    )
 
 
 def test_names_that_are_no_utf8_are_read_and_shown(folder, tmp_path):
@@ -337,11 +354,14 @@ def test_linked_folders_are_followed_once_and_loops_are_not(folder, tmp_path):
     (folder / "class2").symlink_to(outside, target_is_directory=True)
     (folder / "a-loop").symlink_to(folder, target_is_directory=True)
     (folder / "gone.png").symlink_to(tmp_path / "nothing")
+    (folder / "itself").symlink_to("itself")
     found = dataset(folder)
     assert len(found._contents) == 35
-    said = " ".join(found.remarks())
-    assert "2 links to folders" in said
-    assert "1 images are links to nothing" in said
+    assert found.remarks()[-3:] == (
+        "links to folders, followed (1): class",
+        "links to folders that are read already, not followed (2): a-loop, class2",
+        "links to nothing, left out (2): gone.png, itself",
+    )
 
 
 def test_a_train_folder_that_links_to_test_trains_on_no_test_image(tmp_path):
@@ -367,7 +387,7 @@ def test_damaged_images_are_named_before_anything_is_trained(folder, damage, loo
 def test_many_damaged_images_are_counted(folder):
     for path in sorted((folder / "deep").iterdir())[:5]:
         path.write_bytes(b"")
-    with pytest.raises(MissingResource, match=r"got 5 that cannot be used: .*and 2 more"):
+    with pytest.raises(MissingResource, match=r"\(5\): deep/00\.png \(empty\), .*, deep/04\.png"):
         dataset(folder).info()
 
 
@@ -407,19 +427,19 @@ def put(value):
 
 def test_encrypted_archives_are_refused(tmp_path):
     path = patched(zipped(tmp_path, numbered("{}.png", range(3))), 6, 8, put(1))
-    with pytest.raises(MissingResource, match=r"an encrypted one: 0\.png; unpack it"):
+    with pytest.raises(MissingResource, match=r"encrypted \(3\): 0\.png, 1\.png, 2\.png; unpack"):
         dataset(path).info()
 
 
 def test_deflate64_archives_are_refused(tmp_path):
     path = patched(zipped(tmp_path, numbered("{}.png", range(3))), 8, 10, put(9))
-    with pytest.raises(MissingResource, match=r"packed by Deflate64: 0\.png; unpack it"):
+    with pytest.raises(MissingResource, match=r"\(3\): 0\.png \(Deflate64\), .*; unpack"):
         dataset(path).info()
 
 
 def test_wrong_checksums_are_named(tmp_path):
     path = patched(zipped(tmp_path, numbered("{}.png", range(3))), 14, 16, put(7))
-    with pytest.raises(MissingResource, match=r"Bad CRC.*copy the archive again"):
+    with pytest.raises(MissingResource, match=r"\(3\): 0\.png \(Bad CRC.*copy the archive again"):
         dataset(path).info()
 
 
@@ -435,9 +455,12 @@ def test_separators_of_windows_are_separators(tmp_path):
     ("make", "message"),
     [
         (lambda p: p / "nowhere", "got nothing"),
-        (lambda p: p, "none among 0 files"),
+        (lambda p: p, "got none: no file at all"),
         (lambda p: (p / "a.zip", (p / "a.zip").write_bytes(b"PK"))[0], "a folder or a zip file"),
-        (lambda p: (p, (p / "a.heic").write_bytes(b"?"))[0], r"none among 1 files \(.heic 1\)"),
+        (
+            lambda p: (p, (p / "a.heic").write_bytes(b"?"))[0],
+            r"got none: .*: a\.heic",
+        ),
     ],
 )
 def test_folders_without_images_are_said(tmp_path, make, message):
@@ -530,13 +553,16 @@ def test_images_that_came_or_went_are_found_before_training(bitmaps, change):
 def test_what_was_looked_at_is_not_decoded_again(folder, monkeypatch):
     before = dataset(folder).digest()
     decoded = []
-    monkeypatch.setattr(
-        contents, "decode_square", lambda d, s: decoded.append(d) or decode_square(d, s)
-    )
+    monkeypatch.setattr(contents, "decode", lambda d, s: decoded.append(d) or decode(d, s))
     assert dataset(folder).digest() == before
     assert decoded == []
+    # The same bytes at another time, or under another name.
     os.utime(folder / "deep" / "05.png", ns=(5, 5))
+    (folder / "deep" / "06.png").rename(folder / "06.png")
     assert dataset(folder).digest() == before
+    assert decoded == []
+    (folder / "new.png").write_bytes(encoded(picture(99)))
+    assert dataset(folder).digest() != before
     assert len(decoded) == 1
 
 
@@ -547,9 +573,9 @@ def test_an_interrupted_look_goes_on_where_it_was(folder, monkeypatch):
         decoded.append(data)
         if len(decoded) == 20:
             raise KeyboardInterrupt
-        return decode_square(data, size)
+        return decode(data, size)
 
-    monkeypatch.setattr(contents, "decode_square", interrupted)
+    monkeypatch.setattr(contents, "decode", interrupted)
     with pytest.raises(KeyboardInterrupt):
         dataset(folder).info()
     dataset(folder).info()
@@ -569,7 +595,7 @@ def test_a_plan_warns_of_what_was_left_out(folder, suite_file):
     suite = suite_file(*of(folder))
     done = CliRunner().invoke(cli, ["-p", "fpbench.testing.fakes", "plan", str(suite)])
     assert done.exit_code == 0, done.output
-    said = "warning: dataset image-folder: 1 images equal others"
+    said = "warning: dataset image-folder: equal to others in the pixels that are used"
     assert said in done.stderr
     assert said not in done.stdout
 
