@@ -128,7 +128,7 @@ def _execute(request: Request, runs: Path, name: str | None, how: How) -> None:
             "boards; run suites in WSL, a container or on another machine"
         )
     started = time.monotonic()
-plan, catalogue = request.plan(looking())
+    plan, catalogue = request.plan(looking())
     if not how.allow_commands:
         _refuse_commands(plan)
     say_remarks(plan)

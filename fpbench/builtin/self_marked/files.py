@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from fpbench.api import ContractError
-from fpbench.builtin.image_folder.files import open_files, shown
+from fpbench.builtin.image_folder.files import Unreadable, open_files, shown
 from fpbench.builtin.image_folder.pixels import DamagedImage, decode_whole
 
 if TYPE_CHECKING:
@@ -28,7 +28,13 @@ def listed(who: str, place: str) -> dict[str, str]:
         MissingResource: there are none.
     """
     found: dict[str, str] = {}
-    for file in sorted(open_files(Path(place)).listing().images):
+    listing = open_files(Path(place)).listing()
+    for file, (kind, why) in listing.unusable.items():
+        raise ContractError(
+            f"{who}: expected images alone, got {shown(file)}, which is {kind.words}"
+            f"{why and f' ({why})'}; {kind.cure}"
+        )
+    for file in sorted(listing.images):
         name = PurePosixPath(file).with_suffix("").as_posix()
         if name in found:
             raise ContractError(
@@ -47,7 +53,7 @@ def picture(who: str, place: str, file: str, size: int) -> NDArray[np.uint8]:
     """
     try:
         found = decode_whole(open_files(Path(place)).read(file))
-    except DamagedImage as error:
+    except (DamagedImage, Unreadable) as error:
         raise ContractError(f"{who}: expected an image, got {shown(file)}: {error}") from None
     if found.shape != (size, size, 3):
         raise ContractError(
