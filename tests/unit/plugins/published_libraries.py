@@ -37,16 +37,13 @@ def smaller(kind):
     """The classes behind the encoder, which refuses small images."""
     from imwatermark import watermark
 
-    def refused(images, *args):
-        raise AssertionError("taken, though it is small")
-
-    real = watermark.WatermarkEncoder.encode
-    small = np.zeros((128, 128, 3), np.uint8)
+    refused = ""
     try:
-        real(watermark.WatermarkEncoder(b"abcd"), small)
-        refused(small)
+        watermark.WatermarkEncoder(b"abcd").encode(np.zeros((128, 128, 3), np.uint8))
     except RuntimeError as error:
-        assert "larger than 256x256" in str(error)
+        refused = str(error)
+    if "larger than 256x256" not in refused:
+        sys.exit("the encoder takes small images: compare with it")
     kinds = {
         "dwtDct": watermark.EmbedMaxDct,
         "dwtDctSvd": watermark.EmbedDwtDctSvd,

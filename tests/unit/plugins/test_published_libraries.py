@@ -39,7 +39,7 @@ def images(size, count=100):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)  # networks on one thread
 @pytest.mark.parametrize(("name", "variant", "kind", "size"), CASES)
 def test_an_adapter_agrees_with_its_library_bit_for_bit(
     name, variant, kind, size, tmp_path, monkeypatch

@@ -88,7 +88,7 @@ def test_a_library_that_dies_says_so_and_other_versions_are_refused(opened, plac
     made, program = opened("blind-watermark")
     images, code = np.zeros((1, 3, 16, 16), np.uint8), np.zeros(32, bool)
     (made.environment.folder / "die").touch()
-    with pytest.raises(StageError, match="method blind-watermark: .* exit code 3"):
+    with pytest.raises(StageError, match=r"method blind-watermark: .* exit code 3"):
         program.ask("mark", 32, (images, code), "uint8", images.shape)
     (metadata,) = place.glob("*/lib/*/site-packages/numpy-*.dist-info/METADATA")
     metadata.write_text("Name: numpy\nVersion: 1.0\n")

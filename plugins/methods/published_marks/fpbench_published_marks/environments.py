@@ -23,7 +23,7 @@ _TAIL_LINES = 8
 
 
 def environments_folder() -> Path:
-    """Where they lie: $FPBENCH_ENVIRONMENTS, or `.cache/fpbench/environments` in the user's home."""
+    """Where they lie: $FPBENCH_ENVIRONMENTS, or `~/.cache/fpbench/environments`."""
     named = os.environ.get("FPBENCH_ENVIRONMENTS")
     default = Path.home() / ".cache" / "fpbench" / "environments"
     return Path(named).expanduser().resolve() if named else default

@@ -54,9 +54,9 @@ def _expect(pins: list[str]) -> None:
 def _answer(mark: Mark, read: Read, asked: Any, arrays: list[np.ndarray]) -> tuple[Any, bytes]:
     try:
         if asked["do"] == "mark":
-            answer = np.ascontiguousarray(mark(*arrays))
+            answer = np.ascontiguousarray(mark(arrays[0], arrays[1]))
         else:
-            answer = np.ascontiguousarray(read(*arrays, asked["bits"]), "<f4")
+            answer = np.ascontiguousarray(read(arrays[0], asked["bits"]), "<f4")
     except Exception as error:  # noqa: BLE001 - whatever it is, fpbench is told
         traceback.print_exc()
         return {"error": f"{type(error).__name__}: {error}"}, b""

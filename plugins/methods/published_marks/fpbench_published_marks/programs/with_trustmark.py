@@ -19,7 +19,7 @@ def opened(variant: str, weights: str) -> tuple[Any, Any]:
     """How to mark (N, 3, H, W) uint8 images with a code (K,), and to read K logits of each."""
     torch.set_num_threads(1)  # the same numbers on every machine of a kind
 
-    class Brought(TrustMark):  # type: ignore[misc] - of a library that is not here
+    class Brought(TrustMark):  # type: ignore[misc] # the library is not in this environment
         """Finds its files in the folder."""
 
         def check_and_download(self, filename: str) -> None:
