@@ -385,6 +385,24 @@ class Method(Component[P]):
         del info, users
         return ""
 
+    def lacks(self) -> str:
+        """What of this machine it misses, and how to get it; empty if nothing. Quick, no torch.
+
+        A plan and `fpbench prepare` say it; until it is there `fit` raises MissingResource.
+        """
+        return ""
+
+    def prepare(self) -> str:
+        """Get what it needs of this machine; what `fpbench prepare` calls. A note for the user.
+
+        Returns:
+            What is there now; empty where it needs nothing, as it comes.
+
+        Raises:
+            MissingResource: it cannot be had; the message says how to bring it by hand.
+        """
+        return ""
+
     def refuse(self, host: Host[Any], attack: Attack[Any] | None) -> Refusal | None:
         """A reason why this method has no result for `attack` on `host`; called at plan time."""
         del host, attack

@@ -13,7 +13,7 @@ from fpbench.cli import exits
 from fpbench.cli.options import json_option, suite_options
 
 if TYPE_CHECKING:
-    from fpbench.spec import Backbone, Suite
+    from fpbench.spec import Backbone, Suite, SuiteMethod
 
 
 @click.command()
@@ -32,7 +32,7 @@ def prepare(
     only_list: bool,
     as_json: bool,
 ) -> None:
-    """Get what SUITE needs: its data set and the weights of its published networks.
+    """Get what SUITE needs: data set, weights of published networks, environments of methods.
 
     Weights are downloaded by the libraries that use them, into their own folder, and checked by
     SHA-256. On a machine without internet bring the files in a folder and name it with --weights.
@@ -45,6 +45,7 @@ def prepare(
     )
     found = [_dataset(read, only_list)]
     found += [_weights(backbone, weights, only_list) for backbone in read.backbones]
+    found += [row for method in read.methods for row in _method(method, only_list)]
     missing = [row for row in found if row["ready"] == "no"]
     if as_json:
         click.echo(json.dumps(found, indent=2))
@@ -84,6 +85,21 @@ def _dataset(suite: Suite, only_list: bool) -> dict[str, str]:
         return {"what": what, "ready": "no", "note": str(error)}
     note = "\n  ".join([note, *problems])
     return {"what": what, "ready": "no" if problems else "yes", "note": note}
+
+
+def _method(method: SuiteMethod, only_list: bool) -> list[dict[str, str]]:
+    """What a method needs beside, or nothing."""
+    from fpbench.api import MissingResource
+
+    what = f"method {method.label}"
+    try:
+        note = "" if only_list else method.component.prepare()
+        missing = method.component.lacks()
+    except MissingResource as error:
+        return [{"what": what, "ready": "no", "note": str(error)}]
+    if missing:
+        return [{"what": what, "ready": "no", "note": missing}]
+    return [{"what": what, "ready": "yes", "note": note}] if note else []
 
 
 def _weights(backbone: Backbone, folder: Path | None, only_list: bool) -> dict[str, str]:

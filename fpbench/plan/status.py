@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from fpbench.api import Gives
+from fpbench.plan.faults import Fault, asked
 from fpbench.plan.pending import is_done
 from fpbench.plan.plan import Plan
 from fpbench.plan.stages import Kind, Stage, cell_label, fit_label, graph_of
+from fpbench.spec import SuiteMethod
 from fpbench.store import Store
 
 
@@ -98,9 +100,17 @@ def status_of(plan: Plan, store: Store) -> Status:
         unavailable=(
             *((item.label, item.reason) for item in plan.suite.unavailable),
             *((f"backbone {b.name}", b.reason) for b in plan.backbones if b.reason),
+            *((f"method {m.label}", why) for m in plan.suite.methods if (why := _lacks(m))),
         ),
         supported=tuple(_score_lines(plan)),
     )
+
+
+def _lacks(method: SuiteMethod) -> str:
+    try:
+        return asked(f"method {method.label}: lacks", method.component.lacks)
+    except Fault as fault:
+        return str(fault)
 
 
 def _what(plan: Plan, stage: Stage) -> str:

@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import tiny_libraries
 
 from fpbench.api import ContractError
 from fpbench.registry import load
@@ -36,6 +37,10 @@ TINY = {
         "folder": str(ROOT / "plugins" / "methods" / "foreign" / "fpbench_foreign"),
         "command": (sys.executable, "server.py"),
     },
+    "invisible-watermark": {"bits": 8},
+    "blind-watermark": {"bits": 8},
+    "trustmark": {},
+    "videoseal": {},
     "gaussian-shading": {"bits": 8, "measured": 64, "least_accuracy": 0},
     "weight-watermark": {"bits": 8, "steps": 2, "batch": 2},
     "decentralized": {
@@ -64,11 +69,14 @@ def small_host():
 
 @pytest.mark.parametrize("name", sorted(TINY))
 @pytest.mark.parametrize("size", [32, 64])
-def test_in_tree_methods_keep_the_contract(name, size, small_host, tmp_path):
-    cls = load().component("methods", name)
-    result = check_method(cls(cls.Params(**TINY[name])), tmp_path, host=small_host, size=size)
+def test_in_tree_methods_keep_the_contract(name, size, small_host, tmp_path, monkeypatch):
+    cls, params = load().component("methods", name), TINY[name]
+    if name in tiny_libraries.METHODS:
+        monkeypatch.setenv("FPBENCH_ENVIRONMENTS", str(tmp_path / "environments"))
+        params = params | tiny_libraries.make(name, tmp_path)
+    result = check_method(cls(cls.Params(**params)), tmp_path, host=small_host, size=size)
     assert result.leaked == ADDED.get(cls.placement, ())
-    assert ("the opaque post" in result.sealed) if name == "foreign" else not result.sealed
+    assert ("the opaque post" in result.sealed) if cls.opaque else not result.sealed
 
 
 def test_every_in_tree_method_is_checked():

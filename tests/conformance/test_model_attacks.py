@@ -57,7 +57,8 @@ METHODS = {
     "stable-signature": {"bits": 8, "channels": 8, "steps": 2, "batch": 4, "tuning_steps": 1},
 }
 # Weights that nobody reaches, and copies that are the host's own.
-UNTOUCHED = {"foreign", "passive-detector", "passive-attribution"}
+UNTOUCHED = {"foreign", "invisible-watermark", "blind-watermark", "trustmark", "videoseal"}
+UNTOUCHED |= {"passive-detector", "passive-attribution"}
 HOST = {"channels": 16, "embedding_dim": 16, "batch": 8, "latent_dim": 16}
 HOST |= {"pair_steps": 2, "adversarial_steps": 1}
 VARIANTS = {

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from fpbench.api import (
-    Card,
-    Context,
-    Evidence,
-    Method,
-    SampleStream,
-    State,
-    TrainedHost,
-    hookimpl,
-)
-from fpbench.nn.files import OpaqueMethod
+from fpbench.api import Card, Method, hookimpl
+from fpbench.nn.programs import ProgramMethod
 from fpbench_foreign.params import ForeignParams
 
 if TYPE_CHECKING:
-    from torch import Tensor
-    from torch.nn import Module
-
     from fpbench.nn.foreign import Program
 
 
-class Foreign(OpaqueMethod[ForeignParams]):
+class Foreign(ProgramMethod[ForeignParams]):
     """A program with an environment of its own marks finished images and reads them."""
 
     name = "foreign"
@@ -41,44 +29,12 @@ class Foreign(OpaqueMethod[ForeignParams]):
         "That of the program; it is not trained here.",
     )
 
-    def fit(self, host: TrainedHost, images: SampleStream, ctx: Context) -> State:
-        """See `OpaqueMethod.fit`; one image is marked and read, so that faults show at once."""
-        import torch
-
-        from fpbench.api.images import to_float, to_uint8
-
-        state = super().fit(host, images, ctx)
-        one = images.read([0])
-        code = torch.zeros(1, self.bits, dtype=torch.bool, device=one.device)
-        marked = self.embedder(state, ctx)(to_float(one), code)
-        self._read(state, to_uint8(marked), ctx)
-        return state
-
-    def embedder(self, state: State, ctx: Context) -> Module:
-        """See `PostHocMethod.embedder`."""
-        from fpbench_foreign.networks import Embedder
-
-        return Embedder(self._program(state, ctx))
-
-    def extract(self, state: State, host: TrainedHost, evidence: Evidence, ctx: Context) -> Tensor:
-        """What the program reads."""
-        del host
-        return self._read(state, evidence.samples, ctx)
-
-    def _read(self, state: State, images: Tensor, ctx: Context) -> Tensor:
-        from fpbench_foreign.networks import read
-
-        return read(self._program(state, ctx), images, self.bits)
-
-    def _program(self, state: State, ctx: Context) -> Program:
+    def program(self, before: Callable[[], None]) -> Program:
+        """See `ProgramMethod.program`."""
         from fpbench.nn.foreign import Program
 
-        def make() -> Program:
-            p = self.params
-            check = partial(self.check_files, state)
-            return Program(f"method {self.name}", p.command, p.folder, p.timeout_s, check)
-
-        return self.opened("program", state, ctx, make)
+        p = self.params
+        return Program(f"method {self.name}", p.command, p.folder, p.timeout_s, before)
 
 
 @hookimpl

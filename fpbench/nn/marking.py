@@ -1,4 +1,4 @@
-"""The step of a copy that asks the program."""
+"""The step of a copy that asks a program; see `fpbench.nn.programs`."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Published watermarks as their own libraries, each in an environment of its own."""

@@ -1,0 +1,77 @@
+"""Parameters of the published marks."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from fpbench.api import Params
+from fpbench.api.params import Local
+
+Bits = Annotated[int, Field(ge=1, le=4096)]
+Weights = Annotated[str, Local()]
+
+
+class LibraryParams(Params):
+    """What all have.
+
+    Attributes:
+        timeout_s: seconds that an answer may take, the first one with the start.
+    """
+
+    timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 600.0
+
+
+class InvisibleWatermarkParams(LibraryParams):
+    """Which of the library's marks.
+
+    Attributes:
+        variant: "dwt-dct", "dwt-dct-svd" or "rivagan".
+        bits: length of a code, K; RivaGAN's is 32.
+    """
+
+    variant: Literal["dwt-dct", "dwt-dct-svd", "rivagan"] = "dwt-dct"
+    bits: Bits = 32
+
+    @model_validator(mode="after")
+    def _as_trained(self) -> Self:
+        if self.variant == "rivagan" and self.bits != 32:
+            raise ValueError(f"RivaGAN was trained for 32 bits, got {self.bits}; set bits = 32")
+        return self
+
+
+class BlindWatermarkParams(LibraryParams):
+    """The length of a code.
+
+    Attributes:
+        bits: K.
+    """
+
+    bits: Bits = 32
+
+
+class TrustMarkParams(LibraryParams):
+    """Which of the published models, and where it is.
+
+    Attributes:
+        variant: "Q", "B", "C" or "P".
+        weights: a folder with its `encoder_Q.ckpt`, `decoder_Q.ckpt` and `trustmark_Q.yaml`.
+        bits: length of a code, all that the models carry; none is spent on error correction.
+    """
+
+    variant: Literal["Q", "B", "C", "P"] = "Q"
+    weights: Weights = ""
+    bits: Literal[100] = 100
+
+
+class VideoSealParams(LibraryParams):
+    """Where the model is.
+
+    Attributes:
+        weights: a folder with `y_256b_img.pth` and the repository's `configs/attenuation.yaml`.
+        bits: length of a code.
+    """
+
+    weights: Weights = ""
+    bits: Literal[256] = 256

@@ -1,0 +1,204 @@
+"""Environments of published marks with stand-ins for their libraries, made in a moment.
+
+Each stand-in takes the calls that its library takes, and writes a bit as the contrast between the
+two halves of its block of the image.
+"""
+
+import venv
+from pathlib import Path
+
+import numpy as np
+from fpbench_published_marks.plugin import fpbench_methods
+
+CONTRAST = """
+import numpy as np
+
+def patterns(bits, height, width):
+    at = np.arange(height * width)
+    half = at * 2 * bits // len(at) % 2 * 2 - 1
+    return np.where(at * bits // len(at) == np.arange(bits)[:, None], half, 0).astype(float)
+
+def mark(image, code):
+    signs = np.array([1.0 if int(bit) else -1.0 for bit in code])
+    change = (signs @ patterns(len(signs), *image.shape[:2])).reshape(*image.shape[:2], 1)
+    return image * 0.5 + 64 + 40 * change
+
+def read(image, bits):
+    grey = image.astype(float).mean(axis=2).ravel()
+    return patterns(bits, *image.shape[:2]) @ grey
+"""
+CLASS = """
+import numpy as np
+from contrast import mark, read
+
+class NAME:
+    def __init__(self, watermarks=(), wmLen=8):
+        self.bits, self.length = watermarks, wmLen
+
+    @classmethod
+    def loadModel(cls):
+        cls.loaded = True
+
+    def encode(self, bgr):
+        return mark(bgr, self.bits).round().astype(np.uint8)
+
+    def decode(self, bgr):
+        return read(bgr, self.length) > 0
+"""
+BLIND = """
+import os
+from contrast import mark, read
+
+print("Welcome to the library")
+
+class WaterMark:
+    def read_img(self, img):
+        if os.path.exists("die"):
+            os._exit(3)
+        self.img = img
+
+    def read_wm(self, code, mode):
+        self.code = code
+
+    def embed(self):
+        return mark(self.img, self.code)
+
+    def extract(self, embed_img, wm_shape, mode):
+        return read(embed_img, wm_shape) > 0
+"""
+TRUSTMARK = """
+import numpy as np
+from PIL import Image
+from contrast import mark, read
+
+class TrustMark:
+    def __init__(self, use_ECC, verbose, device, model_type, loadRemover):
+        for part in ("encoder", "decoder"):
+            self.load_model(f"x/trustmark_{model_type}.yaml", f"x/{part}_{model_type}.ckpt")
+
+    def load_model(self, config, weight):
+        self.check_and_download(config)
+        self.check_and_download(weight)
+
+    def check_and_download(self, filename):
+        raise AssertionError("fetched " + filename)
+
+    def encode(self, picture, text, MODE):
+        made = mark(np.asarray(picture), text).round().astype(np.uint8)
+        return Image.fromarray(made)
+
+    def decode(self, picture, MODE):
+        bits = read(np.asarray(picture), 100) > 0
+        return "".join("01"[int(bit)] for bit in bits), True, -1
+"""
+TORCH = """
+import numpy as np
+
+uint8 = np.uint8
+
+def set_num_threads(count):
+    assert count == 1
+
+class tensor:
+    def __init__(self, values):
+        self.values = np.asarray(values)
+
+    def float(self):
+        return tensor(self.values.astype(np.float32))
+
+    def __truediv__(self, other):
+        return tensor(self.values / other)
+
+    def __mul__(self, other):
+        return tensor(self.values * other)
+
+    def __getitem__(self, key):
+        return tensor(self.values[key])
+
+    def round(self):
+        return tensor(self.values.round())
+
+    def to(self, dtype):
+        return tensor(self.values.astype(dtype))
+
+    def numpy(self):
+        return self.values
+"""
+VIDEOSEAL = """
+import numpy as np
+from torch import tensor
+from contrast import mark, read
+
+class Model:
+    def eval(self):
+        return self
+
+    def embed(self, floats, message, is_video):
+        image = floats[0].numpy().transpose(1, 2, 0) * 255
+        made = mark(image, message[0].numpy()) / 255
+        return {"imgs_w": tensor(made.transpose(2, 0, 1)[None].clip(0, 1))}
+
+    def detect(self, floats, is_video):
+        found = read(floats[0].numpy().transpose(1, 2, 0) * 255, 256)
+        return {"preds": tensor([[0.0, *found]])}
+
+def setup_model(config, checkpoint):
+    assert checkpoint.is_file()
+    return Model()
+"""
+OMEGACONF = """
+from types import SimpleNamespace
+
+class OmegaConf:
+    @staticmethod
+    def load(path):
+        assert path.name == "videoseal_1.0.yaml"
+        return SimpleNamespace(args=SimpleNamespace())
+"""
+FILES = {
+    "invisible-watermark": {
+        "imwatermark/__init__.py": "",
+        "imwatermark/maxDct.py": CLASS.replace("NAME", "EmbedMaxDct"),
+        "imwatermark/dwtDctSvd.py": CLASS.replace("NAME", "EmbedDwtDctSvd"),
+        "imwatermark/rivaGan.py": CLASS.replace("NAME", "RivaWatermark"),
+    },
+    "blind-watermark": {"blind_watermark.py": BLIND},
+    "trustmark": {
+        "trustmark.py": TRUSTMARK,
+        "torch.py": TORCH,
+    },
+    "videoseal": {
+        "videoseal/__init__.py": "",
+        "videoseal/utils/__init__.py": "",
+        "videoseal/utils/cfg.py": VIDEOSEAL,
+        "omegaconf.py": OMEGACONF,
+        "torch.py": TORCH,
+    },
+}
+WEIGHTS = {
+    "trustmark": ("encoder_Q.ckpt", "decoder_Q.ckpt", "trustmark_Q.yaml"),
+    "videoseal": ("y_256b_img.pth", "attenuation.yaml"),
+}
+METHODS = {method.name: method for method in fpbench_methods()}
+
+
+def make(name, place):
+    """The environment of a method where $FPBENCH_ENVIRONMENTS says; its parameters of weights."""
+    environment = METHODS[name].environment
+    venv.EnvBuilder(symlinks=True).create(environment.folder)
+    (site,) = environment.folder.glob("lib/python*/site-packages")
+    for path, text in {"contrast.py": CONTRAST, **FILES[name]}.items():
+        (site / path).parent.mkdir(parents=True, exist_ok=True)
+        (site / path).write_text(text)
+    (site / "ours.pth").write_text(str(Path(np.__file__).parents[1]))
+    for pin in environment.pins:
+        about, version = pin.split("==")
+        folder = site / f"{about.replace('-', '_')}-{version}.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Name: {about}\nVersion: {version}\n")
+    (environment.folder / "pins.txt").write_text("\n".join(environment.pins) + "\n")
+    weights = Path(place) / f"{name}-weights"
+    for file in WEIGHTS.get(name, ()):
+        weights.mkdir(parents=True, exist_ok=True)
+        (weights / file).write_text("weights")
+    return {"weights": str(weights)} if name in WEIGHTS else {}
