@@ -65,6 +65,9 @@ def fit(images: SampleStream, params: HiddenParams, ctx: Context) -> State:
             places = run.draws("crops", slice(batch), batch)
             covers = to_float(paper_noise.crop(images.read(chosen), params.crop, places))
             codes = ctx.training_codes(batch, run.rng("codes"))
+            layer = _layer(step, layers, params, run)
+            known = run.memory.get("accuracy", 0.5)
+            firmness = min(1.0, max(params.least_firmness, (known - 0.8) / 0.15))
             right = []
             for piece in run.pieces(batch):
                 cover, code = covers[piece], codes[piece]
@@ -72,11 +75,12 @@ def fit(images: SampleStream, params: HiddenParams, ctx: Context) -> State:
                     marked = lifted(embedder(cover, code))
                     with run.autocast(exact=True):
                         draws = run.draws("noise", piece, batch)
-                        seen = layers[step % len(layers)](marked, cover, draws)
+                        seen = layer(marked, cover, draws)
                     read = lifted(reader(seen))
                     reading = functional.mse_loss(read, code.to(read.dtype))
                     likeness = functional.mse_loss(marked, cover)
-                    loss = params.message_weight * reading + params.image_weight * likeness
+                    weight = params.image_weight * firmness
+                    loss = params.message_weight * reading + weight * likeness
                     if params.adversary_weight:
                         fooling, telling = _adversarial(adversary, cover, marked)
                         loss = loss + params.adversary_weight * fooling
@@ -87,7 +91,6 @@ def fit(images: SampleStream, params: HiddenParams, ctx: Context) -> State:
                 run.log(reading=reading.detach(), likeness=likeness.detach())
             run.update(pair)
             run.update(against)
-            known = run.memory.get("accuracy", 0.5)
             accuracy = 0.95 * known + 0.05 * run.mean(right, batch)
             run.memory["accuracy"] = accuracy
             run.expect("the training codes' bit accuracy", accuracy, 0.6, after=0.5)
@@ -142,6 +145,16 @@ def extract(state: State, images: Tensor, params: HiddenParams) -> Tensor:
     with torch.no_grad():
         bits: Tensor = reader(to_float(images))
     return bits - 0.5
+
+
+def _layer(
+    step: int, layers: list[paper_noise.Layer], params: HiddenParams, run: TrainingRun
+) -> paper_noise.Layer:
+    """The noise layer of a step; none until bits can be read, where that is asked for."""
+    read = run.memory.get("accuracy", 0.5) >= params.noise_from
+    if read or 2 * step >= params.steps:
+        run.memory["noisy"] = 1.0  # and stays so
+    return layers[step % len(layers)] if "noisy" in run.memory else paper_noise.identity
 
 
 def _adversarial(adversary: Adversary, cover: Tensor, marked: Tensor) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,7 @@ from torch.nn import functional
 from fpbench.nn.distortions import paste
 from fpbench.nn.draws import Draws
 
-__all__ = ["Layer", "blur", "crop", "jpeg_drop", "jpeg_mask", "layers"]
+__all__ = ["Layer", "blur", "crop", "identity", "jpeg_drop", "jpeg_mask", "kept_shares", "layers"]
 
 Layer = Callable[[Tensor, Tensor, Draws], Tensor]
 _BLOCK = 8  # side of JPEG's blocks, pixels
@@ -53,7 +53,7 @@ def layers(name: str) -> list[Layer]:
         name: of a layer as the paper trains it alone, or "combined".
     """
     alone: dict[str, Layer] = {
-        "identity": _identity,
+        "identity": identity,
         "crop": partial(_crop, share=0.035),
         "cropout": partial(_mixed, share=0.3, square=True),
         "dropout": partial(_mixed, share=0.3, square=False),
@@ -64,7 +64,7 @@ def layers(name: str) -> list[Layer]:
     if name != "combined":
         return [alone[name]]
     return [
-        _identity,
+        identity,
         *(partial(_mixed, share=share, square=False) for share in (0.3, 0.7)),
         *(partial(_mixed, share=share, square=True) for share in (0.3, 0.7)),
         *(partial(_crop, share=share) for share in (0.3, 0.7)),
@@ -145,7 +145,8 @@ def kept_shares(quality: int) -> Tensor:
     return (1 - steps.log() / 7).square().clamp(0.1, 0.9)
 
 
-def _identity(images: Tensor, covers: Tensor, draws: Draws) -> Tensor:
+def identity(images: Tensor, covers: Tensor, draws: Draws) -> Tensor:
+    """What was marked, as it is."""
     del covers, draws
     return images
 

@@ -22,7 +22,16 @@ _PUBLISHED = {
     "learning_rate": 1e-3,
 }
 _OF_SMALL = ("strength", "reader_channels", "likeness_weight")
-_OF_PAPER = ("crop", "noise", "message_weight", "image_weight", "adversary_weight", "weights")
+_OF_PAPER = (
+    "crop",
+    "noise",
+    "message_weight",
+    "image_weight",
+    "adversary_weight",
+    "least_firmness",
+    "noise_from",
+    "weights",
+)
 
 
 class HiddenParams(Params):
@@ -53,6 +62,11 @@ class HiddenParams(Params):
         image_weight: in "paper", of the squared change of the image, in [-1, 1]; published .7.
         adversary_weight: in "paper", of the adversary's cross-entropy; published 1e-3. 0 trains
             without an adversary.
+        least_firmness: in "paper", share of image_weight that holds until codes can be read: it
+            rises to 1 while the training's bit accuracy does from .8 to .95. 1 as published; .02
+            learns bits in a fraction of the steps.
+        noise_from: in "paper", bit accuracy in training from which on marked images meet `noise`;
+            from half of the steps on in any case. 0 as published: from the first step on.
         weights: in "paper", a file of weights to be taken as they are, in the place of a training:
             made by `python -m fpbench_hidden.converting` of a public checkpoint. `channels` and
             `bits` must be its own; what belongs to the training has no effect.
@@ -81,6 +95,8 @@ class HiddenParams(Params):
     message_weight: Rate = 1.0
     image_weight: Weight = 0.7
     adversary_weight: Weight = 1e-3
+    least_firmness: Annotated[float, Field(ge=0, le=1)] = 1.0
+    noise_from: Annotated[float, Field(ge=0, le=1)] = 0.0
     weights: Annotated[str, Local()] = ""
 
     @model_validator(mode="before")
