@@ -106,6 +106,8 @@ class Hidden(PostHocMethod[HiddenParams]):
                 f"expected images of at least `crop` = {p.crop} pixels, got {info.size}; set a "
                 "smaller crop, or [dataset] size"
             )
+        if (count := info.counts["train"]) < p.batch:
+            return f"expected at least a batch of {p.batch} images to train on, got {count}"
         return ""
 
     def refuse(self, host: Host[Any], attack: Attack[Any] | None) -> Refusal | None:
