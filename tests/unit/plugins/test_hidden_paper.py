@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from fpbench_hidden import layout, paper_noise
-from fpbench_hidden.paper import fit
+from fpbench_hidden.paper import firmness, fit
 from fpbench_hidden.paper_networks import Adversary, Extractor, PaperEmbedder
 from fpbench_hidden.plugin import Hidden
 from pydantic import ValidationError
@@ -242,19 +242,27 @@ def test_a_training_that_was_stopped_goes_on_bit_by_bit(tmp_path, monkeypatch):
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
 
 
-def test_layers_and_likeness_wait_for_readable_bits_where_asked_to(tmp_path, monkeypatch):
+def test_layers_wait_for_readable_bits_and_squares_grow_where_asked_to(tmp_path, monkeypatch):
     seen = []
 
     def noted(images, covers, draws):
-        seen.append(len(images))
+        seen.append(tuple(images.shape))
         return images
 
     monkeypatch.setattr(paper_noise, "layers", lambda name: [noted])
-    params = Hidden.Params(**{**TINY, "steps": 6}, noise="crop", noise_from=0.9)
+    params = Hidden.Params(**{**TINY, "crop": 32, "steps": 4}, noise="crop", noise_from=0.9)
     fit(images_of(), params, context(tmp_path / "late"))
-    assert seen == [BATCH] * 3  # from half of the steps on
-    fit(images_of(), params.model_copy(update={"noise_from": 0.0}), context(tmp_path / "at once"))
-    assert seen == [BATCH] * 9
+    assert seen == [(BATCH, 3, 32, 32)] * 2  # from half of the steps on
+    seen.clear()
+    params = params.model_copy(update={"noise_from": 0.0, "halved": 0.75})
+    fit(images_of(), params, context(tmp_path / "at once"))
+    assert seen == [(BATCH, 3, 16, 16)] * 3 + [(BATCH, 3, 32, 32)]
+
+
+def test_likeness_is_asked_for_as_bits_are_read_or_at_once_as_published():
+    known = (0.5, 0.83, 0.875, 0.95, 1.0)
+    assert [firmness(k, 0.02) for k in known] == pytest.approx([0.02, 0.2, 0.5, 1, 1])
+    assert [firmness(k, 1.0) for k in known] == [1] * 5
 
 
 def test_published_settings_come_with_the_architecture_and_others_are_refused_with_it():

@@ -23,7 +23,7 @@ from fpbench_hidden.paper_networks import Adversary, Extractor, PaperEmbedder
 if TYPE_CHECKING:
     from fpbench_hidden.params import HiddenParams
 
-__all__ = ["extract", "fit", "load", "restore"]
+__all__ = ["extract", "firmness", "fit", "load", "restore"]
 
 _BETAS = (0.9, 0.999)
 
@@ -63,11 +63,12 @@ def fit(images: SampleStream, params: HiddenParams, ctx: Context) -> State:
         for step in run:
             chosen = torch.randint(len(images), (batch,), generator=run.rng("images")).numpy()
             places = run.draws("crops", slice(batch), batch)
-            covers = to_float(paper_noise.crop(images.read(chosen), params.crop, places))
+            side = params.crop // 2 if step < params.halved * params.steps else params.crop
+            covers = to_float(paper_noise.crop(images.read(chosen), side, places))
             codes = ctx.training_codes(batch, run.rng("codes"))
             layer = _layer(step, layers, params, run)
             known = run.memory.get("accuracy", 0.5)
-            firmness = min(1.0, max(params.least_firmness, (known - 0.8) / 0.15))
+            weight = params.image_weight * firmness(known, params.least_firmness)
             right = []
             for piece in run.pieces(batch):
                 cover, code = covers[piece], codes[piece]
@@ -79,7 +80,6 @@ def fit(images: SampleStream, params: HiddenParams, ctx: Context) -> State:
                     read = lifted(reader(seen))
                     reading = functional.mse_loss(read, code.to(read.dtype))
                     likeness = functional.mse_loss(marked, cover)
-                    weight = params.image_weight * firmness
                     loss = params.message_weight * reading + weight * likeness
                     if params.adversary_weight:
                         fooling, telling = _adversarial(adversary, cover, marked)
@@ -96,6 +96,11 @@ def fit(images: SampleStream, params: HiddenParams, ctx: Context) -> State:
             run.expect("the training codes' bit accuracy", accuracy, 0.6, after=0.5)
             run.log(accuracy=accuracy)
     return prefixed(modules)
+
+
+def firmness(known: float, least: float) -> float:
+    """Share of the weight of likeness at a bit accuracy in training."""
+    return min(1.0, max(least, (known - 0.8) / 0.15))
 
 
 def load(params: HiddenParams, ctx: Context) -> State:

@@ -24,6 +24,7 @@ _PUBLISHED = {
 _OF_SMALL = ("strength", "reader_channels", "likeness_weight")
 _OF_PAPER = (
     "crop",
+    "halved",
     "noise",
     "message_weight",
     "image_weight",
@@ -53,6 +54,9 @@ class HiddenParams(Params):
         likeness_weight: in "small", of the squared change of the image, once codes can be read.
         crop: in "paper", side of the random squares that training cuts out of photographs, at
             their own size, pixels; published 128.
+        halved: in "paper", share of the steps, the first ones, on squares of half that side, a
+            quarter of the work: early on, what is learnt depends on steps more than on pixels. 0
+            as published.
         noise: in "paper", what training does to marked images: one layer of the paper with its
             strength there ("crop" keeps .035 of the area, "cropout" and "dropout" .3 of the marks,
             "gaussian-blur" has a deviation of 2 pixels, "jpeg-mask" keeps 25 coefficients of luma
@@ -63,8 +67,8 @@ class HiddenParams(Params):
         adversary_weight: in "paper", of the adversary's cross-entropy; published 1e-3. 0 trains
             without an adversary.
         least_firmness: in "paper", share of image_weight that holds until codes can be read: it
-            rises to 1 while the training's bit accuracy does from .8 to .95. 1 as published; .02
-            learns bits in a fraction of the steps.
+            rises to 1 while the training's bit accuracy does from .8 to .95. 1 as published; with
+            .02 bits are learnt sooner.
         noise_from: in "paper", bit accuracy in training from which on marked images meet `noise`;
             from half of the steps on in any case. 0 as published: from the first step on.
         weights: in "paper", a file of weights to be taken as they are, in the place of a training:
@@ -81,7 +85,8 @@ class HiddenParams(Params):
     steps: Count = 300
     learning_rate: Rate = 2e-3
     likeness_weight: Weight = 35.0
-    crop: Annotated[int, Field(ge=16, multiple_of=8)] = 128
+    crop: Annotated[int, Field(ge=16, multiple_of=16)] = 128
+    halved: Annotated[float, Field(ge=0, le=1)] = 0.0
     noise: Literal[
         "identity",
         "crop",
