@@ -24,7 +24,7 @@ class Component(ABC, Generic[P]):
     name: ClassVar[str]
     version: ClassVar[str]
     Params: ClassVar[type[Params]]
-    card: ClassVar[Card]
+    card: Card
 
     def __init__(self, params: P) -> None:
         self.params = params

@@ -267,10 +267,10 @@ class Method(Component[P]):
     negatives: ClassVar[frozenset[str]] = frozenset({"real", "host"})
     separable: ClassVar[bool] = False
     builds_on_host: ClassVar[bool] = True
-    uses_host: ClassVar[bool] = True
+    uses_host: bool = True
     host_latents: ClassVar[bool] = True
     opaque: ClassVar[bool] = False
-    trains: ClassVar[bool] = True
+    trains: bool = True
     gate: ClassVar[float] = 0.9
 
     @property

@@ -32,8 +32,8 @@ class OpaqueMethod(PostHocMethod[P]):
     """
 
     opaque: ClassVar[bool] = True
-    trains: ClassVar[bool] = False
-    uses_host: ClassVar[bool] = False
+    trains = False
+    uses_host = False
 
     def fit(self, host: TrainedHost, images: SampleStream, ctx: Context) -> State:
         """The digest of the files, (32,) uint8.

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from fpbench_hidden.networks import Embedder
+from fpbench_hidden.paper_networks import PaperEmbedder
 from fpbench_scalable_gan.networks import (
     CompactEmbedding,
     CompactEntry,
@@ -164,8 +165,16 @@ def test_a_norm_without_factors_lets_none_in_and_an_activation_may_stand_twice()
     ]
 
 
-def test_an_embedder_is_moved_behind_its_images():
-    embedder = Embedder(bits=4, channels=16, strength=0.5)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Embedder(bits=4, channels=16, strength=0.5),
+        lambda: PaperEmbedder(bits=4, channels=8),
+    ],
+    ids=["small", "paper"],
+)
+def test_an_embedder_is_moved_behind_its_images(make):
+    embedder = make()
     steps = {"generator": nn.Unflatten(1, (3, 16, 16))}
     steps["post"] = PostStep(embedder.requires_grad_(False), torch.ones(4, dtype=torch.bool))
     copy = ChainGenerator(steps, 768, torch.device("cpu"))
