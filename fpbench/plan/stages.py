@@ -268,17 +268,15 @@ def _prepared(plan: Plan, fit: Fit, cells: tuple[Cell, ...]) -> Iterator[Stage]:
         for component in attack.candidates or (attack.component,):
             if key := plan.prepared_key(fit, attack, component):
                 own = learns_method(component)
-                inputs = (plan.host_key,) if Access.PUBLIC_HOST in component.access else ()
-                if own:
-                    inputs = (fit.key, plan.host_key)
+                inputs = [fit.key] if own else []
+                inputs += [plan.host_key] if own or Access.PUBLIC_HOST in component.access else []
                 if Access.MARKED in component.access:
-                    issued = (plan.issue_key(fit, user) for user in plan.tuning_users(fit))
-                    inputs = (*inputs, *issued)
+                    inputs += [plan.issue_key(fit, user) for user in plan.tuning_users(fit)]
                 yield Stage(
                     Kind.ATTACK_FIT,
                     key,
                     f"prepare {attack.label}" + (f" on {fit_label(fit)}" if own else ""),
-                    inputs,
+                    tuple(inputs),
                     component.needs(),
                     tuple(c for c in cells if attack in _attacks(c)),
                     fit if own else None,
