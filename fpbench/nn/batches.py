@@ -20,12 +20,12 @@ def alike(change: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     computed beside it, which is what attacks on images promise.
 
     Args:
-        change: ``(BATCH, ...)`` to ``(BATCH, ...)``, row by row.
-        images: ``(N, ...)``, at least one.
+        change: ``(BATCH, C, H, W)`` in channels-last memory to ``(BATCH, ...)``, row by row.
+        images: ``(N, C, H, W)``, at least one.
     """
     made = []
     for part in torch.split(images, BATCH):
-        missing = BATCH - len(part)
-        whole = torch.cat([part, part[-1:].expand(missing, *part.shape[1:])]) if missing else part
+        missing = part[-1:].expand(BATCH - len(part), *part.shape[1:])
+        whole = torch.cat([part, missing]).contiguous(memory_format=torch.channels_last)
         made.append(change(whole)[: len(part)])
     return torch.cat(made)
