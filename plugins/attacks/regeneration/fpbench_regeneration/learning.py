@@ -14,7 +14,7 @@ from fpbench.training import TrainingRun
 __all__ = ["FACTOR", "SmallAutoencoder", "fit", "opened_own"]
 
 FACTOR = 4
-_WIDTH = 32
+_WIDTH = 16
 _BATCH = 16
 _RATE = 2e-3
 
