@@ -23,13 +23,14 @@ _BATCH = 32
 _RATE = 2e-3
 _GRID = 4
 _GROUPS = 8
+_KERNELS = ((5, 2), (3, 2), (3, 2), (3, 1))  # side and stride
 
 Batch = Callable[[torch.Generator], tuple[Tensor, Tensor]]
 """Draws images (N, 3, H, W) uint8 and what is to be read in them, (N, outputs) bool."""
 
 
 class Detector(nn.Module):
-    """Four convolutions, the last three of which halve the side, and one linear layer.
+    """Four convolutions, the first three of which halve the side, and one linear layer.
 
     It sees where in an image something is, on a grid of 4 by 4, and each image alone.
 
@@ -42,8 +43,8 @@ class Detector(nn.Module):
         super().__init__()
         widths = [3, *(_GROUPS * -(-channels * k // _GROUPS) for k in (1, 2, 3, 3))]
         self.convs = nn.ModuleList(
-            nn.Conv2d(a, b, 3, stride=1 if a == 3 else 2, padding=1, bias=False)
-            for a, b in itertools.pairwise(widths)
+            nn.Conv2d(a, b, side, stride, padding=side // 2, bias=False)
+            for (a, b), (side, stride) in zip(itertools.pairwise(widths), _KERNELS, strict=True)
         )
         self.norms = nn.ModuleList(nn.GroupNorm(_GROUPS, width) for width in widths[1:])
         self.out = nn.Linear(_GRID**2 * widths[-1], outputs)

@@ -24,7 +24,7 @@ class PushParams(Params):
 
     channels: Count = 32
     steps: Count = 400
-    pgd_steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 20
+    pgd_steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 10
     psnr: Annotated[float, Field(ge=0)] = 30.0
 
 
