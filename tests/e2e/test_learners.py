@@ -69,4 +69,4 @@ def test_attacks_learn_from_images_of_others_and_from_the_embedder(run_suite, su
         assert (found["tier"], found["point"]["image"]["steps"]) == (tier, steps)
     refused = value(records, "present", "embedder-leak 4", "")
     assert "no code whose bits could be learnt" in refused["reason"]
-    assert value(records, "present", "average 4", "detection")["outcome"] == Outcome.DONE
+    assert value(records, "present", "average 4", "damage", "ssim")["value"] < 1

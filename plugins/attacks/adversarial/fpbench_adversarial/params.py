@@ -33,6 +33,10 @@ class SurrogateParams(PushParams):
 
     Attributes:
         marked: images of other users.
+        channels: of the network's first convolution.
+        steps: of its training.
+        pgd_steps: in which an image is pushed.
+        psnr: least PSNR of a pushed image to what it was, decibels; 0 = any.
     """
 
     marked: Count = 400
@@ -45,6 +49,10 @@ class EmbedderLeakParams(PushParams):
         marked: images that the adversary marks, clean ones in turn.
         codes: random ones that he marks them with.
         goal: "flip": towards the opposite of each bit that is read; "erase": towards none.
+        channels: of the network's first convolution.
+        steps: of its training.
+        pgd_steps: in which an image is pushed.
+        psnr: least PSNR of a pushed image to what it was, decibels; 0 = any.
     """
 
     marked: Count = 2048
