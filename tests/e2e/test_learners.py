@@ -48,7 +48,8 @@ TAUGHT = [
         '[[attacks]]\nuse = "average"\ngain = [1.0, 4.0]\nclean_images = 8\nmarked = 70\n'
         '[[attacks]]\nuse = "embedder-leak"\nbudget = 4\nclean_images = 8\nsteps = 3\n'
         "marked = 6\ncodes = 2\nchannels = 8\n"
-        '[[attacks]]\nuse = "regenerate"\npasses = [1, 2]\nclean_images = 8\nsteps = 3',
+        '[[attacks]]\nuse = "regenerate"\npasses = [1, 2]\nclean_images = 8\nsteps = 3\n'
+        '[[attacks]]\nuse = "regenerate"\nlabel = "gone"\npasses = 1\nautoencoder = "nowhere"',
     ),
     ('[[attacks]]\nuse = "prying"\nclean_images = 8\n', ""),
 ]
@@ -67,6 +68,9 @@ def test_attacks_learn_from_images_of_others_and_from_the_embedder(run_suite, su
         found = value(records, "perfect", label, "bit-accuracy")
         assert found["outcome"] == Outcome.DONE
         assert (found["tier"], found["point"]["image"]["steps"]) == (tier, steps)
+    gone = value(records, "perfect", "gone 1", "")
+    assert gone["outcome"] == Outcome.UNAVAILABLE
+    assert "attack regenerate: expected an autoencoder at" in gone["reason"]
     refused = value(records, "present", "embedder-leak 4", "")
     assert "no code whose bits could be learnt" in refused["reason"]
     assert value(records, "present", "average 4", "damage", "ssim")["value"] < 1
