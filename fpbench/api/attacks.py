@@ -28,7 +28,7 @@ T = TypeVar("T")
 class SampleAttack(Attack[P]):
     """Changes samples; of images, unless it says other modalities."""
 
-    access: ClassVar[frozenset[Access]] = frozenset({Access.IMAGES})
+    access: frozenset[Access] = frozenset({Access.IMAGES})
     modalities: ClassVar[frozenset[str] | None] = frozenset({"image"})
 
     @abstractmethod
@@ -69,7 +69,7 @@ class CoalitionAttack(Attack[P]):
     strength: ClassVar[Strength | None] = Strength(
         "users", "copies put together", (2, 3, 5, 10), low=2, high=1000, whole=True
     )
-    access: ClassVar[frozenset[Access]] = frozenset({Access.COPIES})
+    access: frozenset[Access] = frozenset({Access.COPIES})
     changes_weights: ClassVar[bool] = True
 
     @abstractmethod
@@ -112,11 +112,11 @@ def tier_of(attack: Attack[Any], steps: int) -> str:
         steps: that he trains, see `Attack.steps`.
 
     Returns:
-        "samples" for one who holds images alone; of those who hold a copy "training" for one who
-        trains or owns clean images or the method's trainer, else "copy"; "" for coalitions and
-        forgeries, which are not scored.
+        "samples" for one who changes images and holds nothing of any copy; of those who hold a
+        copy, or the embedder of one, "training" for one who trains or owns clean images or the
+        method's trainer, else "copy"; "" for coalitions and forgeries, which are not scored.
     """
-    if isinstance(attack, SampleAttack):
+    if isinstance(attack, SampleAttack) and Access.EMBEDDER not in attack.access:
         return "samples"
     if isinstance(attack, CoalitionAttack | ForgeryAttack):
         return ""

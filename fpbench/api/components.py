@@ -521,6 +521,7 @@ class Surface:
     _target_code: Tensor | None = None
     _embed: Callable[[Tensor, Tensor], Tensor] | None = None
     _bits: int | None = None
+    _marked_images: Callable[[int], Tensor] | None = None
 
     @property
     def copy(self) -> Generator:
@@ -551,6 +552,13 @@ class Surface:
         """(count, 3, H, W) uint8 images of an innocent user, none of which is measured."""
         return self._opened(Access.TARGET, self._target_images)(count)
 
+    def marked_images(self, count: int) -> Tensor:
+        """(count, 3, H, W) uint8 images of other users' copies, who take turns; in `fit` alone.
+
+        Nobody whose copy is measured is among these users.
+        """
+        return self._opened(Access.MARKED, self._marked_images)(count)
+
     @property
     def target_code(self) -> Tensor:
         """(K,) bool code of that user, as if the registry had leaked."""
@@ -580,7 +588,7 @@ class Attack(Component[P]):
 
     Class attributes beside the component's:
         family: attacks of one family share one vote in the score.
-        access: what the adversary must hold.
+        access: what the adversary must hold; may depend on parameters.
         changes_weights: it changes the weights of a copy; refused where the marking step is opaque.
         strength: its knob; None for an attack that is done or not done.
         geometric: it moves pixels, so that comparing images place by place says nothing of its
@@ -590,7 +598,7 @@ class Attack(Component[P]):
     """
 
     family: ClassVar[str]
-    access: ClassVar[frozenset[Access]]
+    access: frozenset[Access]
     changes_weights: ClassVar[bool] = False
     strength: ClassVar[Strength | None] = None
     geometric: bool = False
@@ -600,8 +608,10 @@ class Attack(Component[P]):
     def fit(self, surface: Surface, ctx: Context) -> State:
         """What the adversary learns once, before any copy is attacked; found in `ctx.fitted`.
 
-        An autoencoder, a surrogate. Of the surface the clean images and the public host alone are
-        open. Its seconds and its `steps` are part of the price.
+        An autoencoder, a surrogate. Of the surface the clean images, the public host, other users'
+        images and the embedder are open, where they are declared; with one of the last two it is
+        called once for each training of a method, else once for all. Its seconds and its `steps`
+        are part of the price.
         """
         del surface, ctx
         return {}

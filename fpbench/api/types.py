@@ -74,6 +74,10 @@ class Access(StrEnum):
     EMBEDDER = "embedder"
     TARGET = "target-images"
     TARGET_CODE = "target-code"
+    MARKED = "marked-images"
+    """Images of other users' copies, none of whom is measured."""
+    PUBLISHED = "published-network"
+    """A network of other people that knows no method; what it is loaded from are parameters."""
 
 
 @dataclass(frozen=True)

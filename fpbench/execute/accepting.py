@@ -19,6 +19,7 @@ from fpbench.execute.request import Request
 from fpbench.plan import Plan, graph_of
 from fpbench.plan.identity import source_digest, sources_as
 from fpbench.plan.keys import ACCEPTED
+from fpbench.plan.stages import fit_label
 from fpbench.store import Store
 from fpbench.store.objects import write_text
 
@@ -105,14 +106,14 @@ def _keys(plan: Plan) -> dict[tuple[str, str], str]:
     return {(each.kind, each.label): each.key for each in found if each.kind != CELL}
 
 
-def _columns(plan: Plan) -> Iterator[tuple[tuple[str, str], str]]:
-    """Image point and network of what is read of images, and its column."""
+def _columns(plan: Plan) -> Iterator[tuple[tuple[str, str, str], str]]:
+    """Training, image point and network of what is read of images, and its column."""
     for fit in plan.fits:
         for model in plan.open_points(fit):
             for want in plan.wants(fit, model):
                 image = want.image.label if want.image is not None else ""
                 network = want.backbone.name if want.backbone is not None else ""
-                yield (image, network), plan.column(want)
+                yield (fit_label(fit), image, network), plan.column(fit, want)
 
 
 def _take_over(store: Store, old: str, key: str, renamed: Mapping[str, str]) -> None:

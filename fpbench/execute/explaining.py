@@ -209,7 +209,7 @@ class _Why:
         if artefact.kind == NULL:
             wants = [want for want in wants if want.backbone is None]
         try:
-            return {plan.column(want) for want in wants} <= store.columns(artefact.key).keys()
+            return {plan.column(fit, want) for want in wants} <= store.columns(artefact.key).keys()
         except StoreError:
             return False
 

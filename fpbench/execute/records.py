@@ -99,7 +99,7 @@ def _base(plan: Plan, cell: Cell, origins: Mapping[str, Mapping[str, Any]]) -> d
     method, steps = cell.fit.method, plan.attack_steps(cell)
     parts = {
         "model": _attack_json(cell.point.model, steps),
-        "image": _attack_json(cell.point.image, 0),
+        "image": _attack_json(cell.point.image, plan.image_steps(cell)),
     }
     alone = [part for part in parts.values() if part is not None]
     tier = alone[0]["tier"] if len(alone) == 1 else ""
@@ -110,7 +110,7 @@ def _base(plan: Plan, cell: Cell, origins: Mapping[str, Mapping[str, Any]]) -> d
         "cell": cell.key,
         "level": cell.point.level,
         "tier": tier,
-        "budget": _budget(plan, tier),
+        "budget": _budget(plan, tier, cell.point.level),
         "damage": None,
         "effect": "",
         "method": {
@@ -131,12 +131,12 @@ def _base(plan: Plan, cell: Cell, origins: Mapping[str, Mapping[str, Any]]) -> d
     }
 
 
-def _budget(plan: Plan, tier: str) -> float | None:
-    """The largest damage that counts in a tier."""
+def _budget(plan: Plan, tier: str, level: str) -> float | None:
+    """The largest damage that counts in a tier, of images or of models."""
     score = plan.suite.score
     if not tier:
         return None
-    return score.sample_budget if tier == "samples" else score.damage_budget
+    return score.sample_budget if level == "image" else score.damage_budget
 
 
 def _damage(plan: Plan, cell: Cell, rows: Sequence[Mapping[str, Any]]) -> float | None:

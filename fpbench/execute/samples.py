@@ -62,11 +62,11 @@ def write_samples(plan: Plan, measurer: Measurer, folder: Path) -> None:
 def _method(
     plan: Plan, measurer: Measurer, fit: Fit, folder: _Strips, index: dict[str, Any]
 ) -> dict[str, Any]:
-    host = measurer.sheet(plan.sheet_key(fit, None, None), None)
+    host = measurer.sheet(fit, plan.sheet_key(fit, None, None), None)
     if host is not None and "host" not in index:
         index["host"] = _save(folder, "host", host)
     users = plan.users(fit)[:SHOWN_COPIES]
-    sheets = [measurer.sheet(plan.sheet_key(fit, user, None), None) for user in users]
+    sheets = [measurer.sheet(fit, plan.sheet_key(fit, user, None), None) for user in users]
     copies = [images for images in sheets if images is not None]
     name = fit.method.label
     trained = {"host": plan.host_training, "method": fit.training}
@@ -87,7 +87,7 @@ def _method(
     for cell in plan.cells:
         if cell.fit is fit and cell.point.label != "none" and measurer.measured(cell):
             point = cell.point
-            images = measurer.sheet(plan.sheet_key(fit, 0, point.model), point.image)
+            images = measurer.sheet(fit, plan.sheet_key(fit, 0, point.model), point.image)
             if images is not None:
                 file = _save(folder, f"{name}-{point.label}", images)
                 found["points"][point.label] = file

@@ -49,7 +49,7 @@ def pending_of_copy(plan: Plan, store: Store, fit: Fit, user: int) -> Pending:
         for model in plan.open_points(fit)
         if (index := plan.subject(fit, model, user)) is not None
     }
-    return _pending(store, plan, keys, lambda model: plan.wants(fit, model))
+    return _pending(store, plan, fit, keys, lambda model: plan.wants(fit, model))
 
 
 def pending_of(plan: Plan, store: Store, fit: Fit, source: str) -> Pending:
@@ -59,7 +59,7 @@ def pending_of(plan: Plan, store: Store, fit: Fit, source: str) -> Pending:
         for model in plan.open_points(fit)
         if source in plan.sources(fit, model)
     }
-    return _pending(store, plan, keys, lambda model: _read_only(plan, fit, model))
+    return _pending(store, plan, fit, keys, lambda model: _read_only(plan, fit, model))
 
 
 def _read_only(plan: Plan, fit: Fit, model: AttackPoint | None) -> list[Want]:
@@ -69,13 +69,14 @@ def _read_only(plan: Plan, fit: Fit, model: AttackPoint | None) -> list[Want]:
 def _pending(
     store: Store,
     plan: Plan,
+    fit: Fit,
     keys: Mapping[AttackPoint | None, str],
     wants: Callable[[AttackPoint | None], list[Want]],
 ) -> Pending:
     pending: Pending = {}
     for model, key in keys.items():
         there = store.columns(key)
-        lacking = [want for want in wants(model) if plan.column(want) not in there]
+        lacking = [want for want in wants(model) if plan.column(fit, want) not in there]
         if lacking:
             pending[model] = lacking
     return pending

@@ -53,7 +53,9 @@ from fpbench.plan.points import (
     Want,
     drawn_from,
     fits_on_training,
+    learns_method,
     star,
+    takes_others,
     trains_generator,
 )
 from fpbench.plan.refusals import refusal_of, setting_of
@@ -312,6 +314,12 @@ class Plan:
         everyone = len(self.users(fit))
         return range(everyone, everyone + TUNING_COPIES)
 
+    def others(self, fit: Fit) -> range:
+        """Users for tuning whose copies are made: to tune attacks on, or to learn from."""
+        points = (point for points in self.open_points(fit).items() for point in _flat(points))
+        asked = any(p.attack.candidates or takes_others(p.attack) for p in points)
+        return self.tuning_users(fit) if asked else range(0)
+
     def outsiders(self, fit: Fit) -> range:
         """Users who get copies and are not registered: where leaving one out is not free."""
         method, behind = fit.method.component, self.tuning_users(fit).stop
@@ -337,17 +345,23 @@ class Plan:
             real=self.reference_key if self.judge is None else self.backbone_key(self.judge),
         )
 
-    def prepared_key(self, attack: SuiteAttack, component: Attack[Any]) -> str:
+    def prepared_key(self, fit: Fit | None, attack: SuiteAttack, component: Attack[Any]) -> str:
         """Key of what an attack, or a candidate of a tuned one, learns before any copy is attacked.
 
-        "" where it learns nothing. It is learnt once for what the attack's access opens.
+        "" where it learns nothing. It is learnt once for what the attack's access opens, so `fit`
+        may be None where that is nothing of a method.
         """
         if type(component).fit is Attack.fit:
             return ""
+        of: dict[str, Any] = {}
+        if learns_method(component):
+            assert fit is not None
+            of = {"of": fit.key_part, "others": self._others_issued(fit, component)}
         clean = Access.CLEAN_IMAGES in component.access
         public = Access.PUBLIC_HOST in component.access
         return key_of(
             "attack-fit",
+            **of,
             attack=identity(component),
             host=self.host_key if public else None,
             data=self.data if clean else None,
@@ -357,6 +371,23 @@ class Plan:
             numerics=NUMERICS,
             seed=str(self.suite.header.seed),
         )
+
+    def _others_issued(self, fit: Fit, component: Attack[Any]) -> list[str]:
+        """Keys of the copies whose images an attack learns from."""
+        if Access.MARKED not in component.access:
+            return []
+        return [self.issue_key(fit, user) for user in self.tuning_users(fit)]
+
+    def learnt(self, fit: Fit, point: AttackPoint) -> list[str]:
+        """Keys of all that an attack learns before; empty where it learns nothing."""
+        cache: dict[tuple[int, int], list[str]] = self.__dict__.setdefault("_learnt", {})
+        attack = point.attack
+        known = cache.get((fit.index, id(attack)))
+        if known is None:
+            parts = attack.candidates or (attack.component,)
+            keys = (self.prepared_key(fit, attack, part) for part in parts)
+            known = cache[fit.index, id(attack)] = [key for key in keys if key]
+        return known
 
     @property
     def judge(self) -> PlannedBackbone | None:
@@ -373,16 +404,24 @@ class Plan:
 
     def attack_steps(self, cell: Cell) -> int:
         """Training steps that the adversary spends on the model in a cell; none where he cannot."""
-        model = cell.point.model
-        if model is None or not cell.open:
-            return 0
-        return model.attack.component.steps(setting_of(self.suite, cell.fit, model))
+        return self._steps(cell, cell.point.model)
 
-    def column(self, want: Want) -> str:
-        """Key of a column in readings and nulls."""
+    def image_steps(self, cell: Cell) -> int:
+        """Training steps that he spends for the attack on its images."""
+        return self._steps(cell, cell.point.image)
+
+    def _steps(self, cell: Cell, point: AttackPoint | None) -> int:
+        if point is None or not cell.open:
+            return 0
+        return point.attack.component.steps(setting_of(self.suite, cell.fit, point))
+
+    def column(self, fit: Fit, want: Want) -> str:
+        """Key of a column in the readings and nulls of a training."""
         image = want.image.key_part if want.image is not None else None
         backbone = want.backbone.key_part if want.backbone is not None else None
-        return key_of("column", image=image, backbone=backbone)[:32]
+        # The key of a reading tells its training, but nothing of what image attacks have learnt.
+        learnt = self.learnt(fit, want.image) if want.image is not None else None
+        return key_of("column", image=image, backbone=backbone, learnt=learnt)[:32]
 
     def _point_parts(self, model: AttackPoint | None) -> dict[str, Any]:
         """What a model point contributes: the attack, and the test images that it takes."""
@@ -416,6 +455,7 @@ class Plan:
                 between_codes=population.shared if kind == "reading" and model is None else None,
                 # What is read of a copy depends on what the adversary has chosen.
                 tuning=self._choice(fit, model) if tuned and model is not None else None,
+                learnt=self.learnt(fit, model) if model and takes_others(model.attack) else None,
                 chunk=CHUNK,
                 proxy=_proxy(self.modality),
                 numerics=NUMERICS,
@@ -599,13 +639,21 @@ def _knows_no_method(model: AttackPoint) -> bool:
     """Whether an attack does the same to the host whatever method it is run for."""
     attack = model.attack
     return not attack.candidates and attack.component.access.isdisjoint(
-        {Access.TRAINER, Access.EMBEDDER}
+        {Access.TRAINER, Access.EMBEDDER, Access.MARKED}
     )
+
+
+def _flat(points: tuple[AttackPoint | None, list[AttackPoint | None]]) -> list[AttackPoint]:
+    """A model point and the image points read there, without the untouched ones."""
+    model, images = points
+    return [point for point in (model, *images) if point is not None]
 
 
 def _point_key(point: Point) -> str:
     model = point.model
     options = model.attack.options if model is not None else None
+    image = point.image.attack if point.image is not None else None
+    owns = image is not None and Access.CLEAN_IMAGES in image.component.access
     return key_of(
         "point",
         model=model.key_part if model is not None else None,
@@ -613,4 +661,5 @@ def _point_key(point: Point) -> str:
         copies=options.copies if options is not None else None,
         images=options.images if options is not None else None,
         clean_images=options.clean_images or None if options is not None else None,
+        image_clean=image.options.clean_images if image is not None and owns else None,
     )

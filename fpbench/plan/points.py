@@ -7,6 +7,8 @@ from functools import cached_property
 from typing import Any
 
 from fpbench.api import (
+    Access,
+    Attack,
     CoalitionAttack,
     ForgeryAttack,
     Gives,
@@ -144,6 +146,16 @@ class Fit:
         return drawn_from(self.method, self.seed)
 
 
+def takes_others(attack: SuiteAttack) -> bool:
+    """Whether an attack takes images of users who are never reported."""
+    return any(Access.MARKED in each.access for each in attack.candidates or (attack.component,))
+
+
+def learns_method(attack: Attack[Any]) -> bool:
+    """Whether what an attack learns beforehand depends on the method that it is for."""
+    return not attack.access.isdisjoint({Access.MARKED, Access.EMBEDDER})
+
+
 def trains_generator(method: SuiteMethod) -> bool:
     """Whether a method trains a generator of its own, and does not start from the host's."""
     component = method.component
@@ -162,7 +174,7 @@ def fits_on_training(host: Host[Any], method: SuiteMethod) -> bool:
 def served(suite: Suite, method: SuiteMethod) -> int:
     """How many users one training of a method must serve: registered, for tuning, unregistered."""
     component = method.component
-    tuned = any(attack.candidates for attack in suite.attacks)
+    tuned = any(attack.candidates or takes_others(attack) for attack in suite.attacks)
     outside = component.gives is Gives.SCORES and not component.separable
     unregistered = suite.population.unregistered or 0
     return suite.users(method) + TUNING_COPIES * tuned + unregistered * outside

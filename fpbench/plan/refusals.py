@@ -143,6 +143,8 @@ def _closed(access: frozenset[Access], setting: Setting, size: int) -> Refusal |
         return Refusal(f"it takes {size} users' copies, and there are {setting.copies}")
     if Access.TRAINER in access and isinstance(setting.method, PassiveMethod):
         return Refusal("nothing is put into a copy, so there is nothing to train over it")
+    if Access.MARKED in access and isinstance(setting.method, PassiveMethod):
+        return Refusal("nothing is put into a copy, so other users' images show no fingerprint")
     if Access.TRAINER in access and not setting.method.builds_on_host:
         return Refusal(
             "the method trains a generator of its own, so its training cannot start from a copy"

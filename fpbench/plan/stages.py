@@ -20,7 +20,7 @@ from fpbench.api import Access, Attack, Needs, PassiveMethod
 from fpbench.plan.backbones import PlannedBackbone
 from fpbench.plan.keys import key_of
 from fpbench.plan.plan import Plan
-from fpbench.plan.points import Cell, Fit, fits_on_training
+from fpbench.plan.points import Cell, Fit, fits_on_training, learns_method
 from fpbench.spec import SuiteAttack
 
 
@@ -211,7 +211,7 @@ def _readings(plan: Plan, fit: Fit) -> Iterator[Stage]:
     fitted = (fit.key, plan.host_key)
     everyone, outsiders = plan.users(fit), plan.outsiders(fit)
     tuned = plan.tuned_attacks(fit)
-    users = [*everyone, *(plan.tuning_users(fit) if tuned else ()), *outsiders]
+    users = [*everyone, *plan.others(fit), *outsiders]
     issued = {user: plan.issue_key(fit, user) for user in users}
     passive = isinstance(fit.method.component, PassiveMethod)
     for user, key in issued.items():
@@ -220,7 +220,7 @@ def _readings(plan: Plan, fit: Fit) -> Iterator[Stage]:
         needs = plan.suite.host.needs() if passive else Needs()
         yield Stage(Kind.ISSUE, key, label, waits, needs, cells=cells, fit=fit, user=user)
     before: tuple[str, ...] = fitted
-    for stage in _prepared(plan, cells):
+    for stage in _prepared(plan, fit, cells):
         yield stage
         before = (*before, stage.key)
     if enrolled := plan.enrol_key(fit):
@@ -256,8 +256,8 @@ def _readings(plan: Plan, fit: Fit) -> Iterator[Stage]:
     yield Stage(Kind.MEASURING, key, f"measure {name}", tuple(behind), cells=cells, fit=fit)
 
 
-def _prepared(plan: Plan, cells: tuple[Cell, ...]) -> Iterator[Stage]:
-    """What adversaries learn before they meet any copy; one stage, whatever the method."""
+def _prepared(plan: Plan, fit: Fit, cells: tuple[Cell, ...]) -> Iterator[Stage]:
+    """What adversaries learn before they meet any copy; one stage, unless it is of the method."""
     used = {
         point.attack.label: point.attack
         for cell in cells
@@ -266,15 +266,20 @@ def _prepared(plan: Plan, cells: tuple[Cell, ...]) -> Iterator[Stage]:
     }
     for attack in used.values():
         for component in attack.candidates or (attack.component,):
-            if key := plan.prepared_key(attack, component):
-                inputs = (plan.host_key,) if Access.PUBLIC_HOST in component.access else ()
+            if key := plan.prepared_key(fit, attack, component):
+                own = learns_method(component)
+                inputs = [fit.key] if own else []
+                inputs += [plan.host_key] if own or Access.PUBLIC_HOST in component.access else []
+                if Access.MARKED in component.access:
+                    inputs += [plan.issue_key(fit, user) for user in plan.tuning_users(fit)]
                 yield Stage(
                     Kind.ATTACK_FIT,
                     key,
-                    f"prepare {attack.label}",
-                    inputs,
+                    f"prepare {attack.label}" + (f" on {fit_label(fit)}" if own else ""),
+                    tuple(inputs),
                     component.needs(),
                     tuple(c for c in cells if attack in _attacks(c)),
+                    fit if own else None,
                     attack=(attack, component),
                 )
 

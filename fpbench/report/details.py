@@ -423,12 +423,19 @@ def attack_card(board: Board, attack: AttackInfo) -> list[tuple[str, str]]:
         ("Strength", f"{attack.knob}: {strengths}" if strengths else "done or not done"),
         ("Adversary holds", show.plain(about.get("access", []))),
         ("Clean images it owns", str(clean) if clean else ""),
+        ("Training steps before", _learning(attack)),
         ("Parameters", show.plain(about.get("params", {}))),
         ("Tuned against each method", _tuned(board, attack)),
         ("Scored strengths", _scored(board, attack)),
         *attack_costs(board, attack.points),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _learning(attack: AttackInfo) -> str:
+    """Steps that an attack on images was trained for; of others the costs tell."""
+    steps = max((p.steps for p in attack.points if p.kind == "image"), default=0)
+    return f"{steps:,}" if steps else ""
 
 
 def _scored(board: Board, attack: AttackInfo) -> str:

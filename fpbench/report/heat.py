@@ -107,7 +107,7 @@ def point_mark(board: Board, method: str, point: PointInfo, table: Table = BY_AT
     number = board.number(method, point.label, table.metric)
     if number.effect == "none":
         return "no effect"
-    tier = "samples" if point.kind == "image" else point.tier
+    tier = point.tier
     if tier and tier not in table.tiers:
         return ""
     attack = next(a for a in board.attacks if a.label == point.attack)
@@ -115,7 +115,8 @@ def point_mark(board: Board, method: str, point: PointInfo, table: Table = BY_AT
         return "few copies"
     if point not in points_in(board, tier).get(point.attack, []):
         named = point in points_in(board, "processing").get(point.attack, [])
-        return "scored" if named else "beyond means" if point.kind == "model" else ""
+        learns = point.kind == "model" or point.steps or point.clean
+        return "scored" if named else "beyond means" if learns else ""
     if point.geometric:
         return "scored"
     value = Curves(board, method, None).damage(point)

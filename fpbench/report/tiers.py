@@ -1,7 +1,8 @@
 """What an adversary leaves of a method's tracing, or detection, by what he holds: the threat tiers.
 
     processing  nobody hostile: mean over families of image attacks at the suite's strengths
-    samples     holds samples: the worst image attack within the sample budget
+    samples     holds samples: the worst image attack within the sample budget, which may have
+                learnt within the budget of steps and clean samples
     copy        holds a copy and trains nothing: the worst such attack within the damage budget
     training    may train too, within a stated budget of steps and clean samples: the worst of these
                 attacks and of those on a copy
@@ -164,9 +165,9 @@ def _belongs(board: Board, attack: AttackInfo, point: PointInfo, tier: str) -> b
         return False
     if tier == "processing":
         return point.kind == "image" and point.scored and set(point.access) <= {"images"}
-    if tier == "samples":
-        return point.kind == "image" and (point.in_samples or not point.geometric)
-    if point.kind != "model" or point.tier != tier:
+    if point.kind not in ("image", "model") or point.tier != tier:
+        return False
+    if point.kind == "image" and point.geometric and not point.in_samples:
         return False
     budget = board.budgets
     return point.steps <= budget.training_steps and point.clean <= budget.clean_samples
@@ -234,11 +235,11 @@ def candidates(
 ) -> list[Candidate]:
     """Every place within the budget at which an adversary of a tier may stop."""
     budgets = curves.board.budgets
-    budget = budgets.samples if tier == "samples" else budgets.damage
     found = []
     for own in points.values():
-        applied = [p for p in own if curves.applies(p)]
-        if tier == "samples":
+        applied, of_images = [p for p in own if curves.applies(p)], own[0].kind == "image"
+        budget = budgets.samples if of_images else budgets.damage
+        if of_images:
             found += [_at(curves, p, None, tier) for p in applied if p.geometric]
             applied = [p for p in applied if not p.geometric]
         found += _along(curves, applied, clean, budget, tier)

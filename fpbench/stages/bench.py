@@ -136,9 +136,9 @@ class Bench:
             self._loans[key] = boundary.Loan(what, self.state(key))
         return self._loans[key]
 
-    def prepared(self, attack: SuiteAttack, component: Attack[Any]) -> boundary.Loan:
+    def prepared(self, fit: Fit, attack: SuiteAttack, component: Attack[Any]) -> boundary.Loan:
         """What an attack has learnt before; empty where it learns nothing."""
-        key = self.plan.prepared_key(attack, component)
+        key = self.plan.prepared_key(fit, attack, component)
         what = f"what {attack.label} has learnt"
         return self._loan(key, what) if key else boundary.Loan(what, {})
 
@@ -170,7 +170,7 @@ class Bench:
         if fit.index not in self._codes:
             users = self.plan.tuning_users(fit)
             # Short codes may be too few for users that nobody needs.
-            count = users.stop if self.plan.tuned_attacks(fit) else users.start
+            count = users.stop if self.plan.others(fit) else users.start
             self._codes[fit.index] = call(users_codes, fit.method, self.suite, count)
         return self._codes[fit.index]
 

@@ -104,12 +104,12 @@ class Measurer:
         """What `rows` and `about` read of the store for a cell that is not refused."""
         plan, fit, point = self._plan, cell.fit, cell.point
         wants = [want for want in plan.wants(fit, point.model) if want.image == point.image]
-        measured = frozenset(plan.column(want) for want in wants)
-        read = frozenset(plan.column(want) for want in wants if want.backbone is None)
+        measured = frozenset(plan.column(fit, want) for want in wants)
+        read = frozenset(plan.column(fit, want) for want in wants if want.backbone is None)
         columns = dict.fromkeys(self._readings(fit, point.model), measured)
         columns |= dict.fromkeys(self._nulls(cell), read)
         # Costs and thresholds stand on untouched negatives, whatever the point.
-        untouched = frozenset([plan.column(Want())])
+        untouched = frozenset([plan.column(fit, Want())])
         for source in plan.sources(fit, None):
             key = plan.null_key(fit, source, None)
             columns[key] = columns.get(key, untouched) | untouched
@@ -190,13 +190,13 @@ class Measurer:
         """True when the cell's numbers are stored."""
         return self._store.has(cell.key)
 
-    def column(self, key: str, want: Want) -> Column:
+    def column(self, fit: Fit, key: str, want: Want) -> Column:
         """The stored tensors of a column of a reading.
 
         Raises:
             StoreError: the reading lacks the column, or is damaged.
         """
-        return self._columns.column(key, self._plan.column(want))
+        return self._columns.column(key, self._plan.column(fit, want))
 
     # -- evidence ----------------------------------------------------------------------------
 
@@ -216,7 +216,7 @@ class Measurer:
         method = fit.method.component
         read, bits = Want(point.image), method.gives is Gives.BITS
         negatives = {
-            source: self.column(plan.null_key(fit, source, point.model), read)
+            source: self.column(fit, plan.null_key(fit, source, point.model), read)
             for source in plan.sources(fit, point.model)
         }
         users, calibration = len(plan.users(fit)), dict[str, Column]()
@@ -226,12 +226,12 @@ class Measurer:
             silent = method.negatives & negatives.keys()
             negatives |= {s: _rows(negatives[s], slice(1, None, 2)) for s in silent}
             calibration = {
-                s: _rows(self.column(plan.null_key(fit, s, None), Want()), slice(0, None, 2))
+                s: _rows(self.column(fit, plan.null_key(fit, s, None), Want()), slice(0, None, 2))
                 for s in method.negatives & set(plan.sources(fit, None))
             }
-        readings, own = self._readings(fit, point.model), plan.column(read)
+        readings, own = self._readings(fit, point.model), plan.column(fit, read)
         wants = [w for w in plan.wants(fit, point.model) if w.image == point.image]
-        columns = [plan.column(want) for want in wants]
+        columns = [plan.column(fit, want) for want in wants]
         return CellEvidence(
             placement=str(method.placement),
             keeps_sample=method.keeps_sample,
@@ -248,7 +248,7 @@ class Measurer:
             users=plan.subjects(fit, point.model),
             copies=[self._merged(key, columns) for key in readings],
             negatives=negatives,
-            clean_host=self.column(plan.null_key(fit, "host", None), Want()),
+            clean_host=self.column(fit, plan.null_key(fit, "host", None), Want()),
             reference=self._store.get(plan.reference_key).arrays["features"],
             registered=plan.suite.score.registered if bits else users,
             false_rate=plan.suite.score.false_rate,
@@ -271,13 +271,13 @@ class Measurer:
         if model is None:
             return ()
         readings = self._readings(cell.fit, model)
-        return tuple(self._facts(readings, cell.point.image, "no_effect"))
+        return tuple(self._facts(cell.fit, readings, cell.point.image, "no_effect"))
 
     def _facts(
-        self, readings: Iterable[str], image: AttackPoint | None, name: str
+        self, fit: Fit, readings: Iterable[str], image: AttackPoint | None, name: str
     ) -> Iterator[bool]:
         """What was found out about each reading at an image point; False where nothing was."""
-        column = self._plan.column(Want(image))
+        column = self._plan.column(fit, Want(image))
         return (bool(self._columns.meta(key, column).get(name, False)) for key in readings)
 
     def _check_effect(self, cell: Cell) -> None:
@@ -295,7 +295,7 @@ class Measurer:
         if points and all(
             unchanged
             for other, image in points
-            for unchanged in self._facts(self._readings(fit, other), image, "unchanged")
+            for unchanged in self._facts(fit, self._readings(fit, other), image, "unchanged")
         ):
             raise ContractError(
                 f"attack {model.attack.label}: expected to change the copy at some strength, got "
@@ -370,9 +370,9 @@ class Measurer:
     def _issue_keys(self, fit: Fit) -> list[str]:
         return [self._plan.issue_key(fit, user) for user in self._plan.users(fit)]
 
-    def sheet(self, key: str, image: AttackPoint | None) -> np.ndarray | None:
+    def sheet(self, fit: Fit, key: str, image: AttackPoint | None) -> np.ndarray | None:
         """(N, ...) samples of a sheet under an attack on them, None if none were kept."""
-        column = self._plan.column(Want(image))
+        column = self._plan.column(fit, Want(image))
         if not key or column not in self._columns.of(key):
             return None
         images: np.ndarray = self._columns.column(key, column)["images"]
@@ -397,7 +397,7 @@ class Measurer:
         host, own = store.meta(plan.host_key)["cost"], store.meta(fit.key)["cost"]
         issued = [self._fact_of(key)["cost"]["wall_s"] for key in self._issued(fit)]
         first = plan.sources(fit, None)[0]
-        read = self._columns.meta(plan.null_key(fit, first, None), plan.column(Want()))
+        read = self._columns.meta(plan.null_key(fit, first, None), plan.column(fit, Want()))
         enrolled = store.meta(key)["cost"]["wall_s"] if (key := plan.enrol_key(fit)) else 0.0
         # What a passive method's copies cost is not its own, and paid once for all of them.
         passive = isinstance(fit.method.component, PassiveMethod)

@@ -28,13 +28,11 @@ from fpbench.api import (
     ModelAttack,
     NoSpace,
     PipelineAttack,
-    PostHocMethod,
     Reads,
     SampleAttack,
     Surface,
     digest,
 )
-from fpbench.api.post import PostStep
 from fpbench.plan import AttackPoint, Fit, PlannedBackbone, Stage, Want
 from fpbench.plan.plan import CHUNK
 from fpbench.stages import boundary
@@ -50,7 +48,7 @@ from fpbench.stages.effect import effect_of
 from fpbench.stages.images import as_memory, from_memory
 from fpbench.stages.issue import copy_of
 from fpbench.stages.place import place_of
-from fpbench.stages.preparing import prepared, prepared_s
+from fpbench.stages.preparing import embedding, prepared, prepared_s
 from fpbench.stages.process import Visit, call
 
 _SHARED_FROM = 1_000_000
@@ -162,7 +160,7 @@ class GeneratorReader:
         self._bench.at(place_of(models[0]))
         try:
             attack = self._tuned(models)
-            spent_s = prepared_s(self._bench, models[0].attack, attack)
+            spent_s = prepared_s(self._bench, self._fit, models[0].attack, attack)
             with closing(self.attacked(models, attack)) as attacked:
                 while left:
                     started = time.monotonic()
@@ -198,7 +196,7 @@ class GeneratorReader:
         """Each point of one attack with what it made: a generator, or forged images."""
         who, prepared = (
             f"attack {models[0].attack.label}",
-            self._bench.prepared(models[0].attack, attack),
+            self._bench.prepared(self._fit, models[0].attack, attack),
         )
         ctx, loans = self._context(models[0], prepared), [*self._loans, prepared]
         if isinstance(attack, ModelAttack):
@@ -415,22 +413,13 @@ class GeneratorReader:
             _trainer=self._fit.trainer,
             _target_images=self._target_images,
             _target_code=bench.code(self._fit, self._origin[1]) if len(self._origin) > 1 else None,
-            _embed=self._embed if isinstance(method, PostHocMethod) else None,
+            _embed=embedding(bench, self._fit),
             _bits=method.bits,
         )
 
     def _target_images(self, count: int) -> Tensor:
         wanted = images_of(f"target {self._origin[1]}", count)
         return boundary.drawn(self.subject, self._bench.latents(self.subject, wanted))
-
-    def _embed(self, images: Tensor, code: Tensor) -> Tensor:
-        method, bench = self._fit.method.component, self._bench
-        assert isinstance(method, PostHocMethod)
-        state = bench.fit_loan(self._fit).lent()
-        module = method.embedder(state, bench.context("assemble"))
-        with torch.no_grad():
-            marked: Tensor = PostStep(module, code, bench.modality).to(bench.device)(images)
-        return bench.modality.to_file(marked)
 
     def _context(self, model: AttackPoint, learnt: boundary.Loan) -> StageContext:
         trainer = Access.TRAINER in model.attack.component.access
@@ -465,7 +454,7 @@ class ImageReader:
     ) -> None:
         self._model = model
         self._bench = bench
-        self._fit = fit
+        self._fit = self.fit = fit
         self._origin = origin
         self._points = list(dict.fromkeys(want.image for want in wants))
         self._read = {want.image for want in wants if want.backbone is None}
@@ -603,7 +592,7 @@ class ImageReader:
         who, numbers = f"attack {point.attack.label}", indices.tolist()
         self._bench.at(place_of(self._model, point))
         try:
-            learnt = prepared(self._bench, point.attack, attack)
+            learnt = prepared(self._bench, self._fit, point.attack, attack)
             root = (*attack_root(attack), *self._origin)
             ctx = self._bench.context(*root, fitted=learnt.lent())
             with boundary.unharmed(who, learnt):
@@ -667,10 +656,11 @@ def store_columns(
     effect: Mapping[str, bool] | None = None,
 ) -> None:
     """Commit what a reader has read as one shard, and what the attack did to the copy."""
-    names = [bench.plan.column(want) for want in reader.columns()]
+    name = partial(bench.plan.column, reader.fit)
+    names = [name(want) for want in reader.columns()]
     if not names:
         return
-    arrays = reader.arrays(bench.plan.column)
+    arrays = reader.arrays(name)
     seconds = reader.extract_s / max(reader.extracted, 1)
     cost = {"extract_s_per_image": seconds, "attack_s": attack_s}
     meta = {"cost": cost, **(effect or {})}

@@ -127,7 +127,7 @@ def test_fid_is_that_of_the_stored_features(run_suite, suite_with, inception, we
     plan, _ = Request(str(suite), plugins=("fpbench.testing.fakes",), weights=str(weights)).plan()
     (backbone,), store = plan.ready, Store(tmp_path / "store")
     real = store.get(plan.backbone_key(backbone)).arrays["features"].astype(float)
-    column = plan.column(Want(None, backbone))
+    column = plan.column(plan.fits[0], Want(None, backbone))
     copies = []
     for user in range(5):
         key = plan.reading_key(plan.fits[0], user, None)

@@ -38,3 +38,39 @@ def test_a_chain_has_no_part_that_learns(command, suite_file):
     code, _, err = command("-p", "learners", "-p", "fpbench.testing.fakes", "plan", suite)
     assert code == 2
     assert "expected an attack that learns nothing before" in err
+
+
+TAUGHT = [
+    *BARE[:-1],
+    (
+        'use = "bypass"',
+        'use = "surrogate"\nbudget = 4\nclean_images = 8\nsteps = 3\nmarked = 6\nchannels = 8\n'
+        '[[attacks]]\nuse = "average"\ngain = [1.0, 4.0]\nclean_images = 8\nmarked = 70\n'
+        '[[attacks]]\nuse = "embedder-leak"\nbudget = 4\nclean_images = 8\nsteps = 3\n'
+        "marked = 6\ncodes = 2\nchannels = 8\n"
+        '[[attacks]]\nuse = "regenerate"\npasses = [1, 2]\nclean_images = 8\nsteps = 3\n'
+        '[[attacks]]\nuse = "regenerate"\nlabel = "gone"\npasses = 1\nautoencoder = "nowhere"',
+    ),
+    ('[[attacks]]\nuse = "prying"\nclean_images = 8\n', ""),
+]
+
+
+@pytest.mark.timeout(180)
+def test_attacks_learn_from_images_of_others_and_from_the_embedder(run_suite, suite_file):
+    present = ('use = "blind"', 'use = "present"')
+    _, records, _ = run_suite(suite_file(*TAUGHT, present))
+    for label, tier, steps in (
+        ("surrogate 4", "samples", 3),
+        ("average 1", "samples", 0),
+        ("embedder-leak 4", "training", 3),
+        ("regenerate 2", "samples", 3),
+    ):
+        found = value(records, "perfect", label, "bit-accuracy")
+        assert found["outcome"] == Outcome.DONE
+        assert (found["tier"], found["point"]["image"]["steps"]) == (tier, steps)
+    gone = value(records, "perfect", "gone 1", "")
+    assert gone["outcome"] == Outcome.UNAVAILABLE
+    assert "attack regenerate: expected an autoencoder at" in gone["reason"]
+    refused = value(records, "present", "embedder-leak 4", "")
+    assert "no code whose bits could be learnt" in refused["reason"]
+    assert value(records, "present", "average 4", "damage", "ssim")["value"] < 1

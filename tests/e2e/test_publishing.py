@@ -202,7 +202,7 @@ def images_in(root):
 
 def reading(store, plan, model, user=0):
     key = plan.reading_key(plan.fits[0], user, model)
-    return store.shard(key, store.columns(key)[plan.column(Want())])
+    return store.shard(key, store.columns(key)[plan.column(plan.fits[0], Want())])
 
 
 @pytest.fixture

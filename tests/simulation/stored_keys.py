@@ -30,9 +30,9 @@ def keys(plan: Plan) -> dict[str, Any]:
         found[cell.key] = {
             "readings": [plan.reading_key(fit, i, model) for i in subjects],
             "negatives": negatives,
-            "columns": [plan.column(want) for want in wants],
-            "column": plan.column(Want(cell.point.image)),
-            "untouched_host": [plan.null_key(fit, "host", None), plan.column(Want())],
+            "columns": [plan.column(fit, want) for want in wants],
+            "column": plan.column(fit, Want(cell.point.image)),
+            "untouched_host": [plan.null_key(fit, "host", None), plan.column(fit, Want())],
             "secrecy": plan.secrecy_key(fit),
         }
     return found

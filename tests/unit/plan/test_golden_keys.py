@@ -132,7 +132,7 @@ def keys(plan):
             found[f"drawing: {label}"] = plan.drawing_key(fit, None, model)
             for want in plan.wants(fit, model):
                 image = want.image.label if want.image else "none"
-                found[f"column: {label} {image}"] = plan.column(want)
+                found[f"column: {label} {image}"] = plan.column(fit, want)
     for cell in plan.cells:
         found[f"cell: {cell.fit.method.label} {cell.fit.seed} {cell.point.label}"] = cell.key
     return found

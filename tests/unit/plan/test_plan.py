@@ -1,7 +1,7 @@
 import pytest
 
 from fpbench.api import Refusal, SpecError
-from fpbench.plan import make_plan
+from fpbench.plan import Kind, Want, graph_of, make_plan
 from fpbench.plan.identity import source_digest, tree_digest
 from fpbench.plan.status import status_of
 from fpbench.registry import load
@@ -270,3 +270,64 @@ def test_an_attack_is_not_another_one_when_its_neighbour_changes():
 )
 def test_distances_are_made_of_what_every_attack_on_enough_copies_has(plan, replacements, count):
     assert plan(*replacements).distance_count == count
+
+
+LEARNERS = (
+    'use = "bypass"',
+    'use = "average"\ngain = 1.0\nclean_images = 8\n'
+    '[[attacks]]\nuse = "embedder-leak"\nbudget = 4\nclean_images = 8\n'
+    '[[attacks]]\nuse = "regenerate"\npasses = 1\nclean_images = 8',
+)
+
+
+def learnt(plan):
+    """Columns of the attacks that learn, by training and attack."""
+    return {
+        (fit.method.label, image.attack.label): plan.column(fit, Want(image))
+        for fit in plan.fits
+        for image in plan.open_points(fit)[None]
+        if image is not None and plan.learnt(fit, image)
+    }
+
+
+def test_what_is_learnt_of_a_method_is_learnt_anew_for_each(plan):
+    made = plan(LEARNERS)
+    stages = {s.label: s for s in graph_of(made).of(Kind.ATTACK_FIT)}
+    assert set(stages) == {
+        "prepare average on perfect", "prepare average on blind",
+        "prepare embedder-leak on perfect", "prepare regenerate",
+    }  # fmt: skip
+    refused = {(c.fit.method.label, c.point.label) for c in made.cells if c.refusal}
+    assert ("blind", "embedder-leak 4") in refused
+    fit = made.fits[0]
+    others = [made.issue_key(fit, user) for user in (5, 6)]
+    assert stages["prepare average on perfect"].inputs == (fit.key, made.host_key, *others)
+    assert stages["prepare embedder-leak on perfect"].inputs == (fit.key, made.host_key)
+    assert not stages["prepare regenerate"].inputs
+    issued = {s.user for s in graph_of(made).of(Kind.ISSUE)}
+    assert issued == set(range(7))  # the last two of whom nothing is read
+    assert {s.user for s in graph_of(made).of(Kind.COPY)} == set(range(5))
+    steps = {c.point.label: made.image_steps(c) for c in made.cells if c.open}
+    assert (steps["average 1"], steps["embedder-leak 4"], steps["regenerate 1"]) == (0, 400, 600)
+
+
+def test_columns_tell_what_was_learnt_and_others_stay(plan):
+    base = plan(LEARNERS)
+    assert len(set(learnt(base).values())) == 4  # regenerate's is the same for both methods
+    more = changed(learnt(base), learnt(plan(LEARNERS, ("copies = 5", "copies = 8"))))
+    assert more == {("perfect", "average"), ("blind", "average")}  # the others are other users
+    owned = plan((LEARNERS[0], LEARNERS[1].replace("clean_images = 8", "clean_images = 9")))
+    assert changed(learnt(base), learnt(owned)) == learnt(base).keys()
+    moved = changed(keys(base), keys(owned))
+    assert {name[-1] for name in moved if len(name) == 3} >= {"average 1", "regenerate 1"}
+    plain = {c.key for c in plan().cells if c.point.label.startswith("jpeg")}
+    assert plain <= {c.key for c in base.cells}
+
+
+def test_of_models_that_nobody_marked_no_image_teaches_a_mark(plan):
+    made = plan(LEARNERS, ('use = "blind"', 'use = "retrained"'))
+    refused = {
+        c.point.label: c.refusal.reason for c in made.cells if c.refusal and c.fit is made.fits[1]
+    }
+    assert refused["average 1"].startswith("nothing is put into a copy")
+    assert not made.others(made.fits[1])

@@ -9,8 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fpbench_latent_diffusion import layout
-from fpbench_latent_diffusion.autoencoder import decoder_of, encoder_of
 from fpbench_latent_diffusion.plugin import LatentDiffusion
 from fpbench_latent_diffusion.sampling import Components, fit_components
 from PIL import Image
@@ -29,6 +27,8 @@ from fpbench.api import ContractError, MissingResource, Offer, SampleInfo
 from fpbench.api.images import to_float, to_uint8
 from fpbench.api.packing import pack
 from fpbench.builtin.toy_faces.dataset import ToyFaces
+from fpbench.nn.autoencoders import layout
+from fpbench.nn.autoencoders.opening import decoder_of, encoder_of
 from fpbench.nn.chains import hidden_channels
 from fpbench.nn.channels import rearranged
 from fpbench.nn.weights import exchanged, fused, reachable

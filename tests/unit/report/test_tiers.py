@@ -198,3 +198,26 @@ def test_a_clear_worst_is_found_exactly():
     ]
     found = worst_case(listed, 10)
     assert (found.value, found.worst) == (pytest.approx(0.2), "a 1")
+
+
+def test_attacks_on_images_that_learn_count_where_they_belong_and_within_the_means(tmp_path):
+    learns = FakeAttack(
+        "surrogate", "adversarial", strengths=(2.0,), access=("clean-images", "images")
+    )
+    leaks = replace(learns, label="embedder-leak", tier="training")
+    trains = replace(learns, label="longer", strengths=(50.0, 200.0), steps=True)
+    rates = {"surrogate 2": 0.7, "embedder-leak 2": 0.2, "longer 50": 0.6, "longer 200": 0.0}
+    damages = {"embedder-leak 2": 0.2}
+    attacks = [JPEG, NOISE, learns, leaks, trains]
+    run = FakeRun(["alpha"], attacks, right=by_point(rates), damage=by_damage(damages))
+    found = tiers(run, tmp_path / "within")
+    # 200 steps are more than the suite allows; jpeg alone is processing
+    assert found["processing"].value == pytest.approx(1)
+    assert (found["samples"].value, found["samples"].worst) == (pytest.approx(0.6), "longer 50")
+    assert (found["training"].value, found["training"].worst) == (
+        pytest.approx(0.2),
+        "embedder-leak 2",
+    )
+    # of images the damage is 1 - SSIM, whose budget of .25 is met half of the way
+    run.damage = by_damage({"embedder-leak 2": 0.5})
+    assert tiers(run, tmp_path / "over")["training"].value == pytest.approx(0.6)

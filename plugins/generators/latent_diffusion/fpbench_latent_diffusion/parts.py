@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fpbench.api import ContractError
-from fpbench_latent_diffusion.layout import PICKLES, config_of, shapes_of
+from fpbench.nn.autoencoders.layout import PICKLES, config_of, shapes_of
 
 __all__ = ["check", "digest"]
 

@@ -21,7 +21,8 @@ from fpbench.api import (
     State,
     hookimpl,
 )
-from fpbench_latent_diffusion import layout, parts
+from fpbench.nn.autoencoders import layout
+from fpbench_latent_diffusion import hub, parts
 from fpbench_latent_diffusion.params import LatentDiffusionParams
 
 if TYPE_CHECKING:
@@ -168,11 +169,11 @@ class LatentDiffusion(Host[LatentDiffusionParams]):
         )
 
     def _files(self) -> layout.Files:
-        return layout.find(f"host {self.name}", self._place(), self.params.encoder)
+        return layout.find(f"host {self.name}", self._place(), self.params.encoder, "host.")
 
     def _place(self) -> str:
         p = self.params
-        return layout.place_of(f"host {self.name}", p.autoencoder, p.hub, p.revision)
+        return hub.place_of(f"host {self.name}", p.autoencoder, p.hub, p.revision)
 
 
 @hookimpl

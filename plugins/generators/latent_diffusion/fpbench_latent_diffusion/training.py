@@ -12,20 +12,21 @@ from torch import Tensor, nn
 from fpbench.api import Context, ContractError, Generator, SampleStream, State
 from fpbench.api.images import to_float
 from fpbench.api.packing import alone, taken
-from fpbench.nn.generator import ChainGenerator, Tail
-from fpbench.nn.schedule import adam, descend
-from fpbench.nn.state import part, placed
-from fpbench_latent_diffusion import parts, prompting
-from fpbench_latent_diffusion.autoencoder import (
+from fpbench.nn.autoencoders.layout import Files
+from fpbench.nn.autoencoders.opening import (
     decoder_of,
     encoder_of,
     fresh_decoder,
     opened_decoder,
     read,
 )
+from fpbench.nn.generator import ChainGenerator, Tail
+from fpbench.nn.schedule import adam, descend
+from fpbench.nn.state import part, placed
+from fpbench_latent_diffusion import parts, prompting
 from fpbench_latent_diffusion.denoising import Denoised
 from fpbench_latent_diffusion.fitting import classes_of, opened_denoiser, trained_denoiser
-from fpbench_latent_diffusion.layout import Files, place_of
+from fpbench_latent_diffusion.hub import place_of
 from fpbench_latent_diffusion.sampling import Components, Photographs, fit_components
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from fpbench.nn.autoencoders.layout import Chain, Layer, chain_of, doublings
 from fpbench.nn.chains import channels_of
 from fpbench.nn.channels import Axis, Channels, inputs, outputs, within
-from fpbench_latent_diffusion.layout import Chain, Layer, chain_of, doublings
 
 __all__ = ["ChainDecoder", "ChainEncoder", "Unit"]
 

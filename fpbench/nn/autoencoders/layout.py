@@ -26,7 +26,6 @@ __all__ = [
     "config_of",
     "doublings",
     "find",
-    "place_of",
     "renamed",
     "shapes_of",
 ]
@@ -116,13 +115,14 @@ class Files:
         }
 
 
-def find(who: str, place: str, encoder: str) -> Files:
+def find(who: str, place: str, encoder: str, prefix: str = "") -> Files:
     """The files at a place.
 
     Args:
         who: asks, for messages.
         place: a folder, or the file of a decoder.
         encoder: the file of an encoder beside it.
+        prefix: of the parameters `autoencoder` and `encoder` in a suite, "host." of a host's.
 
     Raises:
         MissingResource: there is nothing.
@@ -131,18 +131,18 @@ def find(who: str, place: str, encoder: str) -> Files:
     path = Path(place)
     if not path.exists():
         raise MissingResource(
-            f"{who}: expected an autoencoder at {place}, got nothing there; bring it, or name "
-            "another place with --set host.autoencoder=PLACE"
+            f"{who}: expected an autoencoder at {place}, got nothing there; bring it, or set "
+            f"{prefix}autoencoder to another place"
         )
-    return _pair(who, path, encoder) if path.is_file() else _folder(who, path, encoder)
+    return (_pair if path.is_file() else _folder)(who, path, encoder, prefix)
 
 
-def _pair(who: str, decoder: Path, encoder: str) -> Files:
+def _pair(who: str, decoder: Path, encoder: str, prefix: str) -> Files:
     """A decoder and an encoder in the layout of TAESD."""
     if not encoder:
         raise ContractError(
             f"{who}: expected the encoder that belongs to the decoder {decoder.name}, got none; "
-            "set host.encoder to its file"
+            f"set {prefix}encoder to its file"
         )
     if not Path(encoder).is_file():
         raise MissingResource(
@@ -159,18 +159,18 @@ def _pair(who: str, decoder: Path, encoder: str) -> Files:
         raise ContractError(
             f"{who}: expected an encoder of images of 3 channels to latents of {needed[1]} "
             f"channels at 1/{needed[2]} of the side, which {decoder.name} takes, got one of images "
-            f"of {made[0]} to {made[1]} channels at 1/{made[2]}; set host.encoder and "
-            "host.autoencoder to files of one autoencoder"
+            f"of {made[0]} to {made[1]} channels at 1/{made[2]}; set {prefix}encoder "
+            f"and {prefix}autoencoder to files of one autoencoder"
         )
     return files
 
 
-def _folder(who: str, path: Path, encoder: str) -> Files:
+def _folder(who: str, path: Path, encoder: str, prefix: str) -> Files:
     """An autoencoder as diffusers saves it."""
     if encoder:
         raise ContractError(
             f"{who}: expected no file of an encoder beside the folder {path.name}, which has its "
-            "own; leave host.encoder out"
+            f"own; leave {prefix}encoder out"
         )
     folder = path / "vae" if (path / "vae").is_dir() else path
     config = config_of(who, folder, _CONFIG)
@@ -220,37 +220,6 @@ def _check_config(who: str, folder: Path, config: Mapping[str, Any]) -> None:
             f"{folder.name}/{_CONFIG}, got {widths} and {channels}; save the autoencoder again "
             "with diffusers"
         )
-
-
-def place_of(who: str, place: str, hub: str, revision: str) -> str:
-    """Where an autoencoder or a pipeline lies: the place itself, or that of a model of the hub.
-
-    Raises:
-        MissingResource: the model is not on this machine.
-    """
-    return _fetched(who, hub, revision) if hub else place
-
-
-def _fetched(who: str, name: str, revision: str) -> str:
-    """The folder of a model of the hub that lies on this machine.
-
-    Raises:
-        MissingResource: it does not, or the hub's library is not installed.
-    """
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError as error:
-        raise MissingResource(
-            f"{who}: expected the package huggingface_hub, got none; install it with "
-            "`pip install fpbench[latent]`"
-        ) from error
-    try:
-        return str(snapshot_download(name, revision=revision, local_files_only=True))
-    except (OSError, ValueError) as error:
-        raise MissingResource(
-            f"{who}: expected {name} at {revision} on this machine, got none; fetch it with "
-            f"`hf download {name} --revision {revision}`, or set host.autoencoder to a folder"
-        ) from error
 
 
 def shapes_of(path: Path) -> Shapes:

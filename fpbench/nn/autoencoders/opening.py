@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fpbench.api import ContractError, MissingResource, State
+from fpbench.nn.autoencoders.chain import ChainDecoder, ChainEncoder, chain_from
+from fpbench.nn.autoencoders.layout import Files, renamed
 from fpbench.nn.chains import channels_of
 from fpbench.nn.channels import Channels, within
 from fpbench.nn.state import filled, part
-from fpbench_latent_diffusion.chain import ChainDecoder, ChainEncoder, chain_from
-from fpbench_latent_diffusion.layout import Files, renamed
 
 __all__ = ["decoder_of", "encoder_of", "fresh_decoder", "opened_decoder", "read"]
 
@@ -181,8 +181,8 @@ def _build(what: str, state: State) -> nn.Module:
     about = json.loads(bytes(state["about"].tolist()))
     if about["kind"] == "chain":
         make = _chain_encoder if what == "encoder" else _chain_decoder
-        return make("host latent-diffusion", part(part(state, what), "layers"), loaded=False)
-    whole = _diffusers("host latent-diffusion", about["kind"], about["config"])
+        return make("autoencoder", part(part(state, what), "layers"), loaded=False)
+    whole = _diffusers("autoencoder", about["kind"], about["config"])
     return _Encoder(whole) if what == "encoder" else _Decoder(whole)
 
 

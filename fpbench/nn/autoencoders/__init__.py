@@ -1,0 +1,1 @@
+"""Published autoencoders: what lies in their files, and the networks of it."""

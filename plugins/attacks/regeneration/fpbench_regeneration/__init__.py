@@ -1,0 +1,1 @@
+"""Images drawn anew: encoded and decoded by an autoencoder that knows no fingerprint."""

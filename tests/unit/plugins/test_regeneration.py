@@ -1,0 +1,135 @@
+import numpy as np
+import pytest
+import torch
+from fpbench_regeneration.plugin import Regenerate
+from pydantic import ValidationError
+from skimage.metrics import peak_signal_noise_ratio
+from tiny_autoencoders import decoder_tensors, saved_chain
+
+from fpbench.api import Access, ContractError, MissingResource, SampleAttack, Surface, tier_of
+from fpbench.api.images import to_float, to_uint8
+from fpbench.builtin.toy_faces.faces import draw
+from fpbench.nn.autoencoders import layout
+from fpbench.nn.autoencoders.opening import decoder_of, encoder_of, read
+from fpbench.plan.identity import identity
+from fpbench.stages.context import StageContext
+from fpbench.store import Store
+
+CPU = torch.device("cpu")
+
+
+def faces(first, count, side=32):
+    drawn = draw(np.arange(first, first + count), side)
+    return torch.from_numpy(drawn).permute(0, 3, 1, 2)
+
+
+def of(tmp_path, clean=None, **params):
+    """The attack, and the context in which it has learnt."""
+    attack = Regenerate(Regenerate.Params(**params))
+    surface = Surface(attack.access, attack.name, _clean_images=clean)
+    store = Store(tmp_path / "store")
+    state = attack.fit(surface, StageContext(CPU, (0, "fit"), store))
+    return attack, StageContext(CPU, (0, "test"), store, fitted=state)
+
+
+def test_a_pass_is_a_call_of_the_autoencoder(tmp_path):
+    places = saved_chain(tmp_path)
+    attack, ctx = of(tmp_path, **places)
+    state = read("a test", layout.find("a test", places["autoencoder"], places["encoder"]))
+    images = faces(0, 16)
+    with torch.no_grad():
+        once = to_uint8(decoder_of(state, CPU)(encoder_of(state, CPU)(to_float(images))))
+        twice = to_uint8(decoder_of(state, CPU)(encoder_of(state, CPU)(to_float(once))))
+    assert torch.equal(attack.apply(images, range(16), 1.0, ctx), once)
+    assert torch.equal(attack.apply(images, range(16), 2.0, ctx), twice)
+
+
+def test_sides_that_are_no_multiple_are_mirrored_and_cut_back(tmp_path):
+    attack, ctx = of(tmp_path, **saved_chain(tmp_path))
+    images = faces(0, 3, 34)[..., :33]  # 34 by 33, to 36 by 36
+    mirrored = np.pad(images.numpy(), ((0, 0), (0, 0), (0, 2), (0, 3)), mode="reflect")
+    whole = attack.apply(torch.from_numpy(mirrored), range(3), 1.0, ctx)
+    assert torch.equal(attack.apply(images, range(3), 1.0, ctx), whole[..., :34, :33])
+    with pytest.raises(ContractError, match=r"more than 2 pixels.*factor 4"):
+        attack.apply(images[..., :2, :2], range(3), 1.0, ctx)
+
+
+def test_noise_on_latents_is_of_their_size_and_of_the_image(tmp_path):
+    places = saved_chain(tmp_path)
+    attack, ctx = of(tmp_path, sigma=0.5, **places)
+    images = faces(0, 4)
+    noisy = attack.apply(images, range(4), 1.0, ctx)
+    assert torch.equal(noisy[2:], attack.apply(images[2:], [2, 3], 1.0, ctx))
+    assert not torch.equal(noisy, attack.apply(images, range(1, 5), 1.0, ctx))
+    state = read("a test", layout.find("a test", places["autoencoder"], places["encoder"]))
+    with torch.no_grad():
+        latents = encoder_of(state, CPU)(to_float(images))
+        drawn = np.stack(
+            [ctx.image_rng(i).standard_normal((4, 8, 8), np.float32) for i in range(4)]
+        )
+        spread = latents.numpy().reshape(4, -1).std(axis=1)[:, None, None, None]
+        moved = latents + torch.from_numpy(0.5 * spread * drawn)
+        expected = to_uint8(decoder_of(state, CPU)(moved))
+    assert (noisy.int() - expected.int()).abs().max() <= 1
+
+
+def test_without_files_one_is_trained_on_clean_images(tmp_path):
+    attack, ctx = of(tmp_path, clean=faces(100, 128), channels=16, steps=80)
+    shown = faces(0, 16)
+    found = attack.apply(shown, range(16), 1.0, ctx)
+    ratio = peak_signal_noise_ratio(shown.numpy(), found.numpy(), data_range=255)
+    assert ratio > 15
+    grain = torch.randint(-12, 13, shown.shape, generator=torch.Generator().manual_seed(1))
+    grainy = (shown.int() // 2 + 64 + grain).to(torch.uint8)
+    left = (
+        attack.apply(grainy, range(16), 1.0, ctx).float()
+        - attack.apply((shown // 2 + 64), range(16), 1.0, ctx).float()
+    )
+    assert left.std() < 0.7 * grain.float().std()  # fine grain does not survive
+
+
+def test_what_the_adversary_holds_depends_on_where_it_comes_from(tmp_path):
+    own, published = (
+        Regenerate(Regenerate.Params()),
+        Regenerate(Regenerate.Params(**saved_chain(tmp_path))),
+    )
+    assert own.access == {Access.IMAGES, Access.CLEAN_IMAGES}
+    assert published.access == {Access.IMAGES, Access.PUBLISHED}
+    assert (own.steps(None), published.steps(None)) == (600, 0)
+    assert {tier_of(a, a.steps(None)) for a in (own, published)} == {"samples"}
+    assert isinstance(own, SampleAttack)
+
+
+def test_files_are_part_of_the_key_and_places_are_not(tmp_path):
+    folders = [tmp_path / name for name in ("a", "b", "c")]
+    for folder in folders:
+        folder.mkdir()
+    places = [saved_chain(folder) for folder in folders[:2]]
+    places.append(saved_chain(folders[2], decoder=decoder_tensors(pool=0)))
+    a, b, c = (identity(Regenerate(Regenerate.Params(**each))) for each in places)
+    assert a == b != c
+
+
+def test_files_that_cannot_be_used_are_told_of(tmp_path):
+    places = saved_chain(tmp_path)
+    missing = Regenerate(Regenerate.Params(autoencoder=str(tmp_path / "none")))
+    assert missing.refuse(None) is None
+    with pytest.raises(MissingResource, match=r"attack regenerate: .*set autoencoder to another"):
+        missing.fit(Surface(missing.access, "regenerate"), None)
+    alone = Regenerate(Regenerate.Params(autoencoder=places["autoencoder"]))
+    with pytest.raises(ContractError, match="set encoder to its file"):
+        alone.refuse(None)
+    pickled = tmp_path / "decoder.pt"
+    pickled.write_bytes(b"\x80\x02}q\x00.")
+    with pytest.raises(ContractError, match="may run programs and are not opened"):
+        Regenerate(Regenerate.Params(autoencoder=str(pickled), encoder=places["encoder"])).refuse(
+            None
+        )
+    with pytest.raises(ValidationError, match="belongs to a decoder's file"):
+        Regenerate.Params(encoder=places["encoder"])
+
+
+def test_no_pass_is_no_attack():
+    assert not Regenerate.strength.allows(0)
+    assert not Regenerate.strength.allows(1.5)
+    assert Regenerate.strength.allows(4)
