@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from fpbench.api import ContractError
-from fpbench.builtin.image_folder.files import Unreadable, open_files, shown
+from fpbench.builtin.image_folder.files import Unreadable, open_files
+from fpbench.builtin.image_folder.findings import shown
 from fpbench.builtin.image_folder.pixels import DamagedImage, decode_whole
 
 if TYPE_CHECKING:
