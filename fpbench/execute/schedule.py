@@ -210,7 +210,8 @@ class Schedule:
         ended = [(key, good)]
         while ended:
             name, well = ended.pop()
-            if not well:
+            # What an attack could not learn, readings try again, so that its own cells alone fail.
+            if not well and self._stages[name].kind is not Kind.ATTACK_FIT:
                 self._bad.add(name)
             for behind in self._behind[name]:
                 self._left[behind] -= 1

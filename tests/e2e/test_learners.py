@@ -32,6 +32,18 @@ def test_an_attack_learns_once_whatever_the_methods(run_suite, suite_file, tmp_p
     assert "as it should: attack prying: expected to use only what it declares" in failed["reason"]
 
 
+@pytest.mark.timeout(180)
+def test_an_attack_that_ends_its_process_while_it_learns_fails_alone(run_suite, suite_file):
+    more = ('use = "bypass"', 'use = "bypass"\n[[attacks]]\nuse = "dying"\nclean_images = 8')
+    suite = suite_file(*BARE[:-1], more)
+    summary, records, _ = run_suite(suite, plugins=("learners",), here=False)
+    assert value(records, "perfect", "none", "bit-accuracy")["value"] == 1
+    for method in ("perfect", "blind"):
+        assert value(records, method, "dying 0.5", "")["outcome"] == Outcome.FAILED
+        assert value(records, method, "bypass", "bit-accuracy")["outcome"] == Outcome.DONE
+    assert Outcome.BLOCKED not in summary.cells
+
+
 def test_a_chain_has_no_part_that_learns(command, suite_file):
     chain = 'use = "chain"\nparts = [{ use = "grey", share = 0.5 }]'
     suite = suite_file(*BARE[:-1], ('use = "bypass"', chain))

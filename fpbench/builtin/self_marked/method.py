@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-_NEW_MARKS = frozenset({Access.EMBEDDER, Access.TARGET, Access.TARGET_CODE})
+_NEW_MARKS = frozenset({Access.EMBEDDER, Access.MARKED, Access.TARGET, Access.TARGET_CODE})
 
 
 class SelfMarked(Method[SelfMarkedParams]):
