@@ -32,7 +32,8 @@ class Components(nn.Module):
         super().__init__()
         self.shape = tuple(shape)
         self.register_buffer("mean", mean, persistent=False)
-        self.register_buffer("basis", basis, persistent=False)
+        # A product's last digit depends on the order in memory, which files do not keep.
+        self.register_buffer("basis", basis.contiguous(), persistent=False)
 
     def forward(self, weights: Tensor) -> Tensor:
         """See the class."""
