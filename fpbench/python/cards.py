@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
@@ -15,6 +15,7 @@ from fpbench.registry import Catalogue
 from fpbench.spec.model import component_json
 
 _MOST_BYTES = 2**20
+_NOWHERE = Path("not on this machine")
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -120,6 +121,7 @@ def component_of(
     """The component that a card tells of.
 
     A card comes from anywhere: it names neither a place of this machine nor anything to be run.
+    Files that `places` does not say stay out of reach; those of a training alone nobody misses.
 
     Args:
         kind: "method" or "host".
@@ -143,36 +145,39 @@ def component_of(
                 f"{found.version}; install the {part.distribution or 'distribution'} that made it"
             ]
         )
-    params = {**part.params, **_placed(who, found.Params, part, places)}
+    component = found(_params(who, found.Params, part, places))
+    if told := commands(component.params):
+        raise SpecError(
+            [f"{who}: expected a card without anything to run, got `{next(iter(told))}`; refused"]
+        )
+    if not unplaced(kind, part, places, catalogue) and component.digest() != part.digest:
+        raise SpecError(
+            [f"{who}: expected the files that the copy was made with, got others; see its `places`"]
+        )
+    return component
+
+
+def unplaced(
+    kind: str, part: Part, places: Mapping[str, str | Path], catalogue: Catalogue
+) -> list[str]:
+    """The parameters whose files were at hand when the copy was made, and are not said now."""
+    found = catalogue.component(f"{kind}s", part.name)
+    return [name for name in _files(found.Params, part) if name not in places]
+
+
+def _params(who: str, params: type[Params], part: Part, places: Mapping[str, str | Path]) -> Params:
+    said = {
+        name: str(places.get(name, _NOWHERE / PurePath(str(part.params[name])).name))
+        for name in _files(params, part)
+    }
     try:
-        component = found(found.Params.model_validate_json(json.dumps(params)))
+        return params.model_validate_json(json.dumps(part.params | said))
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(map(str, fault["loc"]))
         problem = f"{who}: expected the parameters of a copy, got {where}: {fault['msg']}"
         raise SpecError([problem]) from None
-    if told := commands(component.params):
-        raise SpecError(
-            [f"{who}: expected a card without anything to run, got `{next(iter(told))}`; refused"]
-        )
-    if component.digest() != part.digest:
-        raise SpecError(
-            [f"{who}: expected the files that the copy was made with, got others; see `places`"]
-        )
-    return component
 
 
-def _placed(
-    who: str, params: type[Params], part: Part, places: Mapping[str, str | Path]
-) -> dict[str, str]:
-    named = {name for name in local_names(params) if part.params.get(name)}
-    missing = sorted(named - places.keys())
-    if missing:
-        name = missing[0]
-        raise SpecError(
-            [
-                f"{who}: expected to be told where `{name}`, {part.params[name]!r}, is on this "
-                f"machine, got no place; load_copy(…, places={{{name!r}: PATH}})"
-            ]
-        )
-    return {name: str(places[name]) for name in named}
+def _files(params: type[Params], part: Part) -> list[str]:
+    return [name for name in sorted(local_names(params)) if part.params.get(name)]

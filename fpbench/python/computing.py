@@ -14,24 +14,28 @@ from fpbench.stages import boundary, process
 from fpbench.stages.bench import chunks
 from fpbench.stages.images import as_memory
 from fpbench.stages.interrupt import Interrupt, Stopped, graceful
+from fpbench.stages.torch_switches import exact
 
 
 @contextmanager
 def computing(threads: int, interrupt: Interrupt) -> Iterator[None]:
-    """A block that computes with so many CPU threads, since another number may move a pixel.
+    """A block that computes as a run does, in what is somebody else's process.
 
-    Behind it the process is as before. Ctrl-C is heeded where a plugin can be left.
+    That is as before behind it. Ctrl-C is heeded where a plugin can be left.
+
+    Args:
+        threads: of the CPU; another number may move a pixel.
+        interrupt: set where the user wants to stop.
 
     Raises:
         Stopped: the user wants to stop; a KeyboardInterrupt.
     """
-    interrupt.requested, former = False, torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    interrupt.requested = False
+    with process.Visit():
+        torch.set_num_threads(threads)
+        exact()
         with graceful(interrupt), process.job():
             yield
-    finally:
-        torch.set_num_threads(former)
     if interrupt.requested:
         raise Stopped
 

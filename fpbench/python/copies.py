@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from fpbench.api import (
     ContractError,
+    FpbenchError,
     Generator,
     Host,
     Latents,
@@ -26,8 +27,8 @@ from fpbench.api import (
     StoreError,
     derive_seed,
 )
-from fpbench.execute.machine import resolve_device
-from fpbench.python.cards import CopyCard, component_of, read_card
+from fpbench.execute.machine import processors, resolve_device
+from fpbench.python.cards import CopyCard, component_of, read_card, unplaced
 from fpbench.python.computing import computing, draw
 from fpbench.registry import Catalogue, load
 from fpbench.stages import boundary
@@ -67,6 +68,7 @@ class Copy:
         self._generator = generator
         self._modality = modality
         self._device = device
+        self._threads = min(card.threads, processors())  # a card may say anything
         self._interrupt = Interrupt()
 
     def __repr__(self) -> str:
@@ -94,7 +96,7 @@ class Copy:
             return generator.prior([self._seed(seed, int(i)) for i in numbers])
 
         who, interrupt = f"copy of {self.method}", self._interrupt
-        with computing(self.card.threads, interrupt):
+        with computing(self._threads, interrupt):
             return draw(who, generator, latents, n, self._modality, self.card.info, interrupt)
 
     def _seed(self, seed: int, number: int) -> int:
@@ -121,7 +123,7 @@ class Copy:
         target = Path(folder)
         if target.exists() and not (target.is_dir() and not any(target.iterdir())):
             raise SpecError([f"save: expected an empty folder, got {target}; name another one"])
-        with computing(self.card.threads, self._interrupt):
+        with computing(self._threads, self._interrupt):
             packed = _packed(self._method, self._generator)
             # What nobody could open is not handed out.
             _opened(self._method, self._host, packed, self._modality, self.card, self._device)
@@ -166,8 +168,16 @@ def load_copy(
     assert isinstance(host, Host)
     modality, where = _modality(card, catalogue), torch.device(resolve_device(device))
     weights = {name: t.to(where) for name, t in _weights(place / WEIGHTS, card).items()}
-    with computing(card.threads, Interrupt()):
-        generator = _opened(method, host, weights, modality, card, where)
+    try:
+        with computing(min(card.threads, processors()), Interrupt()):
+            generator = _opened(method, host, weights, modality, card, where)
+    except FpbenchError as error:
+        parts = (("method", card.method), ("host", card.host))
+        missing = [name for part in parts for name in unplaced(*part, places, catalogue)]
+        if not missing:
+            raise
+        said = f"load_copy(…, places={{{missing[0]!r}: PATH}})"
+        raise SpecError([f"{error}; where the files of {', '.join(missing)} are: {said}"]) from None
     return Copy(card, method, host, generator, modality, where)
 
 

@@ -22,6 +22,7 @@ from fpbench.stages.images import from_memory
 from fpbench.stages.interrupt import Interrupt
 from fpbench.stages.issue import copy_of
 from fpbench.stages.measuring import Measurer
+from fpbench.stages.process import Visit
 from fpbench.stages.reading import ImageReader
 
 
@@ -43,9 +44,10 @@ class TrainedMethod:
         self._threads = stage_threads(opened.request, Kind.COPY)
         self._interrupt = Interrupt()
         where = torch.device(resolve_device(device or opened.request.device))
-        self._bench = Bench(
-            opened.plan, opened.store, where, interrupt=self._interrupt, threads=self._threads
-        )
+        with Visit():  # a bench sets what `computing` sets again
+            self._bench = Bench(
+                opened.plan, opened.store, where, interrupt=self._interrupt, threads=self._threads
+            )
 
     def __repr__(self) -> str:
         return f"<fpbench.TrainedMethod {self.label}, training seed {self.seed}>"

@@ -56,10 +56,9 @@ def records_frame(board: Board, **asked: str | None) -> pd.DataFrame:
     for name in _ASKED:
         wanted = asked.get(name)
         if wanted is not None:
-            known = sorted({row[name] for row in rows})
-            if rows and wanted not in known:
-                listed = nearest(wanted, [each or "''" for each in known])
-                raise SpecError([f"records: unknown {name} '{wanted}'{listed}"])
+            known = sorted({row[name] for row in rows} - {""})
+            if rows and wanted and wanted not in known:
+                raise SpecError([f"records: unknown {name} '{wanted}'{nearest(wanted, known)}"])
             rows = [row for row in rows if row[name] == wanted]
     return pd.DataFrame(rows, columns=_COLUMNS).astype(dict(_TYPES))
 
