@@ -99,9 +99,10 @@ class TrainedMethod:
             return draw(who, generator, latents, count, bench.modality, bench.info, self._interrupt)
 
     def readings(self, user: int) -> np.ndarray:
-        """What the run has read of `images(user)`: rows as `extract` gives them.
+        """What the run has read of `images(user)`: rows as `extract` gives them, up to rounding.
 
-        Of a method that reads weights one row.
+        A run reads images under several attacks in one batch, which may move the last digit. Of a
+        method that reads weights one row.
 
         Raises:
             SpecError: there is no such user.
