@@ -15,7 +15,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from fpbench.api import (
-    ContractError,
     FpbenchError,
     Generator,
     Host,
@@ -23,7 +22,6 @@ from fpbench.api import (
     Method,
     Modality,
     SpecError,
-    State,
     StoreError,
     derive_seed,
 )
@@ -32,7 +30,7 @@ from fpbench.python.cards import CopyCard, component_of, read_card, unplaced
 from fpbench.python.computing import computing, draw
 from fpbench.registry import Catalogue, load
 from fpbench.stages import boundary
-from fpbench.stages.checks import check_generator, check_state
+from fpbench.stages.checks import check_generator, check_opened, check_state
 from fpbench.stages.context import StageContext
 from fpbench.stages.interrupt import Interrupt
 from fpbench.stages.process import call
@@ -181,7 +179,7 @@ def load_copy(
     return Copy(card, method, host, generator, modality, where)
 
 
-def _packed(method: Method[Any], generator: Generator) -> State:
+def _packed(method: Method[Any], generator: Generator) -> dict[str, torch.Tensor]:
     who = f"method {method.name}: pack"
     return boundary.cloned(check_state(who, call(method.pack, generator)))
 
@@ -189,7 +187,7 @@ def _packed(method: Method[Any], generator: Generator) -> State:
 def _opened(
     method: Method[Any],
     host: Host[Any],
-    packed: State,
+    packed: dict[str, torch.Tensor],
     modality: Modality[Any],
     card: CopyCard,
     device: torch.device,
@@ -206,18 +204,8 @@ def _opened(
         ctx = StageContext(device, (0, "unpack"), store, modality=modality, info=card.info)
         lent = boundary.cloned(packed)
         generator = check_generator(who, call(method.unpack, lent, host, ctx))
-    again = _packed(method, generator)
-    odd = sorted(again.keys() ^ packed.keys()) or [n for n in packed if not _same(again, packed, n)]
-    if odd:
-        raise ContractError(
-            f"{who}: expected the weights of one copy and nothing else, got other tensors, such as "
-            f"'{odd[0]}'; get the file again from whoever made it"
-        )
+    check_opened(who, packed, _packed(method, generator))
     return generator
-
-
-def _same(one: State, other: State, name: str) -> bool:
-    return one[name].dtype == other[name].dtype and torch.equal(one[name], other[name])
 
 
 def _modality(card: CopyCard, catalogue: Catalogue) -> Modality[Any]:
@@ -229,7 +217,7 @@ def _modality(card: CopyCard, catalogue: Catalogue) -> Modality[Any]:
     return modality
 
 
-def _weights(path: Path, card: CopyCard) -> State:
+def _weights(path: Path, card: CopyCard) -> dict[str, torch.Tensor]:
     """The tensors of a file, if they are those of the card."""
     got = "none"
     if path.is_symlink():

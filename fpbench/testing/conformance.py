@@ -43,6 +43,7 @@ from fpbench.plan import issued_codes
 from fpbench.stages import boundary
 from fpbench.stages.checks import (
     check_alone,
+    check_opened,
     check_reading,
     check_state,
     reading_shape,
@@ -160,6 +161,7 @@ def check_method(
         again = method.unpack(dict(packed), trained.component, context("unpack"))
     except ContractError as error:
         return Conformance(float(np.mean(right)), leaked, str(error))
+    check_opened(f"{who}: unpack", packed, check_state(f"{who}: pack", method.pack(again)))
     opened = _draw(f"{who}: unpack", again, latents, images.info)
     _same(f"{who}: unpack", {"images": images_of_copy}, {"images": opened})
 
