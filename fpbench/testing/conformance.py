@@ -161,9 +161,9 @@ def check_method(
         again = method.unpack(dict(packed), trained.component, context("unpack"))
     except ContractError as error:
         return Conformance(float(np.mean(right)), leaked, str(error))
-    check_opened(f"{who}: unpack", packed, check_state(f"{who}: pack", method.pack(again)))
     opened = _draw(f"{who}: unpack", again, latents, images.info)
     _same(f"{who}: unpack", {"images": images_of_copy}, {"images": opened})
+    check_opened(f"{who}: unpack", packed, check_state(f"{who}: pack", method.pack(again)))
 
     def reading_of(state: State, registry: State) -> Tensor:
         evidence = _evidence(method, images_of_copy, boundary.Lent(copy), registry)
