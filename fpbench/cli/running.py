@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import sys
 import time
@@ -117,20 +116,17 @@ def retry(
 def _execute(request: Request, runs: Path, name: str | None, how: How) -> None:
     """Run what is asked, print how it ended, end with its exit code."""
     from fpbench.cli.progress import looking, progress
+    from fpbench.execute.allowing import check_system, refuse_commands
     from fpbench.execute.clusters import cluster_named
     from fpbench.execute.machine import default_jobs
     from fpbench.execute.run import Run, Settings, alone_in
     from fpbench.report.build import build_page
 
-    if os.name == "nt":
-        raise click.UsageError(
-            "run: expected Linux or macOS, got Windows, where fpbench reads, verifies and reports "
-            "boards; run suites in WSL, a container or on another machine"
-        )
+    check_system()
     started = time.monotonic()
     plan, catalogue = request.plan(looking())
     if not how.allow_commands:
-        _refuse_commands(plan)
+        refuse_commands(plan, "run again with --allow-commands")
     say_remarks(plan)
     jobs = how.jobs or default_jobs(request.device, len(plan.fits), request.devices)
     request = replace(request, jobs=jobs)
@@ -159,25 +155,6 @@ def _execute(request: Request, runs: Path, name: str | None, how: How) -> None:
         sys.exit(exits.CELLS_FAILED if summary.measured else exits.NOTHING_MEASURED)
     if not summary.measured:
         sys.exit(exits.NOTHING_MEASURED)
-
-
-def _refuse_commands(plan: Plan) -> None:
-    """A suite is a text that people hand on; what it would run here is looked at first."""
-    from fpbench.api import SpecError
-    from fpbench.api.params import commands
-
-    suite = plan.suite
-    parts = {f"dataset {suite.dataset.name}": suite.dataset, f"host {suite.host.name}": suite.host}
-    parts |= {f"method {method.label}": method.component for method in suite.methods}
-    parts |= {f"attack {attack.label}": attack.component for attack in suite.attacks}
-    problems = [
-        f"{who}: expected to be allowed to run its `{name}`, {said}, got no such leave; look at "
-        "it, and run again with --allow-commands"
-        for who, component in parts.items()
-        for name, said in commands(component.params).items()
-    ]
-    if problems:
-        raise SpecError(problems)
 
 
 def say_remarks(plan: Plan) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from fpbench.report import show
 from fpbench.report.kinds import BITS
@@ -20,16 +21,26 @@ from fpbench.report.standings import (
 from fpbench.report.tables import NONE, Board, MethodInfo
 from fpbench.report.tiers import tiers_of
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 
 def csv(board: Board, scores: Mapping[str, MethodScore], table: Table = BY_ATTRIBUTION) -> str:
     """A table with full precision; what is missing is empty, its outcome beside it."""
+    text: str = frame(board, scores, table).to_csv(index=False, lineterminator="\n")
+    return text
+
+
+def frame(
+    board: Board, scores: Mapping[str, MethodScore], table: Table = BY_ATTRIBUTION
+) -> DataFrame:
+    """The same with a row for each method, best first."""
     import pandas as pd
 
-    frame = pd.DataFrame([_plain(board, m, scores[m.label], table) for m in order(board, scores)])
-    if "rank" in frame:
-        frame["rank"] = frame["rank"].astype("Int64")  # unranked methods must not make it 1.0
-    text: str = frame.to_csv(index=False, lineterminator="\n")
-    return text
+    made = pd.DataFrame([_plain(board, m, scores[m.label], table) for m in order(board, scores)])
+    if "rank" in made:
+        made["rank"] = made["rank"].astype("Int64")  # unranked methods must not make it 1.0
+    return made
 
 
 def _plain(board: Board, method: MethodInfo, score: MethodScore, table: Table) -> dict[str, object]:

@@ -320,7 +320,7 @@ class Board:
         seen = self._seen_points()
         order: dict[str, tuple[str, float | None]] = {**suite_points(self.suite)}
         for label, point in seen.items():
-            order.setdefault(label, _attack_of(point))
+            order.setdefault(label, attack_and_strength(point))
         slugs = Slugs()
         return tuple(
             PointInfo(
@@ -475,7 +475,8 @@ def _part(point: Record) -> Record:
     return part
 
 
-def _attack_of(point: Record) -> tuple[str, float | None]:
+def attack_and_strength(point: Record) -> tuple[str, float | None]:
+    """Label of a point's attack, of a cross both, and its strength, of a cross none."""
     parts = [p for p in (point.get("model"), point.get("image")) if p]
     if len(parts) == 1:
         return parts[0]["label"], parts[0]["strength"]

@@ -36,6 +36,7 @@ from fpbench.stages.images import SplitStream
 from fpbench.stages.interrupt import Interrupt
 from fpbench.stages.place import Place
 from fpbench.stages.process import Visit, call
+from fpbench.stages.torch_switches import exact
 from fpbench.store import Store
 
 Drawn = tuple[int | str, int]
@@ -67,9 +68,7 @@ class Bench:
         threads: int = 1,
         at: Callable[[Place | None], None] = lambda place: None,
     ) -> None:
-        # As the keys say. Of matrix products torch's default is exact, of convolutions it is not.
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cudnn.deterministic = True
+        exact()
         self.plan = plan
         self.suite = plan.suite
         self.modality = plan.modality

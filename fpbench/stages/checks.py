@@ -87,3 +87,28 @@ def check_state(who: str, state: object) -> dict[str, Tensor]:
                 f"{who}: expected finite tensors in its state, got NaN or infinity in '{name}'"
             )
     return state
+
+
+def check_opened(who: str, packed: dict[str, Tensor], again: dict[str, Tensor]) -> None:
+    """That a copy, opened from a file, makes the same file again: it took all of it as it is.
+
+    Args:
+        who: opened it.
+        packed: what was in the file.
+        again: what `pack` gives of the opened copy.
+
+    Raises:
+        ContractError: they differ.
+    """
+    odd = sorted(packed.keys() ^ again.keys()) or [
+        name for name, tensor in packed.items() if not _equal(tensor, again[name])
+    ]
+    if odd:
+        raise ContractError(
+            f"{who}: expected the weights of one copy and nothing else, which pack as they were, "
+            f"got another '{odd[0]}'; open the file that `pack` made, as it is"
+        )
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return one.dtype == other.dtype and torch.equal(one, other)

@@ -81,3 +81,10 @@ SWITCHES: tuple[Switch, ...] = (
     (_draws, _set_draws),
     (_gpu_draws, _set_gpu_draws),
 )
+
+
+def exact() -> None:
+    """Products and convolutions as the keys of stages say they are."""
+    # Of matrix products torch's default is exact, of convolutions it is not.
+    cudnn.allow_tf32 = False
+    cudnn.deterministic = True

@@ -43,6 +43,7 @@ from fpbench.plan import issued_codes
 from fpbench.stages import boundary
 from fpbench.stages.checks import (
     check_alone,
+    check_opened,
     check_reading,
     check_state,
     reading_shape,
@@ -162,6 +163,7 @@ def check_method(
         return Conformance(float(np.mean(right)), leaked, str(error))
     opened = _draw(f"{who}: unpack", again, latents, images.info)
     _same(f"{who}: unpack", {"images": images_of_copy}, {"images": opened})
+    check_opened(f"{who}: unpack", packed, check_state(f"{who}: pack", method.pack(again)))
 
     def reading_of(state: State, registry: State) -> Tensor:
         evidence = _evidence(method, images_of_copy, boundary.Lent(copy), registry)

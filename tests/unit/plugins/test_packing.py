@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from fpbench_hidden.plugin import Hidden
@@ -12,8 +13,12 @@ from fpbench_stylegan2.plugin import StyleGAN2
 from fpbench_weight_modulation import training as weight_modulation
 from fpbench_weight_modulation.plugin import WeightModulation
 
-from fpbench.api import ContractError, TrainedHost
+from fpbench import Copy, load_copy
+from fpbench.api import ContractError, NoParams, TrainedHost, derive_seed
+from fpbench.builtin.image.modality import Image
 from fpbench.nn.state import prefixed
+from fpbench.python.cards import CopyCard, part_of
+from fpbench.registry import load
 
 CTX = SimpleNamespace(device=torch.device("cpu"))
 CODE = {"code": torch.tensor([True, False] * 4)}
@@ -94,3 +99,22 @@ def test_files_of_other_kinds_and_parameters_are_refused():
         method.unpack(packed, a_host("stylegan2").component, CTX)
     with pytest.raises(ContractError, match="scalable-gan: unpack: expected the weights"):
         scalable()[0].unpack(packed, host.component, CTX)
+
+
+@pytest.mark.parametrize("architecture", KINDS)
+def test_saved_copies_draw_the_same_images(architecture, tmp_path):
+    host, catalogue = a_host(architecture), load()
+    for method, state in (scalable(architecture), modulated(host)):
+        generator = method.assemble(state, host, CODE, CTX)
+        card = CopyCard(
+            method=part_of("method", method, catalogue),
+            host=part_of("host", host.component, catalogue),
+            modality="image",
+            shape=(3, 32, 32),
+            dtype="uint8",
+        )
+        copy = Copy(card, method, host.component, generator, Image(NoParams()), CTX.device)
+        again = load_copy(copy.save(tmp_path / method.name), device="cpu")
+        assert np.array_equal(again.sample(3), copy.sample(3))
+        drawn = generator.sample(generator.prior([derive_seed(0, "copy", i) for i in range(3)]))
+        assert np.array_equal(copy.sample(3), drawn.permute(0, 2, 3, 1))
