@@ -12,7 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,9 @@ _TILE_CODES = 8192
 _TILE_READINGS = 16
 # Another process takes about a second to start: as long as this many words are compared.
 _WORTH_A_PROCESS = 4_000_000_000
+
+
+Engine = Literal["scan", "faiss"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,9 @@ class Hits:
     match: Ints
 
 
-def nearest(packed: Bytes, readings: Bools, k: int = 1, *, jobs: int = 1) -> Found:
+def nearest(
+    packed: Bytes, readings: Bools, k: int = 1, *, jobs: int = 1, engine: Engine = "scan"
+) -> Found:
     """The k codes that agree with each reading in the most bits.
 
     Args:
@@ -65,13 +70,17 @@ def nearest(packed: Bytes, readings: Bools, k: int = 1, *, jobs: int = 1) -> Fou
         readings: `(N, K)` bool.
         k: how many, at least 1.
         jobs: processes at most; more than one only where `packed` is a mapped file and large.
+        engine: "scan" counts here, "faiss" with FAISS in its own threads; the answers are the same.
 
     Raises:
         ValueError: shapes or types do not fit, or k < 1.
+        MissingResource: FAISS is asked for and not installed.
     """
     _check(packed, readings)
     if k < 1:
         raise ValueError(f"nearest: expected k >= 1, got {k}")
+    if engine == "faiss" and len(packed) and len(readings):
+        return _by_faiss(packed, readings, k)
     parts = _over_shards(partial(_nearest, readings=readings, k=k), packed, len(readings), jobs)
     return united(parts, k)
 
@@ -152,6 +161,21 @@ def _nearest(packed: Bytes, first: int, readings: Bools, k: int) -> Found:
     _each_tile(packed, readings, best.take)
     number = best.number
     return Found(np.where(number < 0, number, number + first), best.match)
+
+
+def _by_faiss(packed: Bytes, readings: Bools, k: int) -> Found:
+    from fpbench.stats.search import nearest_packed
+
+    # One more than asked for: where it is as near as the last, FAISS chose among equals.
+    asked = min(k + 1, len(packed))
+    number, distance = nearest_packed(np.packbits(readings, axis=1), np.asarray(packed), asked)
+    match = readings.shape[1] - distance
+    found = united([Found(number, match)], k)
+    if asked > k:
+        tied = np.flatnonzero(match[:, k - 1] == match[:, k])
+        again = _nearest(packed, 0, readings[tied], k)
+        found.number[tied], found.match[tied] = again.number, again.match
+    return found
 
 
 class _Best:
