@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from fpbench.api import SpecError, StoreError
+from fpbench.users import bulk
 from fpbench.users.rows import code_digest, model_digest
 from fpbench.users.schema import ACTIVE, CODE, LOG, MODEL, REVOKED, ROTATED
 
@@ -47,12 +48,12 @@ def head(connection: sa.Connection) -> Head:
 def enter(connection: sa.Connection, at: int, steps: Iterable[Step]) -> Head:
     """Append one entry for each step; the new head. The caller's transaction is the only writer."""
     seq, last = head(connection)
-    entries: list[dict[str, Any]] = []
+    entries: list[tuple[Any, ...]] = []
     for step in steps:
         seq += 1
         last = _hash(last, seq, at, *step)
-        entries.append({"seq": seq, "at": at, "hash": last, **step._asdict()})
-    connection.execute(sa.insert(LOG), entries)
+        entries.append((seq, at, *step, last))
+    bulk.insert(connection, LOG, entries)
     return Head(seq, last)
 
 

@@ -33,7 +33,7 @@ def uniform(bits: int) -> Draw:
     def draw(count: int) -> Bools:
         width = -(-bits // 8)
         raw = np.frombuffer(secrets.token_bytes(count * width), np.uint8).reshape(count, width)
-        return np.unpackbits(raw, axis=1, count=bits).astype(bool)
+        return np.unpackbits(raw, axis=1, count=bits).view(bool)
 
     return draw
 

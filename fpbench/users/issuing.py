@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from fpbench.api import SpecError
 from fpbench.api.errors import nearest
+from fpbench.users import bulk
 from fpbench.users.chain import ENTERED, ISSUED, NO_NUMBER, Step, enter
 from fpbench.users.codes import Draw, Near, drawn
 from fpbench.users.rows import (
@@ -25,8 +26,6 @@ from fpbench.users.rows import (
     unpacked,
 )
 from fpbench.users.schema import ACTIVE, CODE, CURRENT, MODEL, REVOKED, ROTATED
-
-_ASKED_AT_ONCE = 5_000  # SQLite takes 32,766 parameters in a statement
 
 
 class Wanted(NamedTuple):
@@ -166,24 +165,17 @@ def _give(
 
 def taken(connection: sa.Connection, model: Model, codes: Sequence[bytes]) -> Collection[bytes]:
     """Which of these codes were ever issued."""
-    found: set[bytes] = set()
-    for at in range(0, len(codes), _ASKED_AT_ONCE):
-        some = CODE.c.code.in_(codes[at : at + _ASKED_AT_ONCE])
-        ours = sa.select(CODE.c.code).where(CODE.c.model_id == model.identity, some)
-        found.update(connection.scalars(ours))
-    return found
+    ours = sa.select(CODE.c.code).where(CODE.c.model_id == model.identity)
+    return {row.code for row in bulk.among(connection, ours, CODE.c.code, codes)}
 
 
 def holders(connection: sa.Connection, model: Model, users: Sequence[str]) -> dict[str, bytes]:
     """The current codes of those of these users who have one, packed."""
-    found: dict[str, bytes] = {}
-    for at in range(0, len(users), _ASKED_AT_ONCE):
-        some = CODE.c.user_name.in_(users[at : at + _ASKED_AT_ONCE])
-        ours = sa.select(CODE.c.user_name, CODE.c.code).where(
-            CODE.c.model_id == model.identity, CURRENT, some
-        )
-        found.update((row.user_name, row.code) for row in connection.execute(ours))
-    return found
+    ours = sa.select(CODE.c.user_name, CODE.c.code).where(
+        CODE.c.model_id == model.identity, CURRENT
+    )
+    found = bulk.among(connection, ours, CODE.c.user_name, users)
+    return {row.user_name: row.code for row in found}
 
 
 def count(connection: sa.Connection, model: Model) -> int:
@@ -198,25 +190,10 @@ def add(
 ) -> tuple[int, int]:
     """Write (user, code) that were checked; the number of the first, and the time."""
     first, at, own = count(connection, model), now(), model.identity
-    rows = [
-        {
-            "model_id": own,
-            "number": number,
-            "user_name": user,
-            "code": code,
-            "status": ACTIVE,
-            "issued_at": at,
-            "changed_at": None,
-            "reason": "",
-        }
-        for number, (user, code) in enumerate(pairs, start=first)
-    ]
-    connection.execute(sa.insert(CODE), rows)
-    steps = (
-        Step(ISSUED, own, number, code_digest(own, number, user, code, ACTIVE, at, None, ""))
-        for number, (user, code) in enumerate(pairs, start=first)
-    )
-    enter(connection, at, steps)
+    numbered = list(enumerate(pairs, start=first))
+    rows = [(own, n, user, code, ACTIVE, at, None, "") for n, (user, code) in numbered]
+    bulk.insert(connection, CODE, rows)
+    enter(connection, at, [Step(ISSUED, own, row[1], code_digest(*row)) for row in rows])
     return first, at
 
 

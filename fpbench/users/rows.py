@@ -107,12 +107,12 @@ def name_of(text: str, what: str) -> str:
         SpecError: it is empty, longer than 200 bytes, begins with a dot, or has spaces at its ends,
             path separators, control or other invisible characters.
     """
-    name = unicodedata.normalize("NFC", text)
+    name = text if text.isascii() else unicodedata.normalize("NFC", text)
     fault = (
         "is empty"
         if not name
         else "has characters that cannot be printed"
-        if not all(c.isprintable() or c in _JOINERS for c in name)
+        if not _is_printable(name)
         else "has a path separator"
         if "/" in name or "\\" in name
         else "begins with a dot"
@@ -140,10 +140,14 @@ def reason_of(text: str) -> str:
         SpecError: it has control characters, or more than 1,000 characters.
     """
     reason = unicodedata.normalize("NFC", text)
-    if len(reason) > 1000 or not all(c.isprintable() or c in _JOINERS for c in reason):
+    if len(reason) > 1000 or not _is_printable(reason):
         text = "expected one line of up to 1,000 printable characters, got something else"
         raise SpecError([f"reason: {text}"])
     return reason
+
+
+def _is_printable(text: str) -> bool:
+    return text.isprintable() or all(c.isprintable() or c in _JOINERS for c in text)
 
 
 def moment(stamp: int) -> datetime:

@@ -1,6 +1,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -27,24 +28,25 @@ def _programs():
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory):
+def server():
     """URL of a PostgreSQL server of this session, on a socket in a folder of its own."""
     pytest.importorskip("psycopg", reason="psycopg is not installed: uv sync --extra postgresql")
     programs = _programs()
     if programs is None:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
-    place = tmp_path_factory.mktemp("pg")
-    # initdb refuses to run as root, and a socket's path has at most 107 characters.
+    # initdb refuses to run as root, a socket's path has at most 107 characters, and pytest's own
+    # folder is closed to other users each time that somebody starts pytest.
     as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    if as_user:
-        if subprocess.run(["id", "postgres"], capture_output=True, check=False).returncode:
-            pytest.skip("PostgreSQL needs a user postgres to run as; root may not")
-        for folder in (place, *place.parents):
-            if folder == Path("/tmp"):
-                break
-            folder.chmod(folder.stat().st_mode | 0o011)
-        shutil.chown(place, "postgres")
+    known = subprocess.run(["id", "postgres"], capture_output=True, check=False).returncode == 0
+    if as_user and not known:
+        pytest.skip("PostgreSQL needs a user postgres to run as; root may not")
+    with tempfile.TemporaryDirectory(prefix="fpbench-pg-", ignore_cleanup_errors=True) as folder:
+        if as_user:
+            shutil.chown(folder, "postgres")
+        yield from _served(Path(folder), programs, as_user)
 
+
+def _served(place, programs, as_user):
     def call(program, *arguments):
         done = subprocess.run(
             [*as_user, programs / program, *map(str, arguments)],
