@@ -23,6 +23,7 @@ from fpbench.cli.publishing import board, export, verify
 from fpbench.cli.reporting import report
 from fpbench.cli.running import retry, run, say_remarks
 from fpbench.cli.scoring import score
+from fpbench.cli.users import users
 from fpbench.cli.watching import logs, status
 
 if TYPE_CHECKING:
@@ -264,6 +265,7 @@ cli.add_command(retry)
 cli.add_command(run)
 cli.add_command(score)
 cli.add_command(status)
+cli.add_command(users)
 cli.add_command(verify)
 cli.add_command(why)
 

@@ -13,6 +13,7 @@ from fpbench.api import MissingResource
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+Bytes = npt.NDArray[np.uint8]
 
 # Match of the second best where there is no second: below every match.
 _NOBODY = -1
@@ -60,6 +61,30 @@ def nearest(readings: npt.ArrayLike, codes: npt.ArrayLike) -> Nearest:
     if registry.size == 0:
         msg = f"nearest: expected codes (R, K) with R >= 1 and K >= 1, got {registry.shape}"
         raise ValueError(msg)
+    if len(read) == 0:
+        none = np.zeros(0, dtype=np.int64)
+        return Nearest(none, none, none)
+    found, distance = nearest_packed(_packed(read), _packed(registry), min(2, len(registry)))
+    match = read.shape[1] - distance
+    second = match[:, 1] if len(registry) > 1 else np.full(len(read), _NOBODY, dtype=np.int64)
+    return Nearest(found[:, 0], match[:, 0], second)
+
+
+def nearest_packed(readings: Bytes, codes: Bytes, k: int) -> tuple[Ints, Ints]:
+    """The k nearest codes of each reading, by exhaustive search with FAISS.
+
+    Args:
+        readings: `(N, B)`, N >= 1: bits as `numpy.packbits` packs them.
+        codes: `(R, B)`, contiguous.
+        k: 1 to R.
+
+    Returns:
+        `(N, k)` indices and `(N, k)` numbers of bits that differ, nearest first. Which of several
+        equally near ones comes first, or at all at the end of the k, is left open.
+
+    Raises:
+        MissingResource: If FAISS is not installed; says how to get it.
+    """
     try:
         import faiss
     except ImportError as error:
@@ -68,17 +93,12 @@ def nearest(readings: npt.ArrayLike, codes: npt.ArrayLike) -> Nearest:
             f"({error}); run in fpbench's folder: uv sync --extra search"
         )
         raise MissingResource(msg) from error
-    if len(read) == 0:
-        none = np.zeros(0, dtype=np.int64)
-        return Nearest(none, none, none)
-    # The last byte is filled with zeros in both, which are equal and add nothing to the distance.
     # `IndexBinaryFlat` does the same in batches of 32 readings, after each of which the threads
     # meet: twice the time on a busy machine.
-    distance, found = faiss.knn_hamming(_packed(read), _packed(registry), min(2, len(registry)))
-    match = read.shape[1] - distance.astype(np.int64)
-    second = match[:, 1] if len(registry) > 1 else np.full(len(read), _NOBODY, dtype=np.int64)
-    return Nearest(found[:, 0].astype(np.int64), match[:, 0], second)
+    distance, found = faiss.knn_hamming(readings, codes, k)
+    return found.astype(np.int64), distance.astype(np.int64)
 
 
-def _packed(bits: Bools) -> npt.NDArray[np.uint8]:
+def _packed(bits: Bools) -> Bytes:
+    # The last byte is filled with zeros in both, which are equal and add nothing to the distance.
     return np.ascontiguousarray(np.packbits(bits, axis=1))
