@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fpbench.api import Component, Generator, Latents, Reads, SpecError
+from fpbench.api import Component, Generator, Latents, Reads, SpecError, User
 from fpbench.api.errors import nearest
 from fpbench.execute.machine import resolve_device, stage_threads
 from fpbench.execute.runs import OpenRun
@@ -20,7 +20,7 @@ from fpbench.stages import boundary
 from fpbench.stages.bench import Bench, images_of
 from fpbench.stages.images import from_memory
 from fpbench.stages.interrupt import Interrupt
-from fpbench.stages.issue import copy_of
+from fpbench.stages.issue import copy_for, copy_of
 from fpbench.stages.measuring import Measurer
 from fpbench.stages.process import Visit
 from fpbench.stages.reading import ImageReader
@@ -34,12 +34,14 @@ class TrainedMethod:
         seed: index of the training.
         bits: length K of a code; 0 for a method without codes.
         users: number U of users who have a copy.
+        size: height and width of an image, pixels; length of a sound.
     """
 
     def __init__(self, opened: OpenRun, fit: Fit, device: str = "") -> None:
         self.label, self.seed = fit.method.label, fit.seed
         self.bits = fit.method.component.bits
         self.users = len(opened.plan.users(fit))
+        self.size = opened.plan.facts.info.size
         self._run, self._fit = opened, fit
         self._threads = stage_threads(opened.request, Kind.COPY)
         self._interrupt = Interrupt()
@@ -66,9 +68,43 @@ class TrainedMethod:
             SpecError: there is no such user.
             StoreError: an artefact of the run is missing or damaged.
         """
-        bench, method, host = self._bench, self._fit.trainer, self._bench.suite.host
         with computing(self._threads, self._interrupt):
             generator = self._generator(user)
+        return self._as_copy(generator)
+
+    def issue(self, code: np.ndarray, number: int) -> Copy:
+        """A copy with a code of one's own, for somebody outside the run; nothing of it is kept.
+
+        Args:
+            code: (K,) bool.
+            number: of the user, 0 or more, which what a method draws for him depends on.
+
+        Raises:
+            SpecError: the code is of another length, or the method has no codes.
+            StoreError: an artefact of the run is missing or damaged.
+        """
+        bits = f"expected a code of {self.bits} bits, bool ({self.bits},), got {code.dtype}"
+        if not self.bits or code.shape != (self.bits,) or code.dtype != bool or number < 0:
+            raise SpecError([f"{self.label}: {bits} {code.shape} for number {number}"])
+        own = torch.from_numpy(code.copy()).to(self._bench.device)
+        with computing(self._threads, self._interrupt):
+            generator = copy_for(self._bench, self._fit, User(number, own))
+        return self._as_copy(generator)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a registry of users keeps of it: which training it is, and how its codes are."""
+        method = self._fit.method
+        return {
+            "bits": self.bits,
+            "method": method.component.name,
+            "version": method.component.version,
+            "training": self._fit.training,
+            "codes": method.code.name,
+        }
+
+    def _as_copy(self, generator: Generator) -> Copy:
+        bench, method, host = self._bench, self._fit.trainer, self._bench.suite.host
         info = bench.info
         card = CopyCard(
             method=_part("method", method, self._run),

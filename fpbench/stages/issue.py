@@ -6,7 +6,7 @@ import time
 
 from torch import Tensor
 
-from fpbench.api import Generator, PassiveMethod
+from fpbench.api import Generator, PassiveMethod, User
 from fpbench.plan import Fit, Stage
 from fpbench.stages import boundary
 from fpbench.stages.bench import Bench
@@ -32,6 +32,17 @@ def copy_of(bench: Bench, fit: Fit, user: int) -> Generator:
     issued = issued_to(bench, fit, user)
     loan, ctx = bench.fit_loan(fit), bench.context("issue", user)
     with boundary.unharmed(who, bench.host_loan, loan):
+        copy = call(method.assemble, loan.lent(), bench.lent_host(), issued, ctx)
+    return boundary.returned(copy)
+
+
+def copy_for(bench: Bench, fit: Fit, user: User) -> Generator:
+    """The copy of somebody outside the run, with a code of his own; nothing of it is kept."""
+    method, who = fit.trainer, f"{fit.method.label}: issue"
+    loan, ctx = bench.fit_loan(fit), bench.context("issue", "outside", user.index)
+    with boundary.unharmed(who, bench.host_loan, loan):
+        made = call(method.issue, loan.lent(), bench.lent_host(), user, bench.train_images, ctx)
+        issued = boundary.cloned(check_state(who, made))
         copy = call(method.assemble, loan.lent(), bench.lent_host(), issued, ctx)
     return boundary.returned(copy)
 

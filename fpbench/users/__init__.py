@@ -15,6 +15,7 @@ except ImportError as error:
     ) from error
 
 from fpbench.users.codes import Draw, uniform
+from fpbench.users.evidence import Report, TracedImage, checked, read_report, report_of
 from fpbench.users.registry import Registry
 from fpbench.users.rows import Imported, Issued, Model, Owner
 from fpbench.users.search import Found, Hits, above, nearest
@@ -28,7 +29,12 @@ __all__ = [
     "Model",
     "Owner",
     "Registry",
+    "Report",
+    "TracedImage",
     "above",
+    "checked",
     "nearest",
+    "read_report",
+    "report_of",
     "uniform",
 ]

@@ -301,6 +301,11 @@ class Registry:
             rows = _streamed(connection, found)
             return tables.write(file, (_cells(row, codes=codes) for row in rows), codes=codes)
 
+    def head(self) -> str:
+        """The head of the log as it stands, unchecked: 64 hexadecimal digits; see `audit`."""
+        with self._database.reading() as connection:
+            return chain.head(connection).hash.hex()
+
     def audit(self, noted: str | None = None) -> str:
         """Check the chain of the log, every row against it, and the flat files against the rows.
 

@@ -1,0 +1,141 @@
+"""From a trained method to a user's copy, and from what it drew back to him."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import fpbench
+from fpbench.users import Registry
+
+ONE = (
+    ('[[methods]]\nuse = "blind"\n', ""),
+    ('[[attacks]]\nuse = "weight-noise"\nsigma = [0.1, 0.3]\n', ""),
+    (
+        '[[attacks]]\nuse = "fine-tune"\nsteps = [1, 3]\ncopies = 3\nimages = 6\n'
+        "clean_images = 8\n",
+        "",
+    ),
+    ("copies = 5\nimages = 4", "copies = 2\nimages = 2"),
+)
+WHO = ("-p", "fpbench.testing.fakes")
+USERS = ("Ada", "Бо", "c; DROP TABLE codes")
+
+
+@pytest.fixture
+def desk(run_suite, suite_file, command, tmp_path):
+    """A finished run, three users with copies; runs commands on them."""
+    run_suite(suite_file(*ONE, ('use = "perfect"', 'use = "perfect"\nbits = 64')))
+    registry, run = tmp_path / "users.db", f"{tmp_path / 'run'}:perfect"
+    assert command("users", "init", registry)[0] == 0
+
+    def at(verb, *arguments):
+        store = () if "--verify" in arguments else ("--store", tmp_path / "store")
+        return command(*WHO, verb, *arguments, "--registry", registry, *store)
+
+    for number, user in enumerate(USERS):
+        code, out, err = at("issue", run, "--user", user, "-o", tmp_path / f"copy{number}")
+        assert (code, err) == (0, ""), err
+        assert f"{user}: code {number}" in out
+    return at, run, registry
+
+
+def saved(images, folder, quality=90):
+    """JPEGs of images (N, H, W, 3)."""
+    folder.mkdir()
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{number}.jpg", quality=quality, subsampling=0)
+    return folder
+
+
+@pytest.mark.timeout(180)
+def test_images_lead_to_who_was_issued_the_copy(desk, tmp_path):
+    trace, run, registry = desk
+    codes = set()
+    for number, user in enumerate(USERS):
+        copy = fpbench.load_copy(tmp_path / f"copy{number}", plugins=("fpbench.testing.fakes",))
+        told = (tmp_path / f"copy{number}" / "card.json").read_text()
+        assert user not in told
+        folder = saved(copy.sample(10), tmp_path / f"images{number}")
+        code, out, err = trace("trace", folder, "--method", run, "--pool", "--json")
+        assert (code, err) == (0, "")
+        report = json.loads(out)
+        (verdict,) = report["verdicts"]
+        assert [suspect["user"] for suspect in verdict["accused"]] == [user]
+        assert verdict["accused"][0]["family_wise"] < 1e-6
+        assert (report["codes"], len(report["images"])) == (3, 10)
+        codes.add(verdict["best"]["number"])
+    assert codes == {0, 1, 2}
+    with Registry.open(registry) as opened:
+        packed, _ = opened.codes("run:perfect")
+        assert len(np.unique(packed, axis=0)) == 3
+    # Of an image of nobody, and of a folder of the host's own.
+    noise = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    code, out, _ = trace("trace", saved(noise, tmp_path / "noise"), "--method", run)
+    assert code == 0
+    assert out.count("nobody; no code agrees in") == 3
+
+
+@pytest.mark.timeout(180)
+def test_evidence_holds_until_something_is_changed(desk, tmp_path, command):
+    trace, run, registry = desk
+    copy = fpbench.load_copy(tmp_path / "copy1", plugins=("fpbench.testing.fakes",))
+    folder, report = saved(copy.sample(2), tmp_path / "images", 100), tmp_path / "report.json"
+    assert trace("trace", folder, "--method", run, "-o", report)[0] == 0
+    page = report.with_suffix(".html").read_text()
+    assert "<b>Бо</b>" in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+    # The registry may grow, and a user may be revoked.
+    assert command("users", "revoke", registry, "Бо", "--reason", "misuse")[0] == 0
+    assert trace("issue", run, "--user", "Dee", "-o", tmp_path / "copy3")[0] == 0
+    code, out, err = trace("trace", folder, "--verify", report, "--method", run)
+    assert (code, out) == (0, "Result: HOLDS\n"), err
+    again = json.loads(trace("trace", folder, "--method", run, "--json")[1])
+    assert again["verdicts"][0]["accused"][0]["status"] == "revoked"
+    assert again["codes"] == 4
+    told = json.loads(report.read_text())
+    told["verdicts"][0]["accused"][0]["user"] = "Ada"
+    report.write_text(json.dumps(told))
+    code, out, err = trace("trace", "--verify", report)
+    assert (code, "verdicts: expected what the readings come to" in err) == (1, True)
+    told["head"] = "f" * 64
+    report.write_text(json.dumps(told))
+    code, _, err = trace("trace", "--verify", report)
+    assert code == 1
+    assert "head" in err or "log" in err
+
+
+@pytest.mark.timeout(180)
+def test_what_cannot_be_traced_is_said(desk, tmp_path, command):
+    trace, run, _ = desk
+    large = tmp_path / "large"
+    large.mkdir()
+    Image.new("RGB", (64, 32)).save(large / "a.png")
+    code, _, err = trace("trace", large, "--method", run)
+    assert code == 2
+    assert "expected an image of 32 by 32 pixels, as the run's, got 64 by 32" in err
+    code, _, err = trace("issue", run, "--user", "Ada", "-o", tmp_path / "other")
+    assert code == 2
+    assert "rotate" in err
+    assert not (tmp_path / "other").exists()
+    assert trace("issue", run, "--user", "Ada", "--again", "-o", tmp_path / "again")[0] == 0
+    first, again = (tmp_path / name / "copy.safetensors" for name in ("copy0", "again"))
+    assert first.read_bytes() == again.read_bytes()
+    code, _, err = trace("issue", run, "--user", "../../x", "-o", tmp_path / "p")
+    assert code == 2
+    empty = tmp_path / "empty.db"
+    command("users", "init", empty, "--model", "run:perfect", "--bits", "64")
+    arguments = (
+        "trace",
+        large,
+        "--method",
+        run,
+        "--registry",
+        empty,
+        "--store",
+        tmp_path / "store",
+    )
+    code, _, err = command(*WHO, *arguments)
+    assert code == 2
+    assert "expected the training that issued its codes" in err
