@@ -11,6 +11,7 @@ import random
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from fpbench.users import Registry
@@ -45,7 +46,7 @@ def main(place, kills, seed):
         child = os.fork()
         if child == 0:
             with Path(place).with_name(f"{life}.diary").open("a", buffering=1) as diary:
-                live(place, life, diary, lambda: os.write(said, b"."))
+                live(place, life, diary, partial(os.write, said, b"."))
             os._exit(0)
         for _ in range(life % 6):
             os.read(heard, 1)
