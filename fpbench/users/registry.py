@@ -233,7 +233,8 @@ class Registry:
 
         Returns:
             `(N, ceil(K/8))` uint8, packed, mapped and read-only, for `nearest` and `above`; and the
-            numbers of its rows, which are 0 to N - 1.
+            numbers of its rows, which are 0 to N - 1. Whoever is accused by it is to be checked
+            by `code`: it asks the database, which an audit can vouch for.
         """
         found = self.model(model)
         with self._database.reading() as connection:

@@ -206,10 +206,11 @@ def _above(packed: Bytes, first: int, readings: Bools, threshold: int) -> tuple[
     bits = readings.shape[1]
 
     def take(reading: int, code: int, distance: NDArray[np.uint16]) -> None:
-        row, column = np.nonzero(distance <= bits - threshold)
-        if len(row):
-            match = bits - distance[row, column].astype(np.int64)
-            found.append((row + reading, column + (code + first), match))
+        some = np.flatnonzero(distance.min(axis=1) <= bits - threshold)  # most have none
+        if len(some):
+            row, column = np.nonzero(distance[some] <= bits - threshold)
+            match = bits - distance[some[row], column].astype(np.int64)
+            found.append((some[row] + reading, column + (code + first), match))
 
     if threshold <= bits:
         _each_tile(packed, readings, take)

@@ -58,34 +58,29 @@ def read(lines: Iterable[str], bits: int) -> Iterator[Wanted]:
         if header.count("user") != 1 or header.count(CODE_COLUMN) > 1:
             got = ", ".join(header)[:80] or "nothing"
             raise SpecError([f"import: expected a first line with the column user, got {got}"])
-        user = header.index("user")
-        code = header.index(CODE_COLUMN) if CODE_COLUMN in header else None
-        status = header.index("status") if "status" in header else None
         for cells in table:
-            if not cells:
-                continue
-            if len(cells) != len(header):
-                text = f"expected {len(header)} cells, got {len(cells)}"
-                raise SpecError([f"import: line {table.line_num}: {text}"])
-            if status is not None and cells[status].strip() not in ("", ACTIVE):
-                text = f"expected a user who is active, got {cells[status][:20]!a}"
-                raise SpecError(
-                    [
-                        f"import: line {table.line_num}: {text}; leave the line out, or move a "
-                        "whole registry by copying its database"
-                    ]
-                )
-            try:
-                given = cells[code].strip() if code is not None else ""
-                name = name_of(restored(cells[user]), "user")
-                yield Wanted(name, code_of(given, bits) if given else None)
-            except SpecError as error:
-                raise SpecError([f"import: line {table.line_num}: {error}"]) from error
+            if cells:
+                try:
+                    yield _wanted(header, cells, bits)
+                except SpecError as error:
+                    raise SpecError([f"import: line {table.line_num}: {error}"]) from error
     except csv.Error as error:
         raise SpecError([f"import: line {table.line_num}: expected CSV, got {error}"]) from error
     except UnicodeDecodeError as error:
         text = f"expected UTF-8 after line {table.line_num}, got something else"
         raise SpecError([f"import: {text}"]) from error
+
+
+def _wanted(header: Sequence[str], cells: Sequence[str], bits: int) -> Wanted:
+    if len(cells) != len(header):
+        raise SpecError([f"expected {len(header)} cells, got {len(cells)}"])
+    row = dict(zip(header, cells, strict=True))
+    status, code = row.get("status", "").strip(), row.get(CODE_COLUMN, "").strip()
+    if status not in ("", ACTIVE):
+        text = f"expected a user who is active, got {status[:20]!a}; leave the line out"
+        raise SpecError([f"{text}, or move a whole registry by copying its database"])
+    name = name_of(restored(row["user"]), "user")
+    return Wanted(name, code_of(code, bits) if code else None)
 
 
 def code_of(text: str, bits: int) -> bytes:

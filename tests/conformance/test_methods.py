@@ -80,7 +80,8 @@ def test_in_tree_methods_keep_the_contract(name, size, small_host, tmp_path, mon
 
 
 def test_every_in_tree_method_is_checked():
-    assert set(load().names("methods")) == set(TINY)
+    # Images that were marked elsewhere have a test of their own: nothing marks more of them.
+    assert set(load().names("methods")) - {"self-marked"} == set(TINY)
 
 
 def test_fakes_have_the_known_answers(tmp_path):

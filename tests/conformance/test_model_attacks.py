@@ -58,7 +58,7 @@ METHODS = {
 }
 # Weights that nobody reaches, and copies that are the host's own.
 UNTOUCHED = {"foreign", "invisible-watermark", "blind-watermark", "trustmark", "videoseal"}
-UNTOUCHED |= {"passive-detector", "passive-attribution"}
+UNTOUCHED |= {"passive-detector", "passive-attribution", "self-marked"}
 HOST = {"channels": 16, "embedding_dim": 16, "batch": 8, "latent_dim": 16}
 HOST |= {"pair_steps": 2, "adversarial_steps": 1}
 VARIANTS = {
