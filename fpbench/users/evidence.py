@@ -200,16 +200,25 @@ def _verdicts(
 
     read = pooled(logits) if pool else logits
     return tuple(
-        _named(registry, model, verdict)
+        _named(registry, model, verdict, packed)
         for verdict in trace(packed, read, false_rate, rule, jobs=jobs)
     )
 
 
-def _named(registry: Registry, model: str, verdict: Verdict) -> dict[str, Any]:
+def _named(
+    registry: Registry, model: str, verdict: Verdict, packed: NDArray[np.uint8]
+) -> dict[str, Any]:
     """A verdict with the users behind the numbers."""
     told = asdict(verdict)
     for suspect in (*told["accused"], *([told["best"]] if told["best"] else ())):
-        owner = registry.owner(model, suspect["number"])
+        number = suspect["number"]
+        # What was searched is a file beside the registry; nobody is named by that alone.
+        if (np.packbits(registry.code(model, number)) != packed[number]).any():
+            raise StoreError(
+                f"registry {registry.name}: expected code {number} of model {model} as its flat "
+                "file has it, got another; run `fpbench users audit`"
+            )
+        owner = registry.owner(model, number)
         suspect |= {
             "user": owner.user,
             "status": owner.status,
