@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from fpbench.builtin.self_marked.method import SelfMarked
 from fpbench.report.inputs import Inputs, Record, method_label, suite_points
 from fpbench.report.kinds import BITS, SAMPLES, WEIGHTS, unasked
 from fpbench.store.names import Slugs
@@ -92,7 +93,9 @@ class MethodInfo:
             return "unavailable" if self.unavailable else "no record of it"
         given = f"{self.about['bits']} bits" if self.gives == BITS else self.gives
         read = ", read from weights" if self.reads == WEIGHTS else ""
-        return f"{self.about['placement']}, {given}{read}"
+        # Whoever submitted it has made these marks: nobody else can.
+        by = "self-marked, " if self.about.get("name") == SelfMarked.name else ""
+        return f"{by}{self.about['placement']}, {given}{read}"
 
     @property
     def gives(self) -> str:

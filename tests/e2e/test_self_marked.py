@@ -15,6 +15,7 @@ from fpbench.api import ContractError, MissingResource, StageError
 from fpbench.builtin.self_marked.params import SelfMarkedParams
 from fpbench.builtin.self_marked.reading import read
 from fpbench.builtin.toy_faces.dataset import ToyFaces
+from fpbench.report.build import build_page
 
 BITS = 16
 WHO = ("-p", "fpbench.testing.fakes")
@@ -111,6 +112,9 @@ def test_what_was_marked_elsewhere_is_scored(run_suite, suite):
     assert refused["reason"].startswith("its images were marked elsewhere")
     mine = [r for r in records.values() if r["method"].get("label") == "mine"]
     assert not [r for r in mine if r["metric"] == "code-influence"]
+    assert {r["method"]["name"] for r in mine} == {"self-marked"}
+    build_page(folder, folder / "page")
+    assert "self-marked, post-hoc, 16 bits" in (folder / "page" / "index.html").read_text()
     # What the suite would run is in no record.
     text = (folder / "records.jsonl").read_text() + (folder / "suite.json").read_text()
     assert "read.py:read" not in text
