@@ -32,8 +32,8 @@ def served_trace(report: Mapping[str, Any]) -> str:
     Args:
         report: as `fpbench trace` writes it.
     """
-    pages = _pages(Path(), "Evidence of a trace", "serve")
     evidence = base64.b64encode(json.dumps(report, indent=2).encode() + b"\n").decode()
+    pages = _served("Evidence of a trace")
     return pages.text("trace.html.j2", back="./", evidence=evidence, **_verdicts(report))
 
 
@@ -45,7 +45,7 @@ def served_form(most_images: int, most_mib: int, refused: str = "") -> str:
         most_mib: of all of them.
         refused: why the last ones were not read; empty on the first visit.
     """
-    pages = _pages(Path(), "Whom do images lead to?", "serve")
+    pages = _served("Whom do images lead to?")
     return pages.text("serve.html.j2", most_images=most_images, most_mib=most_mib, refused=refused)
 
 
@@ -60,6 +60,11 @@ def served_policy() -> str:
         f"default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; "
         "img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     )
+
+
+@cache
+def _served(title: str) -> Pages:
+    return _pages(Path(), title, "serve")  # its templates are compiled once
 
 
 def _pages(folder: Path, title: str, where: str) -> Pages:

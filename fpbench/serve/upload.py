@@ -78,9 +78,8 @@ def plain_name(raw: bytes, number: int) -> str:
         raw: as it was sent.
         number: of the image, for one without a name.
     """
-    name = shown(raw.decode("utf-8", "backslashreplace"))
-    last = name.replace("\\", "/").rpartition("/")[2].strip()
-    return last[-_MOST_NAME:] if last.strip(".") else f"image {number}"
+    last = raw.decode("utf-8", "replace").replace("\\", "/").rpartition("/")[2].strip()
+    return shown(last)[-_MOST_NAME:] if last.strip(".") else f"image {number}"
 
 
 @dataclass
