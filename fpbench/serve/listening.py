@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import signal
 import socket
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from fpbench.api import MissingResource
 
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 _MOST_CONNECTIONS = 32
+_CONNECTION_S = 300.0
 _LAST_REQUESTS_S = 30
 
 
@@ -63,13 +67,18 @@ def listen(app: ASGIApp, listening: socket.socket) -> None:
     server_of(app).run(sockets=[listening])
 
 
-def server_of(app: ASGIApp) -> uvicorn.Server:
-    """The server, not running yet."""
+def server_of(app: ASGIApp, connection_s: float = _CONNECTION_S) -> uvicorn.Server:
+    """The server, not running yet.
+
+    Args:
+        app: what it serves.
+        connection_s: no connection lives longer, so that those that stall give way to others.
+    """
     return uvicorn.Server(
         uvicorn.Config(
             app,
             access_log=False,  # ours names no file
-            http="h11",
+            http=partial(_Mortal, connection_s),  # type: ignore[arg-type]
             lifespan="off",
             limit_concurrency=_MOST_CONNECTIONS,
             log_level="warning",
@@ -79,3 +88,21 @@ def server_of(app: ASGIApp) -> uvicorn.Server:
             ws="none",
         )
     )
+
+
+class _Mortal(H11Protocol):
+    """A connection that ends; uvicorn waits for headers, and for what it leaves unread, forever."""
+
+    def __init__(self, life_s: float, *args: Any, **values: Any) -> None:
+        super().__init__(*args, **values)
+        self._life_s = life_s
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """See asyncio."""
+        super().connection_made(transport)
+        self._end = self.loop.call_later(self._life_s, transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio."""
+        self._end.cancel()
+        super().connection_lost(exc)

@@ -1,11 +1,12 @@
 """What `fpbench serve` wants before it listens, and where it then does."""
 
 import socket
+import threading
 
 import pytest
 
 from fpbench.api import MissingResource, SpecError
-from fpbench.serve import Token, address_of, bound, is_loopback, read_token
+from fpbench.serve import Token, address_of, bound, is_loopback, read_token, server_of
 from fpbench.serve.rates import Rates
 
 GOOD = "0123456789abcdef"
@@ -93,3 +94,25 @@ def test_rates_are_of_a_minute_and_of_an_address():
     for client in range(10_500):
         rates.wait_s(f"10.1.{client // 256}.{client % 256}")
     assert len(rates._free) == 10_000
+
+
+def test_connections_that_stall_end(tmp_path):
+    async def app(scope, receive, send):
+        raise AssertionError
+
+    with (
+        socket.socket(socket.AF_UNIX) as door,  # tests have no network
+        socket.socket(socket.AF_UNIX) as client,
+    ):
+        door.bind(str(tmp_path / "door"))
+        door.listen()
+        server = server_of(app, connection_s=0.2)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [door]})
+        thread.start()
+        client.settimeout(10)
+        client.connect(str(tmp_path / "door"))
+        client.sendall(b"GET / HTTP/1.1\r\nHost:")
+        assert client.recv(1) == b""
+        server.should_exit = True
+        thread.join(10)
+    assert not thread.is_alive()
