@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 NOTES = "fpbench.notes"
 """Key of a request's scope: a list of words for the log."""
 _FREE = "/health"  # whoever watches the service asks often, and learns nothing
-_MOST_PATH = 60  # characters of it in the log
+_MOST_METHOD, _MOST_PATH = 10, 60  # characters of them in the log
 
 Answer = Callable[["Scope", float], "ASGIApp"]
 
@@ -71,7 +71,8 @@ class Gate:
             self._log(traceback.format_exc().rstrip())
         path, took = shown(scope["path"])[:_MOST_PATH], time.monotonic() - began
         when = datetime.now(UTC).isoformat(timespec="seconds")
-        words = [when, client, scope["method"], path, status, f"{took:.3f} s", ", ".join(notes)]
+        method = shown(scope["method"])[:_MOST_METHOD]
+        words = [when, client, method, path, status, f"{took:.3f} s", ", ".join(notes)]
         self._log(" ".join(words).rstrip())
 
     def _answer(

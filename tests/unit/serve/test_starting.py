@@ -1,6 +1,7 @@
 """What `fpbench serve` wants before it listens, and where it then does."""
 
 import socket
+import sys
 import threading
 
 import pytest
@@ -56,6 +57,16 @@ def test_the_command_wants_one_token_and_no_argument_holds_it(command, monkeypat
     code, _, err = command(*asked)
     assert (code, "at least 16" in err, "short" in err) == (2, True, False)
     assert command(*asked, "--token", GOOD)[0] == 2
+
+
+def test_what_is_not_installed_is_said(command, monkeypatch, tmp_path):
+    for name in [name for name in sys.modules if name.partition("fpbench.")[2].startswith("serve")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    monkeypatch.delattr("fpbench.serve")
+    monkeypatch.setenv("FPBENCH_TOKEN", GOOD)
+    code, _, err = command("serve", "--registry", tmp_path / "users.db", "--method", "run:perfect")
+    assert (code, "uv sync --extra serve (or pip install 'fpbench[serve]')" in err) == (7, True)
 
 
 def test_it_listens_to_this_machine_and_says_what_is_taken():
