@@ -4,6 +4,7 @@ import json
 import struct
 import threading
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -315,7 +316,9 @@ def test_uploads_that_stall_or_end_are_given_up(service, then, status, why):
     async def send(message):
         sent.append(message)
 
-    asyncio.run(service.app(scope, receive, send))
+    # In a thread of its own: where a browser was opened, this one has a loop that runs.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, service.app(scope, receive, send)).result()
     assert sent[0]["status"] == status
     assert why in service.log[-1]
 
