@@ -23,6 +23,7 @@ from fpbench.cli.publishing import board, export, verify
 from fpbench.cli.reporting import report
 from fpbench.cli.running import retry, run, say_remarks
 from fpbench.cli.scoring import score
+from fpbench.cli.serving import serve
 from fpbench.cli.tracing import issue, trace
 from fpbench.cli.users import users
 from fpbench.cli.watching import logs, status
@@ -265,6 +266,7 @@ cli.add_command(report)
 cli.add_command(retry)
 cli.add_command(run)
 cli.add_command(score)
+cli.add_command(serve)
 cli.add_command(status)
 cli.add_command(issue)
 cli.add_command(trace)

@@ -16,10 +16,7 @@ from fpbench.cli.options import SHARE, json_option, runs_option
 if TYPE_CHECKING:
     import numpy as np
 
-    from fpbench.python.methods import TrainedMethod
-    from fpbench.users import Registry, Report, TracedImage
-
-_AT_ONCE = 64  # images that are read together
+    from fpbench.users import Registry, Report
 
 _registry_option = click.option(
     "--registry",
@@ -74,9 +71,10 @@ def issue(
     before his copy is made. `fpbench.load_copy(FOLDER).sample(16)` opens it without a secret.
     """
     from fpbench.api import SpecError
+    from fpbench.python.tracing import traced_method
     from fpbench.users import Registry
 
-    trained, model = _trained(method, runs, store, plugins)
+    trained, model = traced_method(method, runs, store, plugins)
     if output.exists() and any(output.iterdir()):
         raise SpecError([f"-o {output}: expected an empty folder, got files; name another one"])
     with Registry.open(place) as registry:
@@ -148,6 +146,7 @@ def trace(
     Everybody who ever got a code counts, whose copy was revoked too. The exit code is 0 whoever it
     is, 1 if a report does not hold.
     """
+    from fpbench.python.tracing import check_model, read_images, traced_method
     from fpbench.users import Registry, report_of
 
     if verify is not None:
@@ -155,11 +154,11 @@ def trace(
         return
     if method is None or not images:
         raise click.UsageError("Name IMAGES and --method, or a report to --verify.")
-    trained, model = _trained(method, runs, store, plugins)
+    trained, model = traced_method(method, runs, store, plugins)
     files = _files(images)
     with Registry.open(place) as registry:
-        _check_model(registry, model, trained)
-        read, logits = _read(trained, files)
+        check_model(registry, model, trained)
+        read, logits = read_images(trained, files)
         report = report_of(registry, model, read, logits, false_rate, rule, pool=pool)
     if output is not None:
         _write(report, output)
@@ -169,46 +168,6 @@ def trace(
     _say(report)
     if output is not None:
         click.echo(f"Evidence: {output}, and as a page {output.with_suffix('.html')}")
-
-
-def _trained(
-    named: str, runs: Path, store: Path | None, plugins: tuple[str, ...]
-) -> tuple[TrainedMethod, str]:
-    """A trained method, and what the registry calls it."""
-    from fpbench.api import Gives, SpecError
-    from fpbench.execute.runs import run_folder
-    from fpbench.python.runs import open_run
-
-    run, colon, rest = named.rpartition(":")
-    label, at, seed = rest.rpartition("@")
-    if not at or not seed.isdigit():
-        label, seed = rest, "0"
-    if not colon or not run or not label:
-        text = "expected RUN:METHOD, like runs/quickstart:hidden, or RUN:METHOD@SEED"
-        raise SpecError([f"{named}: {text}"])
-    folder = run_folder(run, runs)
-    trained = open_run(folder, store=store, plugins=plugins).method(label, seed=int(seed))
-    if not trained.bits or trained.facts["codes"] not in ("uniform", "weighted"):
-        gives = trained.facts["codes"] if trained.bits else Gives.SCORES
-        text = f"expected a method with uniform codes, got one with {gives}"
-        raise SpecError([f"{label}: {text}; read it with fpbench.open_run(…).method(…).extract"])
-    return trained, f"{folder.name}:{label}" + (f"@{seed}" if seed != "0" else "")
-
-
-def _check_model(registry: Registry, model: str, trained: TrainedMethod) -> None:
-    from fpbench.api import SpecError
-
-    found = registry.model(model)
-    known = {name: found.facts.get(name) for name in trained.facts if name != "bits"}
-    own = {name: value for name, value in trained.facts.items() if name != "bits"}
-    if known != own or found.bits != trained.bits:
-        raise SpecError(
-            [
-                f"model {model}: expected the training that issued its codes, "
-                f"{found.facts.get('method')} {str(found.facts.get('training'))[:16]}, got "
-                f"{own['method']} {own['training'][:16]}; name the run that it was issued from"
-            ]
-        )
 
 
 def _active(registry: Registry, model: str, user: str) -> tuple[int, np.ndarray]:
@@ -233,33 +192,6 @@ def _files(given: Sequence[Path]) -> list[tuple[str, bytes]]:
         files = open_files(path)
         found += [(name, files.read(name)) for name in sorted(files.listing().images)]
     return found
-
-
-def _read(
-    trained: TrainedMethod, files: Sequence[tuple[str, bytes]]
-) -> tuple[list[TracedImage], np.ndarray]:
-    """What was read, and its digests; images as they are, none is resized."""
-    import numpy as np
-
-    from fpbench.api import SpecError
-    from fpbench.builtin.image_folder.pixels import DamagedImage, decode_whole
-    from fpbench.users import TracedImage
-
-    read, rows = [], []
-    for first in range(0, len(files), _AT_ONCE):
-        pixels = []
-        for name, data in files[first : first + _AT_ONCE]:
-            try:
-                pixels.append(decode_whole(data))
-            except DamagedImage as error:
-                raise SpecError([f"{name}: expected an image, got {error}"]) from None
-            if pixels[-1].shape != (trained.size, trained.size, 3):
-                height, width = pixels[-1].shape[:2]
-                text = f"expected an image of {trained.size} by {trained.size} pixels, as the run's"
-                raise SpecError([f"{name}: {text}, got {width} by {height}; nothing is resized"])
-            read.append(TracedImage(name=Path(name).name, sha256=hashlib.sha256(data).hexdigest()))
-        rows.append(trained.extract(np.stack(pixels)))
-    return read, np.concatenate(rows)
 
 
 def _write(report: Report, output: Path) -> None:
@@ -296,6 +228,7 @@ def _verify(
 ) -> None:
     import numpy as np
 
+    from fpbench.python.tracing import read_images, traced_method
     from fpbench.users import Registry, checked, read_report
 
     report = read_report(path)
@@ -310,9 +243,9 @@ def _verify(
             if image.sha256 not in digests
         ]
         if method is not None and not problems:
-            trained, _ = _trained(method, runs, store, plugins)
+            trained, _ = traced_method(method, runs, store, plugins)
             by_digest = {hashlib.sha256(data).hexdigest(): (name, data) for name, data in files}
-            _, logits = _read(trained, [by_digest[image.sha256] for image in report.images])
+            _, logits = read_images(trained, [by_digest[image.sha256] for image in report.images])
             if not np.allclose(logits, report.readings, atol=1e-4):
                 problems.append("readings: expected what the method reads, got others")
     for problem in problems:

@@ -129,9 +129,17 @@ class Pages:
 
     def write(self, path: str, template: str, **context: Any) -> None:
         """Render one page."""
-        root = "../" * path.count("/")
-        made = self._environment.get_template(template).render(root=root, **self.globals, **context)
-        self.file(path, made)
+        self.file(path, self.text(template, "../" * path.count("/"), **context))
+
+    def text(self, template: str, root: str = "", **context: Any) -> str:
+        """One page as it would be written.
+
+        Args:
+            template: its name.
+            root: way from the page to the folder.
+            context: what it shows.
+        """
+        return self._environment.get_template(template).render(root=root, **self.globals, **context)
 
     def file(self, path: str, text: str) -> None:
         """Write a text file."""

@@ -1,12 +1,18 @@
-"""The report of a trace as one page that opens from disk."""
+"""The report of a trace as one page that opens from disk, and the pages of `fpbench serve`."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from fpbench.report.site import Pages, static
+
+_INLINE = {"style": "style.css", "script": "page.js"}
 
 
 def write_trace(report: Mapping[str, Any], output: Path) -> None:
@@ -16,10 +22,59 @@ def write_trace(report: Mapping[str, Any], output: Path) -> None:
         report: as `fpbench trace` writes it.
         output: the HTML file.
     """
-    pages = Pages(output.parent)
-    pages.globals |= {"title": "Evidence of a trace", "where": "trace", "home": ""}
-    pages.globals["inline"] = {"style": static("style.css"), "script": static("page.js")}
+    pages = _pages(output.parent, "Evidence of a trace", "trace")
+    pages.write(output.name, "trace.html.j2", back="", evidence="", **_verdicts(report))
+
+
+def served_trace(report: Mapping[str, Any]) -> str:
+    """The page of a report as `fpbench serve` answers with it: its JSON can be saved from there.
+
+    Args:
+        report: as `fpbench trace` writes it.
+    """
+    evidence = base64.b64encode(json.dumps(report, indent=2).encode() + b"\n").decode()
+    pages = _served("Evidence of a trace")
+    return pages.text("trace.html.j2", back="./", evidence=evidence, **_verdicts(report))
+
+
+def served_form(most_images: int, most_mib: int, refused: str = "") -> str:
+    """The page on which images are handed in.
+
+    Args:
+        most_images: in one request.
+        most_mib: of all of them.
+        refused: why the last ones were not read; empty on the first visit.
+    """
+    pages = _served("Whom do images lead to?")
+    return pages.text("serve.html.j2", most_images=most_images, most_mib=most_mib, refused=refused)
+
+
+@cache
+def served_policy() -> str:
+    """What these pages may load, as a Content-Security-Policy: their own style and script alone."""
+    style, script = (
+        base64.b64encode(hashlib.sha256(static(name).encode()).digest()).decode()
+        for name in _INLINE.values()
+    )
+    return (
+        f"default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; "
+        "img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )
+
+
+@cache
+def _served(title: str) -> Pages:
+    return _pages(Path(), title, "serve")  # its templates are compiled once
+
+
+def _pages(folder: Path, title: str, where: str) -> Pages:
+    pages = Pages(folder)
+    pages.globals |= {"title": title, "where": where, "home": ""}
+    pages.globals["inline"] = {kind: static(name) for kind, name in _INLINE.items()}
+    return pages
+
+
+def _verdicts(report: Mapping[str, Any]) -> dict[str, Any]:
     images = report["images"]
     groups = [images] if report["pooled"] else [[image] for image in images]
-    rows = list(zip(groups, report["verdicts"], strict=True))
-    pages.write(output.name, "trace.html.j2", report=report, rows=rows)
+    return {"report": report, "rows": list(zip(groups, report["verdicts"], strict=True))}

@@ -139,3 +139,48 @@ def test_what_cannot_be_traced_is_said(desk, tmp_path, command):
     code, _, err = command(*WHO, *arguments)
     assert code == 2
     assert "expected the training that issued its codes" in err
+
+
+@pytest.mark.timeout(180)
+def test_the_service_says_the_same_and_keeps_nothing(desk, tmp_path, monkeypatch):
+    pytest.importorskip("fastapi", reason="FastAPI is not installed: uv sync --extra serve")
+    testclient = pytest.importorskip("starlette.testclient", reason="httpx2 is not installed")
+    import fpbench.serve
+
+    trace, run, _ = desk
+    copy = fpbench.load_copy(tmp_path / "copy1", plugins=("fpbench.testing.fakes",))
+    folder = saved(copy.sample(3), tmp_path / "images", 100)
+    files = [("image", (path.name, path.read_bytes())) for path in sorted(folder.iterdir())]
+    large = Image.new("RGB", (64, 32))
+    large.save(tmp_path / "large.png")
+    asked = []
+
+    def listen(app, door):
+        """Asks instead of waiting for others to."""
+        assert door.getsockname()[0] == "127.0.0.1"
+        client = testclient.TestClient(app)
+        bearer = {"Authorization": "Bearer 0123456789abcdef"}
+        there = set(tmp_path.rglob("*"))
+        asked.append(client.post("/trace", headers=bearer, files=files))
+        asked.append(client.post("/trace", headers=bearer, files=files, data={"pool": "1"}))
+        wrong = ("image", ("large.png", (tmp_path / "large.png").read_bytes()))
+        asked.append(client.post("/trace", headers=bearer, files=[wrong]))
+        asked.append(client.post("/trace", files=files))
+        assert {path for path in tmp_path.rglob("*") if path.parent.name != "users.db.codes"} <= (
+            there | {tmp_path / "users.db.codes"}
+        )
+
+    monkeypatch.setattr(fpbench.serve, "listen", listen)
+    monkeypatch.setenv("FPBENCH_TOKEN", "0123456789abcdef")
+    code, out, err = trace("serve", "--method", run, "--port", "0")
+    assert (code, out.startswith("run:perfect: http://127.0.0.1:")) == (0, True), err
+    each, pooled, refused, nobody = asked
+    assert [answer.status_code for answer in asked] == [200, 200, 422, 401]
+    told = json.loads(trace("trace", folder, "--method", run, "--json")[1])
+    assert told | {"made_at": each.json()["made_at"]} == each.json()
+    assert pooled.json()["verdicts"][0]["accused"][0]["user"] == "Бо"
+    said = "expected an image of 32 by 32 pixels, as the run's, got 64 by 32; nothing is resized"
+    assert refused.json() == {"error": f"large.png: {said}"}
+    assert "error" in nobody.json()
+    assert len(err.splitlines()) == 4
+    assert not any(word in err for word in ("large.png", "0.jpg", "0123456789", *USERS))
