@@ -68,7 +68,9 @@ def issue(
     runs: Path,
     store: Path | None,
 ) -> None:
-    """Issue a copy of a trained METHOD of RUN, a folder like runs/quickstart, to a user.
+    """Issue a copy of a trained METHOD of RUN to a user.
+
+    RUN is a folder like runs/quickstart, or a bundle that `fpbench export --weights` has written.
 
     His code is drawn from the system's random source, is nobody else's, and is in the registry
     before his copy is made. `fpbench.load_copy(FOLDER).sample(16)` opens it without a secret.
@@ -177,6 +179,7 @@ def _trained(
     """A trained method, and what the registry calls it."""
     from fpbench.api import Gives, SpecError
     from fpbench.execute.runs import run_folder
+    from fpbench.python.loading import load
     from fpbench.python.runs import open_run
 
     run, colon, rest = named.rpartition(":")
@@ -186,8 +189,12 @@ def _trained(
     if not colon or not run or not label:
         text = "expected RUN:METHOD, like runs/quickstart:hidden, or RUN:METHOD@SEED"
         raise SpecError([f"{named}: {text}"])
-    folder = run_folder(run, runs)
-    trained = open_run(folder, store=store, plugins=plugins).method(label, seed=int(seed))
+    if Path(run).is_file():
+        folder = Path(run).with_suffix("")
+        trained = load(run, label, int(seed), plugins=plugins)
+    else:
+        folder = run_folder(run, runs)
+        trained = open_run(folder, store=store, plugins=plugins).method(label, seed=int(seed))
     if not trained.bits or trained.facts["codes"] not in ("uniform", "weighted"):
         gives = trained.facts["codes"] if trained.bits else Gives.SCORES
         text = f"expected a method with uniform codes, got one with {gives}"
