@@ -113,11 +113,11 @@ def _warn(output: Path) -> None:
     """Say what the weights in a bundle give away, and under which licences."""
     from zipfile import ZipFile
 
-    from fpbench.publish.weights import CARD, SECRET, parsed_card
+    from fpbench.publish.weights import CARD, NOTICE, parsed_card
 
     with ZipFile(output) as archive:
         card = parsed_card(archive.read(CARD))
-    click.echo(f"Warning: {SECRET}.")
+    click.echo(f"Warning: {NOTICE}.")
     made = {each.name: each for each in (card.host, *(t.method for t in card.trainings))}
     for each in made.values():
         more = f"; made with {each.outside}" if each.outside else ""

@@ -21,7 +21,7 @@ from fpbench.publish.checks import Record, foreign, incomplete, place_of, read_r
 from fpbench.publish.numbers import compare
 from fpbench.publish.strips import INDEX, photographs_in, problems_of
 from fpbench.publish.suites import SuiteJson, read_suite_json, source_header, without_cards
-from fpbench.publish.weights import CARD, SECRET, holds_images, problems_of_weights
+from fpbench.publish.weights import CARD, NOTICE, holds_images, problems_of_weights
 from fpbench.registry import Catalogue, load
 from fpbench.report.build import build_page
 from fpbench.store import Store
@@ -300,6 +300,6 @@ def _notes(bundle: Bundle, unknown: set[str]) -> Iterator[str]:
     if bundle.manifest.real:
         yield "images of the data set are shown: make sure that no real person is on them"
     if CARD in bundle.manifest.files:
-        yield f"trained weights are in it: {SECRET}"
+        yield f"trained weights are in it: {NOTICE}"
     if unknown:
         yield f"fields that this version does not know were kept: {', '.join(sorted(unknown))}"

@@ -32,7 +32,7 @@ from fpbench.spec.model import component_json
 from fpbench.store import Store
 
 CARD, HOST = f"{WEIGHTS}/card.json", f"{WEIGHTS}/host.safetensors"
-SECRET = (
+NOTICE = (
     "whoever has these weights can read and forge the codes of their trainings: they hold the "
     "owner's extractors and keys. The benchmark's codes are public; a registry's are not in here"
 )
@@ -107,7 +107,7 @@ class WeightsCard(_Strict):
     """
 
     format: Literal[1] = 1
-    notice: str = SECRET
+    notice: str = NOTICE
     host: Made
     host_key: Sha256
     trainings: Annotated[tuple[Training, ...], Field(min_length=1)]

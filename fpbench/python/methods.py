@@ -37,9 +37,7 @@ class TrainedMethod:
         size: height and width of an image, pixels; length of a sound.
     """
 
-    def __init__(
-        self, opened: OpenRun, fit: Fit, device: str = "", *, trains: bool = True
-    ) -> None:
+    def __init__(self, opened: OpenRun, fit: Fit, device: str = "", *, trains: bool = True) -> None:
         self.label, self.seed = fit.method.label, fit.seed
         self.bits = fit.method.component.bits
         self.users = len(opened.plan.users(fit))

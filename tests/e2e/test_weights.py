@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import fpbench
-from fpbench.api import SpecError, StoreError
+from fpbench.api import MissingResource, SpecError, StoreError
 
 sys.path.append(str(Path(__file__).parents[1] / "unit" / "publish"))
 from bundle_factory import packed, seal
@@ -38,6 +38,8 @@ shared = 2
 real = 8
 host = 8
 attacked_host = 4
+[secrecy]
+steps = 0
 [score]
 registered = 30
 false_rate = 0.05
@@ -47,10 +49,7 @@ HERE = {"plugins": [FAKES], "device": "cpu"}
 
 @pytest.fixture(scope="module")
 def desk(run_in, tmp_path_factory):
-    """A bundle with weights; what its run said of every method; run, store and data set are gone.
-
-    The run lives on under another name, where nothing finds it but who is told.
-    """
+    """The folder of a run, a code, and what the run says of every method."""
     place = tmp_path_factory.mktemp("owner")
     (place / "photographs").mkdir()
     rng = np.random.default_rng(0)
@@ -83,14 +82,19 @@ def bundle(desk, tmp_path_factory):
 
     target = tmp_path_factory.mktemp("given") / "given.zip"
     run = str(desk[0] / "run")
-    for number, more in enumerate((["--weights"], ["--weights", "-m", "blind"], [])):
-        out = target.with_name(("given.zip", "blind.zip", "none.zip")[number])
-        done = CliRunner().invoke(cli, ["-p", FAKES, "export", run, "-o", str(out), *more])
+    told = {}
+    for name, more in (
+        ("given.zip", ["--weights"]),
+        ("blind.zip", ["--no-readings", "--weights", "-m", "blind"]),
+        ("none.zip", ["--no-readings"]),
+    ):
+        out = str(target.with_name(name))
+        done = CliRunner().invoke(cli, ["-p", FAKES, "export", run, "-o", out, *more])
         assert done.exit_code == 0, done.output
-        if not number:
-            told = done.output
+        told[name] = done.output
+    shutil.move(desk[0] / "photographs", target.parent / "elsewhere")
     shutil.rmtree(desk[0])
-    return target, told
+    return target, told["given.zip"]
 
 
 def test_a_bundle_opens_without_run_store_training_or_data(desk, bundle, monkeypatch):
@@ -109,8 +113,24 @@ def test_a_bundle_opens_without_run_store_training_or_data(desk, bundle, monkeyp
             assert np.array_equal(method.extract(images), said[kind]["read"])
         if method.bits:
             assert np.array_equal(method.issue(code, 7).sample(3), said[kind]["issued"])
-    with pytest.raises(SpecError, match="retrained: .*trainings of the host, which a bundle does"):
+    with pytest.raises(SpecError, match="trainings of the host, which a bundle does not"):
         fpbench.load(bundle[0], "retrained", **HERE).copy(1)
+
+
+def test_samples_are_read_where_they_are_said_to_be(bundle, tmp_path):
+    """Few methods need some to issue a copy."""
+    away = fpbench.load(bundle[0], "perfect", **HERE)._bench.train_images
+    assert len(away) == 16
+    with pytest.raises(MissingResource, match=r"samples of image-folder; .*places=..path.: PATH"):
+        away.read([0])
+    place = bundle[0].with_name("elsewhere")
+    there = fpbench.load(bundle[0], "perfect", places={"path": place}, **HERE)
+    assert there._bench.train_images.read([0, 3]).shape == (2, 3, 32, 32)
+    shutil.copytree(place, tmp_path / "other")
+    next((tmp_path / "other").iterdir()).unlink()
+    other = fpbench.load(bundle[0], "perfect", places={"path": tmp_path / "other"}, **HERE)
+    with pytest.raises(MissingResource, match="got others, with the digest"):
+        other._bench.train_images.read([0])
 
 
 def test_what_it_was_unpacked_into_goes_with_it(bundle):
@@ -173,7 +193,7 @@ def flipped(data):
 
 def test_damaged_weights_are_refused_by_name(bundle, tmp_path):
     path = damaged(bundle[0], tmp_path, "weights/fit-0.safetensors", flipped)
-    with pytest.raises(StoreError, match=r"weights/fit-0\.safetensors: expected \d+ bytes with SHA"):
+    with pytest.raises(StoreError, match=r"weights/fit-0\.safetensors: expected \d+ bytes with"):
         fpbench.load(path, "perfect", **HERE)
     seal(tmp_path / "open")
     (tmp_path / "open" / "weights" / "host.safetensors").write_bytes(b"\x80\x04" + bytes(64))
@@ -212,6 +232,8 @@ def test_what_cannot_be_loaded_is_said(bundle, tmp_path):
     ):
         with pytest.raises(error, match=said):
             fpbench.load(*arguments, **HERE)
+    with pytest.raises(StoreError, match=r"got none"):
+        fpbench.load(bundle[0], "perfect", **HERE).readings(0)
     with pytest.raises(SpecError, match=r"unknown method 'perfect'.*; it came with fpbench\.test"):
         fpbench.load(bundle[0], "perfect")
     shutil.unpack_archive(bundle[0], tmp_path / "open")
