@@ -151,17 +151,7 @@ def take_weights(
         names = [f"{WEIGHTS}/{kind}-{number}.safetensors" for kind in ("fit", "enrol")]
         for name, key in zip(names, _keys(plan, fit), strict=False):
             _write(folder / name, store, key, fit.method.label)
-        trainings.append(
-            Training(
-                label=fit.method.label,
-                seed=fit.seed,
-                method=_made("methods", fit.method.component, catalogue),
-                key=fit.key,
-                training=fit.training,
-                state=names[0],
-                enrolled=names[1] if fit.enrols else "",
-            )
-        )
+        trainings.append(_training(fit, names, catalogue))
     card = WeightsCard(
         host=_made("hosts", host, catalogue), host_key=plan.host_key, trainings=tuple(trainings)
     )
@@ -275,6 +265,18 @@ def _command(who: str, told: dict[str, str]) -> str:
 def _keys(plan: Plan, fit: Fit) -> list[str]:
     """Keys of a training's state and, where there is one, of its registry."""
     return [fit.key, *([plan.enrol_key(fit)] if fit.enrols else [])]
+
+
+def _training(fit: Fit, names: Sequence[str], catalogue: Catalogue) -> Training:
+    return Training(
+        label=fit.method.label,
+        seed=fit.seed,
+        method=_made("methods", fit.method.component, catalogue),
+        key=fit.key,
+        training=fit.training,
+        state=names[0],
+        enrolled=names[1] if fit.enrols else "",
+    )
 
 
 def _made(kind: str, component: Component[Any], catalogue: Catalogue) -> Made:

@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -31,7 +30,7 @@ from fpbench.python.copies import NO_PLACES
 from fpbench.python.methods import TrainedMethod
 from fpbench.registry import Catalogue
 from fpbench.registry import load as load_plugins
-from fpbench.spec import SuiteMethod, read_suite
+from fpbench.spec import Suite, read_suite
 from fpbench.stages.checks import check_state
 from fpbench.stages.context import to_arrays
 from fpbench.store import Store
@@ -106,7 +105,7 @@ def _loaded(
     if training.enrolled:
         files[training.enrolled] = plan.enrol_key(fit)
     for name, key in files.items():
-        store.put(key, to_arrays(_state(bundle.folder, name)), {})
+        store.put(key, _state(bundle.folder, name), {})
     return TrainedMethod(OpenRun(path, request, plan, catalogue, store), fit, trains=False)
 
 
@@ -137,6 +136,18 @@ def _plan(
     host = component_of("host", _part(card.host), places, catalogue, "bundle")
     assert isinstance(method, Method)
     assert isinstance(host, Host)
+    suite = _suite(request, catalogue, training.label, method, host)
+    plan = make_plan(suite, (), (), facts, modality_of(suite, facts, catalogue))
+    suite = replace(suite, dataset=_dataset(plan, places))
+    (fit,) = plan.fits
+    fit = replace(fit, key=training.key, training=training.training)
+    return replace(plan, suite=suite, host_key=card.host_key, fits=(fit,)), catalogue
+
+
+def _suite(
+    request: Request, catalogue: Catalogue, label: str, method: Method[Any], host: Host[Any]
+) -> Suite:
+    """The suite of a bundle without all that is measured, of which nothing need be here."""
     suite = read_suite(
         request.suite,
         catalogue,
@@ -145,29 +156,22 @@ def _plan(
         attacks=request.attacks,
         seeds=request.seeds,
     )
-    asked = [each for each in suite.methods if each.label == training.label]
+    asked = [each for each in suite.methods if each.label == label]
     if not asked or asked[0].component.name != method.name or suite.host.name != host.name:
         raise StoreError(
-            f"weights: expected a training that suite.toml asks for, got one of {training.label}: "
+            f"weights: expected a training that suite.toml asks for, got one of {label}: "
             f"{method.name} on {host.name}; export the bundle again"
         )
-    own = SuiteMethod(asked[0].label, method, asked[0].code, asked[0].options)
-    suite = replace(
+    return replace(
         suite,
         host=host,
-        methods=(own,),
-        # Nothing is measured, so nothing of it need be here.
+        methods=(replace(asked[0], component=method),),
         attacks=(),
         crosses=(),
         backbones=(),
         strangers=(),
         unavailable=(),
     )
-    plan = make_plan(suite, (), (), facts, modality_of(suite, facts, catalogue))
-    suite = replace(suite, dataset=_dataset(plan, places))
-    (fit,) = plan.fits
-    fit = replace(fit, key=training.key, training=training.training)
-    return replace(plan, suite=suite, host_key=card.host_key, fits=(fit,)), catalogue
 
 
 def _part(made: Made) -> Part:
@@ -190,10 +194,9 @@ def _dataset(plan: Plan, places: Mapping[str, str | Path]) -> Absent:
     return Absent(plan.facts, found, f"samples of {real.name}")
 
 
-def _state(folder: Path, name: str) -> dict[str, torch.Tensor]:
+def _state(folder: Path, name: str) -> dict[str, Any]:
     try:
-        return check_state(name, load_file(folder / name))
-    except SafetensorError as error:
-        raise StoreError(
-            f"bundle: {name}: expected safetensors, got none ({error}); export it again", path=name
-        ) from None
+        return to_arrays(check_state(name, load_file(folder / name)))
+    except (SafetensorError, TypeError) as error:
+        text = f"expected safetensors of a state, got other content ({error}); export it again"
+        raise StoreError(f"bundle: {name}: {text}", path=name) from None
