@@ -1,7 +1,7 @@
 """fpbench: a benchmark for fingerprints of generative image models.
 
-From Python it is opened by `run`, `open_run` and `load_copy`; docs/python.md shows how. What they
-stand on is loaded when they are asked for: importing this loads neither torch nor pandas.
+From Python it is opened by `run`, `open_run`, `load` and `load_copy`; docs/python.md shows how.
+What they stand on is loaded when they are asked for: importing this loads neither torch nor pandas.
 """
 
 from __future__ import annotations
@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fpbench.python.copies import Copy, load_copy
+    from fpbench.python.loading import load
     from fpbench.python.methods import TrainedMethod
     from fpbench.python.running import run
     from fpbench.python.runs import Run, open_run
 
-__all__ = ["Copy", "Run", "TrainedMethod", "load_copy", "open_run", "run"]
+__all__ = ["Copy", "Run", "TrainedMethod", "load", "load_copy", "open_run", "run"]
 
 _HOMES = {
     "Copy": "copies",
     "Run": "runs",
     "TrainedMethod": "methods",
+    "load": "loading",
     "load_copy": "copies",
     "open_run": "runs",
     "run": "running",

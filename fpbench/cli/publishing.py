@@ -44,6 +44,19 @@ _BUNDLE = click.Path(path_type=Path, exists=True)
     is_flag=True,
     help="Leave out what numbers are made of again; the bundle will be self-reported.",
 )
+@click.option(
+    "--weights",
+    is_flag=True,
+    help="Put in the trained states of host and methods, which hold their owner's secrets.",
+)
+@click.option(
+    "-m",
+    "--method",
+    "methods",
+    multiple=True,
+    metavar="LABEL",
+    help="With --weights: only of this method; may be given several times.",
+)
 @click.pass_obj
 def export(
     plugins: tuple[str, ...],
@@ -54,19 +67,31 @@ def export(
     note: str,
     keep_real: bool,
     no_readings: bool,
+    weights: bool,
+    methods: tuple[str, ...],
 ) -> None:
     """Write RUN, a folder like runs/quickstart, into a file that others can verify.
 
     It holds the records, the suite and the readings that every number is made of, each with its
-    SHA-256, and sample strips where the data set is drawn. It holds no weights, no local paths and
-    no images of the data set, nor what is drawn where these are photographs.
+    SHA-256, and sample strips where the data set is drawn. It holds no weights unless you ask for
+    them, no local paths and no images of the data set, nor what is drawn where these are
+    photographs. `fpbench.load(BUNDLE, LABEL)` opens a method of a bundle with weights.
     """
     from fpbench.execute.request import read_request
     from fpbench.publish.bundle import Wish, export
     from fpbench.publish.contents import contents
 
+    if methods and not weights:
+        raise click.UsageError("-m chooses among trained weights: add --weights.")
     request = read_request(folder, plugins, store or folder.parent / "store")
-    wish = Wish(submitter, note, keep_real=keep_real, readings=not no_readings)
+    wish = Wish(
+        submitter,
+        note,
+        keep_real=keep_real,
+        readings=not no_readings,
+        weights=weights,
+        methods=methods,
+    )
     manifest = export(folder, request, output, wish)
     click.echo(
         f"{output}: {len(manifest.files) + 1:,} files, {output.stat().st_size:,} bytes, digest "
@@ -77,8 +102,26 @@ def export(
     if manifest.real:
         click.echo("Images of the data set are in it: make sure that no real person is on them.")
     else:
-        click.echo("Left out: images of the data set, weights, local paths.")
+        out = "" if weights else "weights, "
+        click.echo(f"Left out: images of the data set, {out}local paths.")
+    if weights:
+        _warn(output)
     click.echo(f"Next: fpbench verify {output}")
+
+
+def _warn(output: Path) -> None:
+    """Say what the weights in a bundle give away, and under which licences."""
+    from zipfile import ZipFile
+
+    from fpbench.publish.weights import CARD, NOTICE, parsed_card
+
+    with ZipFile(output) as archive:
+        card = parsed_card(archive.read(CARD))
+    click.echo(f"Warning: {NOTICE}.")
+    made = {each.name: each for each in (card.host, *(t.method for t in card.trainings))}
+    for each in made.values():
+        more = f"; made with {each.outside}" if each.outside else ""
+        click.echo(f"  {each.name}: {each.licence}{more}")
 
 
 @click.command()

@@ -65,7 +65,9 @@ def issue(
     runs: Path,
     store: Path | None,
 ) -> None:
-    """Issue a copy of a trained METHOD of RUN, a folder like runs/quickstart, to a user.
+    """Issue a copy of a trained METHOD of RUN to a user.
+
+    RUN is a folder like runs/quickstart, or a bundle that `fpbench export --weights` has written.
 
     His code is drawn from the system's random source, is nobody else's, and is in the registry
     before his copy is made. `fpbench.load_copy(FOLDER).sample(16)` opens it without a secret.

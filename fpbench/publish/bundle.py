@@ -8,6 +8,7 @@
     environment.json    what the records were made with
     samples/            strips, without images of the data set; none where it is photographs
     store/              what numbers are made of again: no images, and of trainings no weights
+    weights/            trained states, where they are asked for; see `fpbench.publish.weights`
 
 Equal runs give equal bytes.
 """
@@ -30,12 +31,14 @@ from fpbench.plan import Cell, Plan
 from fpbench.publish import redact
 from fpbench.publish.manifest import (
     MANIFEST,
+    WEIGHTS,
     Manifest,
     check_names,
     make_manifest,
     manifest_text,
 )
 from fpbench.publish.strips import INDEX, index_files, read_index
+from fpbench.publish.weights import take_weights
 from fpbench.report.inputs import Inputs, read_inputs
 from fpbench.spec import suite_text
 from fpbench.stages.measuring import Measurer, Needed
@@ -56,12 +59,16 @@ class Wish:
         note: a line for those who read the board.
         keep_real: show images of the data set, and what is drawn where it is photographs.
         readings: put in what numbers are made of again.
+        weights: put in trained states, which hold secrets of their owner.
+        methods: labels of those whose states are put in; empty = all that can be.
     """
 
     submitter: str = ""
     note: str = ""
     keep_real: bool = False
     readings: bool = True
+    weights: bool = False
+    methods: tuple[str, ...] = ()
 
 
 def export(run: Path, request: Request, output: Path, wish: Wish) -> Manifest:
@@ -75,6 +82,7 @@ def export(run: Path, request: Request, output: Path, wish: Wish) -> Manifest:
 
     Raises:
         StoreError: the run has no records, or the store lacks what they were made of.
+        SpecError: trained states are asked for that cannot be given.
     """
     inputs = read_inputs(run)
     if not inputs.records or not inputs.suite:
@@ -82,7 +90,8 @@ def export(run: Path, request: Request, output: Path, wish: Wish) -> Manifest:
             f"export: expected a run with records and a suite.json, got none in {run}; name the "
             "folder of a finished run, like runs/quickstart"
         )
-    plan = request.plan()[0] if wish.readings or request.data is None else None
+    asked = wish.readings or wish.weights or request.data is None
+    plan, catalogue = request.plan() if asked else (None, None)
     facts = plan.facts if plan is not None else request.data
     files = _texts(run, inputs, replace(request, data=facts)) | _strips(inputs, wish)
     with tempfile.TemporaryDirectory(prefix="fpbench-export-") as place:
@@ -94,6 +103,9 @@ def export(run: Path, request: Request, output: Path, wish: Wish) -> Manifest:
                 for path in folder.rglob("*")
                 if path.is_file()
             }
+        if plan is not None and catalogue is not None and wish.weights:
+            store = Store(Path(request.store))
+            files |= take_weights(plan, catalogue, store, wish.methods, Path(place))
         return _write(files, inputs, output, wish)
 
 
@@ -236,7 +248,8 @@ def _write(files: Mapping[str, Content], inputs: Inputs, output: Path, wish: Wis
 
 def _add(archive: zipfile.ZipFile, name: str, content: Content) -> None:
     entry = zipfile.ZipInfo(name, _EPOCH)
-    entry.compress_type = zipfile.ZIP_DEFLATED
+    weights = name.startswith(f"{WEIGHTS}/")  # which hardly get smaller
+    entry.compress_type = zipfile.ZIP_STORED if weights else zipfile.ZIP_DEFLATED
     entry.create_system = 3  # the same bytes on every system
     entry.external_attr = 0o100644 << 16
     data = content.read_bytes() if isinstance(content, Path) else content

@@ -7,7 +7,12 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-_KINDS = {"records.jsonl": "records", "samples": "strips of images", "store": "readings"}
+_KINDS = {
+    "records.jsonl": "records",
+    "samples": "strips of images",
+    "store": "readings",
+    "weights": "trained weights",
+}
 _OTHER = "what was asked"
 
 

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fpbench.api import StoreError, canonical_json, digest
 
 MANIFEST = "manifest.json"
+WEIGHTS = "weights"
+"""Folder of trained states, which a bundle has where that was asked for."""
 FORMAT = 1
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -23,7 +25,8 @@ _NAMES = re.compile(
     rf"""manifest\.json | records\.jsonl | suite\.json | suite\.toml | request\.json
        | environment\.json | samples/samples\.json | samples/[a-z0-9][a-z0-9.-]*\.png
        | store/objects/{_HEX}{{2}}/{_HEX}{{64}}/(?:main|{_HEX}{{32}})/
-         (?:manifest\.json|arrays\.safetensors)""",
+         (?:manifest\.json|arrays\.safetensors)
+       | {WEIGHTS}/(?:card\.json|host\.safetensors|(?:fit|enrol)-\d{{1,4}}\.safetensors)""",
     re.VERBOSE,
 )
 _REQUIRED = frozenset({"records.jsonl", "suite.json", "suite.toml", "request.json"})

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from fpbench.api import MissingResource, SpecError, StoreError
 from fpbench.execute.request import Request, read_request
@@ -21,6 +21,7 @@ from fpbench.publish.checks import Record, foreign, incomplete, place_of, read_r
 from fpbench.publish.numbers import compare
 from fpbench.publish.strips import INDEX, photographs_in, problems_of
 from fpbench.publish.suites import SuiteJson, read_suite_json, source_header, without_cards
+from fpbench.publish.weights import CARD, NOTICE, holds_images, problems_of_weights
 from fpbench.registry import Catalogue, load
 from fpbench.report.build import build_page
 from fpbench.store import Store
@@ -84,7 +85,7 @@ def verify(bundle: Bundle, plugins: tuple[str, ...] = (), *, rescore: bool = Tru
     found.records, found.problems = len(read.records), read.problems
     try:
         suite = read_suite_json(folder / "suite.json")
-        request = _request(folder, plugins)
+        request = bundle_request(folder, plugins)
         said = source_header(folder / redact.SUITE_FILE, request.assignments)
     except (StoreError, SpecError) as error:
         found.problems.append(str(error))
@@ -100,6 +101,7 @@ def verify(bundle: Bundle, plugins: tuple[str, ...] = (), *, rescore: bool = Tru
             "some; export the run again, with --keep-real if no real person is on them"
         )
     found.problems += _images_in(folder / "store")
+    found.problems += problems_of_weights(folder, [m["label"] for m in suite["methods"]])
     found.notes += _notes(bundle, read.unknown)
     if not rescore:
         found.reasons.append("its numbers were not made again, as was asked for")
@@ -220,9 +222,7 @@ def _images_in(store: Path) -> Iterator[str]:
     for file in sorted(store.rglob("arrays.safetensors")):
         artefact = f"artefact {file.parent.parent.name[:16]}…"
         try:
-            with safe_open(file, framework="np") as arrays:
-                parts = [arrays.get_slice(name) for name in arrays.keys()]  # noqa: SIM118 - no dict
-                images = any(p.get_dtype() == "U8" and len(p.get_shape()) > 2 for p in parts)
+            images = holds_images(file)
         except SafetensorError as error:
             yield f"store: expected arrays in {artefact}, got {error}; export again"
             continue
@@ -243,7 +243,7 @@ def _differing(plan: Plan, suite: SuiteJson, away: Away) -> list[str]:
     return sorted(name for name in expected | got if expected.get(name) != got.get(name))
 
 
-def _request(folder: Path, plugins: tuple[str, ...]) -> Request:
+def bundle_request(folder: Path, plugins: tuple[str, ...]) -> Request:
     """What made the run, with nothing in it that leads out of the bundle.
 
     Raises:
@@ -299,5 +299,7 @@ def _samples(folder: Path, suite: SuiteJson, forged: set[str] | None) -> list[st
 def _notes(bundle: Bundle, unknown: set[str]) -> Iterator[str]:
     if bundle.manifest.real:
         yield "images of the data set are shown: make sure that no real person is on them"
+    if CARD in bundle.manifest.files:
+        yield f"trained weights are in it: {NOTICE}"
     if unknown:
         yield f"fields that this version does not know were kept: {', '.join(sorted(unknown))}"

@@ -116,7 +116,11 @@ def read_card(path: Path) -> CopyCard:
 
 
 def component_of(
-    kind: str, part: Part, places: Mapping[str, str | Path], catalogue: Catalogue
+    kind: str,
+    part: Part,
+    places: Mapping[str, str | Path],
+    catalogue: Catalogue,
+    what: str = "copy",
 ) -> Component[Any]:
     """The component that a card tells of.
 
@@ -128,31 +132,35 @@ def component_of(
         part: what the card says.
         places: parameter -> where on this machine its files are.
         catalogue: what is installed.
+        what: the card is of, for messages.
 
     Raises:
         SpecError: it is not installed, in another version, or with parameters that do not fit.
     """
-    who = f"copy: {kind} {part.name}"
+    who = f"{what}: {kind} {part.name}"
     if catalogue.get(f"{kind}s", part.name) is None:
         unknown = catalogue.unknown(f"{kind}s", part.name).replace("with -p MODULE", "in `plugins`")
         came = f"; it came with {part.distribution}" if part.distribution else ""
-        raise SpecError([f"copy: {unknown}{came}"])
+        raise SpecError([f"{what}: {unknown}{came}"])
     found = catalogue.component(f"{kind}s", part.name)
     if found.version != part.version:
         raise SpecError(
             [
-                f"{who}: expected version {part.version}, which the copy is of, got "
+                f"{who}: expected version {part.version}, which the {what} is of, got "
                 f"{found.version}; install the {part.distribution or 'distribution'} that made it"
             ]
         )
-    component = found(_params(who, found.Params, part, places))
+    component = found(_params(who, found.Params, part, places, what))
     if told := commands(component.params):
         raise SpecError(
             [f"{who}: expected a card without anything to run, got `{next(iter(told))}`; refused"]
         )
     if not unplaced(kind, part, places, catalogue) and component.digest() != part.digest:
         raise SpecError(
-            [f"{who}: expected the files that the copy was made with, got others; see its `places`"]
+            [
+                f"{who}: expected the files that the {what} was made with, got others; see its "
+                "`places`"
+            ]
         )
     return component
 
@@ -165,7 +173,9 @@ def unplaced(
     return [name for name in _files(found.Params, part) if name not in places]
 
 
-def _params(who: str, params: type[Params], part: Part, places: Mapping[str, str | Path]) -> Params:
+def _params(
+    who: str, params: type[Params], part: Part, places: Mapping[str, str | Path], what: str
+) -> Params:
     said = {
         name: str(places.get(name, _NOWHERE / PurePath(str(part.params[name])).name))
         for name in _files(params, part)
@@ -175,7 +185,7 @@ def _params(who: str, params: type[Params], part: Part, places: Mapping[str, str
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(map(str, fault["loc"]))
-        problem = f"{who}: expected the parameters of a copy, got {where}: {fault['msg']}"
+        problem = f"{who}: expected the parameters of a {what}, got {where}: {fault['msg']}"
         raise SpecError([problem]) from None
 
 

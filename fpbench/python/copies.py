@@ -39,7 +39,8 @@ from fpbench.store.objects import disk_errors, write_text
 
 WEIGHTS, CARD = "copy.safetensors", "card.json"
 """The two files of a saved copy."""
-_NO_PLACES: Mapping[str, str | Path] = MappingProxyType({})
+NO_PLACES: Mapping[str, str | Path] = MappingProxyType({})
+"""Of a `places` that says none."""
 
 
 class Copy:
@@ -138,7 +139,7 @@ def load_copy(
     folder: str | Path,
     *,
     plugins: Sequence[str] = (),
-    places: Mapping[str, str | Path] = _NO_PLACES,
+    places: Mapping[str, str | Path] = NO_PLACES,
     device: str = "auto",
 ) -> Copy:
     """The copy that `Copy.save` has written: on a device of one kind it draws the same images.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fpbench.api import Component, Generator, Latents, Reads, SpecError, User
+from fpbench.api import Component, Generator, Latents, PassiveMethod, Reads, SpecError, User
 from fpbench.api.errors import nearest
 from fpbench.execute.machine import resolve_device, stage_threads
 from fpbench.execute.runs import OpenRun
@@ -27,7 +27,7 @@ from fpbench.stages.reading import ImageReader
 
 
 class TrainedMethod:
-    """A method as a run has trained it; `Run.method` gives it.
+    """A method as a run has trained it; `Run.method` and `fpbench.load` give it.
 
     Attributes:
         label: its name on the board.
@@ -37,12 +37,13 @@ class TrainedMethod:
         size: height and width of an image, pixels; length of a sound.
     """
 
-    def __init__(self, opened: OpenRun, fit: Fit, device: str = "") -> None:
+    def __init__(self, opened: OpenRun, fit: Fit, device: str = "", *, trains: bool = True) -> None:
         self.label, self.seed = fit.method.label, fit.seed
         self.bits = fit.method.component.bits
         self.users = len(opened.plan.users(fit))
         self.size = opened.plan.facts.info.size
         self._run, self._fit = opened, fit
+        self._trains = trains  # copies that are trainings of the host, where the store lacks them
         self._threads = stage_threads(opened.request, Kind.COPY)
         self._interrupt = Interrupt()
         where = torch.device(resolve_device(device or opened.request.device))
@@ -65,7 +66,7 @@ class TrainedMethod:
         """The copy of one user, 0 … U - 1, as it was issued to him.
 
         Raises:
-            SpecError: there is no such user.
+            SpecError: there is no such user, or his copy is a training that a bundle lacks.
             StoreError: an artefact of the run is missing or damaged.
         """
         with computing(self._threads, self._interrupt):
@@ -180,6 +181,10 @@ class TrainedMethod:
 
     def _generator(self, user: int) -> Generator:
         self._check(user)
+        if isinstance(self._fit.method.component, PassiveMethod) and not self._trains:
+            text = "expected a method that puts codes into copies, got one whose copies are "
+            more = "trainings of the host, which a bundle does not hold; take them from the run"
+            raise SpecError([f"{self.label}: {text}{more}"])
         return copy_of(self._bench, self._fit, user)
 
     def _check(self, user: int) -> None:

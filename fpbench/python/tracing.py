@@ -30,7 +30,7 @@ def traced_method(
     """A trained method that leads to users, and what a registry calls it.
 
     Args:
-        named: RUN:METHOD, or RUN:METHOD@SEED.
+        named: RUN:METHOD, or RUN:METHOD@SEED; RUN may be a bundle with weights.
         runs: folder in which a RUN that is no path is looked for.
         store: folder of artefacts; None = the one beside the run.
         plugins: further plugin modules.
@@ -39,6 +39,7 @@ def traced_method(
         SpecError: there is no such run or method, it was not trained, or its codes are not uniform.
     """
     from fpbench.execute.runs import run_folder
+    from fpbench.python.loading import load
     from fpbench.python.runs import open_run
 
     run, colon, rest = named.rpartition(":")
@@ -48,8 +49,12 @@ def traced_method(
     if not colon or not run or not label:
         text = "expected RUN:METHOD, like runs/quickstart:hidden, or RUN:METHOD@SEED"
         raise SpecError([f"{named}: {text}"])
-    folder = run_folder(run, runs)
-    trained = open_run(folder, store=store, plugins=plugins).method(label, seed=int(seed))
+    if Path(run).is_file():
+        folder = Path(run).with_suffix("")
+        trained = load(run, label, int(seed), plugins=plugins)
+    else:
+        folder = run_folder(run, runs)
+        trained = open_run(folder, store=store, plugins=plugins).method(label, seed=int(seed))
     if not trained.bits or trained.facts["codes"] not in ("uniform", "weighted"):
         gives = trained.facts["codes"] if trained.bits else Gives.SCORES
         text = f"expected a method with uniform codes, got one with {gives}"

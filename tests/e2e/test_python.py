@@ -250,22 +250,27 @@ def test_a_run_without_its_training_says_so(place, tmp_path):
         run.method("perfect")
 
 
-def test_the_documented_code_runs(place, tmp_path, monkeypatch):
+def test_the_documented_code_runs(place, tmp_path, monkeypatch, command):
+    bundle = tmp_path / "b.zip"
+    asked = (place / "run", "-o", bundle, "--no-readings", "--weights", "-m", "perfect")
+    assert command("-p", FAKES, "export", *asked)[0] == 0
     page = (ROOT / "docs" / "python.md").read_text()
     text = "\n".join(re.findall(r"```python\n(.*?)```", page, re.S))
     for name, fake in (
         ('run("quickstart"', f"run({str(place / 'suite.toml')!r}, runs={str(place)!r}, **HERE"),
         ('open_run("runs/quickstart"', f"open_run({str(place / 'fakes')!r}, plugins=[{FAKES!r}]"),
         ('load_copy("for-user-3"', f'load_copy("for-user-3", plugins=[{FAKES!r}], device="cpu"'),
+        ('load("quickstart.zip", "hidden"', f"load({str(bundle)!r}, 'perfect', **LOAD"),
         ("weight-modulation", "blind"),
         ("hidden", "perfect"),
     ):
         assert name in text
         text = text.replace(name, fake)
     monkeypatch.chdir(tmp_path)
-    names = {"HERE": HERE}
+    names = {"HERE": HERE, "LOAD": {"plugins": [FAKES], "device": "cpu"}}
     exec(compile(text, "docs/python.md", "exec"), names)  # noqa: S102 - our own page
     assert names["right"] == 1
+    assert (names["read"] == names["code"]).all()
     assert names["table"].shape == (2, 2)
     assert list(names["curve"]["point"]) == ["none", "jpeg 50"]
     assert len(names["difference"]) == 3
@@ -274,7 +279,15 @@ def test_the_documented_code_runs(place, tmp_path, monkeypatch):
 
 def test_the_names_are_frozen_and_importing_them_is_light():
     assert fpbench.__all__ == sorted(fpbench.__all__)
-    assert fpbench.__all__ == ["Copy", "Run", "TrainedMethod", "load_copy", "open_run", "run"]
+    assert fpbench.__all__ == [
+        "Copy",
+        "Run",
+        "TrainedMethod",
+        "load",
+        "load_copy",
+        "open_run",
+        "run",
+    ]
     assert {*fpbench.__all__} <= {*dir(fpbench)}
     assert all(getattr(fpbench, name).__doc__ for name in fpbench.__all__)
     with pytest.raises(AttributeError, match="no attribute 'walk'"):
