@@ -62,6 +62,12 @@ def _alone(tmp_path, monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", refuse)
 
 
+@pytest.fixture(scope="session")
+def plain_suite():
+    """The default text of `suite_file`."""
+    return SUITE
+
+
 @pytest.fixture
 def suite_file(tmp_path):
     """Writes a suite: the default text with some lines exchanged."""

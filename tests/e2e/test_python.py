@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SUITE
 from safetensors.numpy import load_file, save_file
 
 import fpbench
@@ -25,12 +24,15 @@ HERE = {"plugins": [FAKES], "device": "cpu", "jobs": 1}
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, run_in):
+def place(tmp_path_factory, run_in, plain_suite):
     """A folder with a suite that was run there."""
     place = tmp_path_factory.mktemp("python")
     methods = "".join(f'[[methods]]\nuse = "{kind}"\n' for kind in KINDS)
-    head, attacks = SUITE.split("[[methods]]")[0], '[[attacks]]\nuse = "jpeg"\nquality = [50]\n'
-    tail = SUITE[SUITE.index("[population]") :]
+    head, attacks = (
+        plain_suite.split("[[methods]]")[0],
+        '[[attacks]]\nuse = "jpeg"\nquality = [50]\n',
+    )
+    tail = plain_suite[plain_suite.index("[population]") :]
     (place / "suite.toml").write_text(head + methods + attacks + tail)
     run_in(place, place / "suite.toml")
     return place

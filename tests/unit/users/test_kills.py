@@ -7,7 +7,7 @@ import pytest
 
 from fpbench.users import Registry
 
-DEADLY = Path(__file__).with_name("deadly.py")
+MORTAL = Path(__file__).with_name("mortal.py")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing is forked here")
@@ -16,7 +16,7 @@ def test_nothing_is_lost_by_kills(kills, tmp_path):
     place = tmp_path / "users.db"
     with Registry.open(place, create=True) as registry:
         registry.add_model("faces", {"bits": 40})
-    subprocess.run([sys.executable, DEADLY, place, str(kills), "7"], check=True)
+    subprocess.run([sys.executable, MORTAL, place, str(kills), "7"], check=True)
     told = [
         line.split()
         for diary in tmp_path.glob("*.diary")

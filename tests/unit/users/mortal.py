@@ -1,6 +1,6 @@
 """Processes that change a registry and are killed at any moment; started by `test_kills.py`.
 
-    python deadly.py REGISTRY KILLS SEED
+    python mortal.py REGISTRY KILLS SEED
 
 Each child says in a file of its own what it was told is done. Forked from here, since importing
 takes longer than a life.
