@@ -1,5 +1,7 @@
 """What adversaries learn once, before they meet any copy."""
 
+from pathlib import Path
+
 import pytest
 from rows import value
 
@@ -33,7 +35,10 @@ def test_an_attack_learns_once_whatever_the_methods(run_suite, suite_file, tmp_p
 
 
 @pytest.mark.timeout(180)
-def test_an_attack_that_ends_its_process_while_it_learns_fails_alone(run_suite, suite_file):
+def test_an_attack_that_ends_its_process_while_it_learns_fails_alone(
+    run_suite, suite_file, monkeypatch
+):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # of workers
     more = ('use = "bypass"', 'use = "bypass"\n[[attacks]]\nuse = "dying"\nclean_images = 8')
     suite = suite_file(*BARE[:-1], more)
     summary, records, _ = run_suite(suite, plugins=("learners",), here=False)

@@ -37,7 +37,7 @@ def test_methods_whose_labels_make_one_file_name_show_their_own_pictures(
         seen |= set(files)
         for user, file in enumerate(shown["codes"]):
             strip = cv2.imread(str(folder / "samples" / file))[:, :, ::-1]
-            images = measurer.sheet(plan.sheet_key(fit, user, None), None)
+            images = measurer.sheet(fit, plan.sheet_key(fit, user, None), None)
             expected = np.hstack([image.transpose(1, 2, 0) for image in images])
             assert np.array_equal(strip, expected)
     assert index["host"] == "host.png"

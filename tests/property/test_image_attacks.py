@@ -3,6 +3,7 @@
 Each runs with its defaults and with every other choice its parameters offer.
 """
 
+import itertools
 from typing import Literal, get_args, get_origin
 
 import numpy as np
@@ -175,7 +176,8 @@ def test_stronger_never_means_less_damage(attack, faces, ctx):
         (attack.apply(faces, range(64), s, ctx).float() - faces.float()).square().mean().item()
         for s in (*start, *attack.strength.grid)
     ]
-    assert errors == sorted(errors)
+    # An autoencoder that was hardly trained gives nearly the same image after every pass.
+    assert all(after >= before * 0.999 for before, after in itertools.pairwise(errors))
     assert errors[0] > 0 or start
 
 

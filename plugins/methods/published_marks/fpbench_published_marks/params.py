@@ -29,6 +29,7 @@ class InvisibleWatermarkParams(LibraryParams):
     Attributes:
         variant: "dwt-dct", "dwt-dct-svd" or "rivagan".
         bits: length of a code, K; RivaGAN's is 32.
+        timeout_s: seconds that an answer may take, the first one with the start.
     """
 
     variant: Literal["dwt-dct", "dwt-dct-svd", "rivagan"] = "dwt-dct"
@@ -46,6 +47,7 @@ class BlindWatermarkParams(LibraryParams):
 
     Attributes:
         bits: K.
+        timeout_s: seconds that an answer may take, the first one with the start.
     """
 
     bits: Bits = 32
@@ -58,6 +60,7 @@ class TrustMarkParams(LibraryParams):
         variant: "Q", "B", "C" or "P".
         weights: a folder with its `encoder_Q.ckpt`, `decoder_Q.ckpt` and `trustmark_Q.yaml`.
         bits: length of a code, all that the models carry; none is spent on error correction.
+        timeout_s: seconds that an answer may take, the first one with the start.
     """
 
     variant: Literal["Q", "B", "C", "P"] = "Q"
@@ -71,6 +74,7 @@ class VideoSealParams(LibraryParams):
     Attributes:
         weights: a folder with `y_256b_img.pth` and the repository's `configs/attenuation.yaml`.
         bits: length of a code.
+        timeout_s: seconds that an answer may take, the first one with the start.
     """
 
     weights: Weights = ""
