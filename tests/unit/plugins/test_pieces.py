@@ -130,11 +130,12 @@ def assert_pieces_and_devices_agree(fit, count, monkeypatch, tmp_path):
     found = {f"pieces of {n}": of(f"{n}", accumulation=count // n) for n in (1, 3, 4)}
     ranks = [of(f"rank {rank}", peers=Device(rank, 3), accumulation=2) for rank in range(3)]
     found["devices"] = [torch.stack(each).mean(0) for each in zip(*ranks, strict=True)]
+    # In sums that nearly cancel rounding is all that is left; how much depends on the processor.
+    least = 3e-3 * float(max(one.norm() for one in whole))
     for name, cut in found.items():
         for one, other in zip(whole, cut, strict=True):
-            apart = (one - other).norm() / one.norm().clamp_min(1e-6)
-            # Rounding, in sums that nearly cancel; how much of it depends on the processor.
-            assert apart < 3e-2, (name, tuple(one.shape), float(apart))
+            apart = (one - other).norm() / one.norm().clamp_min(least)
+            assert apart < 1e-2, (name, tuple(one.shape), float(apart))
 
 
 @pytest.mark.timeout(120)
