@@ -130,12 +130,13 @@ def assert_pieces_and_devices_agree(fit, count, monkeypatch, tmp_path):
     found = {f"pieces of {n}": of(f"{n}", accumulation=count // n) for n in (1, 3, 4)}
     ranks = [of(f"rank {rank}", peers=Device(rank, 3), accumulation=2) for rank in range(3)]
     found["devices"] = [torch.stack(each).mean(0) for each in zip(*ranks, strict=True)]
-    # In sums that nearly cancel rounding is all that is left; how much depends on the processor.
+    # How much is rounding depends on the processor: it is all that is left of sums that cancel, and
+    # a reader of 8-bit pixels may see one on the other side of a half. A lost image is a tenth.
     least = 3e-3 * float(max(one.norm() for one in whole))
     for name, cut in found.items():
         for one, other in zip(whole, cut, strict=True):
             apart = (one - other).norm() / one.norm().clamp_min(least)
-            assert apart < 1e-2, (name, tuple(one.shape), float(apart))
+            assert apart < 5e-2, (name, tuple(one.shape), float(apart))
 
 
 @pytest.mark.timeout(120)
