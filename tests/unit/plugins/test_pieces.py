@@ -100,9 +100,9 @@ def component(kind, name, **params):
     return cls(cls.Params(**params))
 
 
-def context(folder, accumulation=1, peers=None):
+def context(folder, accumulation=1, peers=None, draw=0):
     return StageContext(
-        CPU, (0, "fit", 0), Store(folder), bits=8, accumulation=accumulation, peers=peers
+        CPU, (0, "fit", draw), Store(folder), bits=8, accumulation=accumulation, peers=peers
     )
 
 
@@ -122,21 +122,34 @@ def gradients(fit, monkeypatch, ctx):
 
 
 def assert_pieces_and_devices_agree(fit, count, monkeypatch, tmp_path):
+    # A cut moves the last digits of sums. Where one of these decides on which side of a half a
+    # pixel is rounded, or of nought a unit falls, gradients differ, on one processor and in one
+    # draw of three; what depends on the cut differs in every draw.
+    draws = (farthest(fit, count, monkeypatch, tmp_path / f"draw {n}", n) for n in range(3))
+    found = []
+    for apart, where in draws:
+        found.append((apart, where))
+        if apart < 1e-2:
+            return
+    raise AssertionError(found)
+
+
+def farthest(fit, count, monkeypatch, folder, draw):
+    """How far gradients of a cut are from those of the whole at most, and where."""
+
     def of(name, **settings):
-        return gradients(fit, monkeypatch, context(tmp_path / name, **settings))
+        return gradients(fit, monkeypatch, context(folder / name, draw=draw, **settings))
 
     whole = of("whole")
     assert sum(float(g.abs().sum()) for g in whole) > 0
     found = {f"pieces of {n}": of(f"{n}", accumulation=count // n) for n in (1, 3, 4)}
     ranks = [of(f"rank {rank}", peers=Device(rank, 3), accumulation=2) for rank in range(3)]
     found["devices"] = [torch.stack(each).mean(0) for each in zip(*ranks, strict=True)]
-    # How much is rounding depends on the processor: it is all that is left of sums that cancel, and
-    # a reader of 8-bit pixels may see one on the other side of a half. A lost image is a tenth.
-    least = 3e-3 * float(max(one.norm() for one in whole))
-    for name, cut in found.items():
-        for one, other in zip(whole, cut, strict=True):
-            apart = (one - other).norm() / one.norm().clamp_min(least)
-            assert apart < 5e-2, (name, tuple(one.shape), float(apart))
+    return max(
+        (float((one - other).norm() / one.norm().clamp_min(1e-6)), (name, tuple(one.shape)))
+        for name, cut in found.items()
+        for one, other in zip(whole, cut, strict=True)
+    )
 
 
 @pytest.mark.timeout(120)
