@@ -3,7 +3,6 @@
 Each runs with its defaults and with every other choice its parameters offer.
 """
 
-import itertools
 from typing import Literal, get_args, get_origin
 
 import numpy as np
@@ -47,6 +46,8 @@ def attacks():
             yield pytest.param(chain(catalogue), id=name)
             continue
         quick = {key: value for key, value in QUICK.items() if learns(cls, key)}
+        if name == "regenerate":
+            quick["steps"] = 60  # after two steps every pass gives the same grey
         yield pytest.param(cls(cls.Params(**quick)), id=name)
         for field, info in cls.Params.model_fields.items():
             choices = get_args(info.annotation) if get_origin(info.annotation) is Literal else ()
@@ -176,8 +177,7 @@ def test_stronger_never_means_less_damage(attack, faces, ctx):
         (attack.apply(faces, range(64), s, ctx).float() - faces.float()).square().mean().item()
         for s in (*start, *attack.strength.grid)
     ]
-    # An autoencoder that was hardly trained gives nearly the same image after every pass.
-    assert all(after >= before * 0.999 for before, after in itertools.pairwise(errors))
+    assert errors == sorted(errors)
     assert errors[0] > 0 or start
 
 
