@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -103,26 +102,14 @@ def read_images(
         for name, data in files
     ]
     for name, data in files:
-        _check_size(name, _announced(data), trained.size)
+        _check_size(name, pixels.announced_size(data), trained.size)
     rows = []
     for first in range(0, len(files), _AT_ONCE):
-        some = [_decoded(name, data, trained.size) for name, data in files[first:][:_AT_ONCE]]
+        some = [
+            _decoded(name, data, trained.size) for name, data in files[first : first + _AT_ONCE]
+        ]
         rows.append(trained.extract(np.stack(some)))
     return read, np.concatenate(rows)
-
-
-def _announced(data: bytes) -> tuple[int, int] | None:
-    """Width and height by an image's header; None where it has none that can be read."""
-    from PIL import Image as pillow  # noqa: N813
-
-    bombs = (pillow.DecompressionBombError, pillow.DecompressionBombWarning)
-    # Private there, since a new name would change the keys of every folder of images.
-    damaged, formats = pixels._DAMAGED, pixels._formats()
-    try:
-        with pillow.open(io.BytesIO(data), formats=formats) as image:
-            return image.width, image.height
-    except (*damaged, *bombs):
-        return None  # decoding it says why
 
 
 def _decoded(name: str, data: bytes, size: int) -> np.ndarray:

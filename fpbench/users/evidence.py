@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from fpbench.api import Params, StoreError
-from fpbench.users.tracing import Rule, Verdict, trace
+from fpbench.users.tracing import Rule, Verdict, pooled, trace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -196,8 +196,6 @@ def _verdicts(
     pool: bool,
     jobs: int,
 ) -> tuple[dict[str, Any], ...]:
-    from fpbench.users.tracing import pooled
-
     read = pooled(logits) if pool else logits
     return tuple(
         _named(registry, model, verdict, packed)

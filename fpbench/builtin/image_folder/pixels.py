@@ -132,6 +132,18 @@ def _decoded(data: bytes) -> tuple[Image, tuple[Kind, ...]]:
 
 
 @cache
+def announced_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height by an image's header, as it lies; None where that cannot be read."""
+    from PIL import Image as pillow  # noqa: N813
+
+    bombs = (pillow.DecompressionBombError, pillow.DecompressionBombWarning)
+    try:
+        with pillow.open(io.BytesIO(data), formats=_formats()) as image:
+            return image.width, image.height
+    except (*_DAMAGED, *bombs):
+        return None  # decoding it says why
+
+
 def _formats() -> tuple[str, ...]:
     """Those that this Pillow was built with."""
     from PIL import Image as pillow  # noqa: N813
