@@ -34,6 +34,13 @@ SHARE = Number(0, 1, min_open=True, max_open=True)
 _HOURS = Number(0, min_open=True)
 _COUNT = click.IntRange(1, 1024)
 
+false_rate_option = click.option(
+    "--false-rate",
+    type=SHARE,
+    default=1e-3,
+    show_default=True,
+    help="Chance, per reading, that anybody innocent in the registry is named.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 weights_option = click.option(
     "--weights",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fpbench.cli.options import SHARE, beside_option, runs_option
+from fpbench.cli.options import beside_option, false_rate_option, runs_option
 
 if TYPE_CHECKING:
     from fpbench.serve import Token
@@ -40,13 +40,7 @@ _VARIABLE = "FPBENCH_TOKEN"
     type=click.Path(path_type=Path, dir_okay=False),
     help=f"A file with the token, that its owner alone may read; default: ${_VARIABLE}.",
 )
-@click.option(
-    "--false-rate",
-    type=SHARE,
-    default=1e-3,
-    show_default=True,
-    help="Chance, per reading, that anybody innocent in the registry is named.",
-)
+@false_rate_option
 @click.option(
     "--max-mib",
     type=click.IntRange(1, 1024),

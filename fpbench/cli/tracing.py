@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fpbench.cli import exits
-from fpbench.cli.options import SHARE, json_option, runs_option
+from fpbench.cli.options import false_rate_option, json_option, runs_option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,13 +97,7 @@ def issue(
 @click.option(
     "--method", metavar="RUN:METHOD[@SEED]", help="Who reads; not needed with --verify alone."
 )
-@click.option(
-    "--false-rate",
-    type=SHARE,
-    default=1e-3,
-    show_default=True,
-    help="Chance, per reading, that anybody innocent in the registry is named.",
-)
+@false_rate_option
 @click.option(
     "--rule",
     type=click.Choice(["best", "all", "one"]),

@@ -14,7 +14,32 @@ from fpbench.api import Conditions, ContractError, Generator, Latents
 from fpbench.api.generator import PRIOR
 from fpbench.api.images import to_uint8
 
-__all__ = ["ChainGenerator", "Tail"]
+__all__ = ["ChainGenerator", "Tail", "replaced"]
+
+
+def replaced(
+    steps: Mapping[str, nn.Module], name: str, step: nn.Module | None, after: str | None
+) -> dict[str, nn.Module]:
+    """Steps with one exchanged, dropped or put in; see `fpbench.api.Generator.replace`.
+
+    Raises:
+        KeyError: there is no step of that name, or none called `after`.
+    """
+    found = dict(steps)
+    missing = name if after is None else after
+    if missing not in found and (step is None or name != PRIOR):
+        raise KeyError(f"no step called {missing!r}; this generator has {list(found)}")
+    if step is None:
+        del found[name]
+    elif name == PRIOR:
+        found = {PRIOR: step, **{key: value for key, value in found.items() if key != PRIOR}}
+    elif after is None:
+        found[name] = step
+    else:
+        order = [key for key in found if key != name]
+        order.insert(order.index(after) + 1, name)
+        found = {key: step if key == name else found[key] for key in order}
+    return found
 
 
 class ChainGenerator(Generator):
@@ -73,20 +98,7 @@ class ChainGenerator(Generator):
         self, name: str, step: nn.Module | None, *, after: str | None = None
     ) -> ChainGenerator:
         """See `fpbench.api.Generator.replace`."""
-        steps = dict(self._steps)
-        if step is None:
-            del steps[name]
-        elif name == PRIOR:
-            others = {key: value for key, value in steps.items() if key != PRIOR}
-            steps = {PRIOR: step, **others}
-        elif after is None:
-            if name not in steps:
-                raise KeyError(f"no step called {name!r}; this generator has {list(steps)}")
-            steps[name] = step
-        else:
-            order = list(steps)
-            order.insert(order.index(after) + 1, name)
-            steps = {key: step if key == name else steps[key] for key in order}
+        steps = replaced(self._steps, name, step, after)
         return ChainGenerator(steps, self._latent_dim, self._device, self._to_file)
 
 

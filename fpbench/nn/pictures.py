@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fpbench.api import Conditions, Generator
 from fpbench.api.images import to_float, to_uint8
+from fpbench.nn.generator import replaced
 
 __all__ = ["PictureGenerator", "Pictures"]
 
@@ -68,15 +69,5 @@ class PictureGenerator(Generator):
         self, name: str, step: nn.Module | None, *, after: str | None = None
     ) -> PictureGenerator:
         """See `Generator.replace`."""
-        steps = dict(self._steps)
-        if name not in steps and (step is None or after not in steps):
-            raise KeyError(f"no step called {after or name!r}; this generator has {list(steps)}")
-        if step is None:
-            del steps[name]
-        elif after is None:
-            steps[name] = step
-        else:
-            order = [each for each in steps if each != name]
-            order.insert(order.index(after) + 1, name)
-            steps = {each: step if each == name else steps[each] for each in order}
+        steps = replaced(self._steps, name, step, after)
         return PictureGenerator(steps, self._count, self._device)
