@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -24,6 +24,7 @@ from fpbench.cli.reporting import report
 from fpbench.cli.running import retry, run, say_remarks
 from fpbench.cli.scoring import score
 from fpbench.cli.serving import serve
+from fpbench.cli.showing import info, show
 from fpbench.cli.tracing import issue, trace
 from fpbench.cli.users import users
 from fpbench.cli.watching import logs, status
@@ -184,66 +185,19 @@ def list_components(plugins: tuple[str, ...], kind: str | None, as_json: bool) -
             click.echo(f"  {row['name']:<24}{row.get('summary', '')}".rstrip())
 
 
-@cli.command()
-@click.argument("name")
+@cli.command("plugins")
 @json_option
 @click.pass_obj
-def info(plugins: tuple[str, ...], name: str, as_json: bool) -> None:
-    """Show a component's card and parameters."""
-    from dataclasses import asdict
-
-    from fpbench.api import SpecError
-    from fpbench.registry.catalogue import KINDS
-
-    catalogue = _catalogue(plugins)
-    found = [(kind, name) for kind in KINDS if name in catalogue.names(kind)]
-    disputes = [said for kind in KINDS if (said := catalogue.dispute(kind, name))]
-    if not found:
-        unknown = f"unknown component '{name}'; `fpbench list` shows all"
-        raise SpecError(disputes or [unknown])
-    for kind, each in found:
-        cls = catalogue.component(kind, each)
-        data = {
-            "kind": kind,
-            "name": each,
-            "version": cls.version,
-            "from": catalogue.origin(kind, each),
-            **asdict(cls.card),
-            **_attack_facts(cls),
-            "params": cls.Params.model_json_schema().get("properties", {}),
-        }
-        if as_json:
-            click.echo(json.dumps(data, indent=2))
-            continue
-        for key, value in data.items():
-            if key != "params" and value:
-                click.echo(f"{key:<10}{value}")
-        for key, field in cls.Params.model_fields.items():
-            click.echo(f"  {key} = {'…' if field.is_required() else repr(field.get_default())}")
-
-
-def _attack_facts(cls: type[Any]) -> dict[str, str]:
-    """What a suite's author asks of an attack: family, access, strength and its legal range."""
-    from fpbench.api import Attack
-
-    if not issubclass(cls, Attack):
-        return {}
-    facts = {"family": cls.family, "access": ", ".join(sorted(cls.access))}
-    knob = cls.strength
-    if knob is not None:
-        grid = ", ".join(f"{v:g}" for v in knob.grid)
-        unit = f" ({knob.unit})" if knob.unit else ""
-        facts["strength"] = f"{knob.name}{unit}: {grid}; {knob.legal}"
-        if knob.identity is not None:
-            facts["strength"] += f", {knob.identity:g} changes nothing"
-    return facts
-
-
-@cli.command("plugins")
-@click.pass_obj
-def show_plugins(plugins: tuple[str, ...]) -> None:
+def show_plugins(plugins: tuple[str, ...], as_json: bool) -> None:
     """Show which plugins are loaded, from where, and which could not be."""
     catalogue = _catalogue(plugins)
+    if as_json:
+        from dataclasses import asdict
+
+        broken = [asdict(each) for each in catalogue.unavailable]
+        table = {"loaded": catalogue.distributions, "unavailable": broken}
+        click.echo(json.dumps(table | {"disputes": catalogue.disputes()}, indent=2))
+        sys.exit(exits.PLUGIN if broken or catalogue.disputes() else 0)
     for name, origin in sorted(catalogue.distributions.items()):
         click.echo(f"{name:<24}{origin}")
     for broken in catalogue.unavailable:
@@ -259,6 +213,7 @@ cli.add_command(board)
 cli.add_command(compare)
 cli.add_command(doctor)
 cli.add_command(export)
+cli.add_command(info)
 cli.add_command(logs)
 cli.add_command(merge)
 cli.add_command(prepare)
@@ -267,6 +222,7 @@ cli.add_command(retry)
 cli.add_command(run)
 cli.add_command(score)
 cli.add_command(serve)
+cli.add_command(show)
 cli.add_command(status)
 cli.add_command(issue)
 cli.add_command(trace)
@@ -282,15 +238,21 @@ def cache() -> None:
 
 @cache.command("verify")
 @cache_option
-def verify_cache(store: Path) -> None:
+@json_option
+def verify_cache(store: Path, as_json: bool) -> None:
     """Read every artefact and report the damaged ones by key and path."""
     from fpbench.store import Store
 
     opened = Store(store)
     damaged = opened.verify()
-    for error in damaged:
-        click.echo(str(error), err=True)
-    click.echo(f"{len(list(opened.keys()))} artefacts, {len(damaged)} damaged")
+    count = len(list(opened.keys()))
+    if as_json:
+        told = [{"key": error.key, "path": error.path, "reason": str(error)} for error in damaged]
+        click.echo(json.dumps({"artefacts": count, "damaged": told}))
+    else:
+        for error in damaged:
+            click.echo(str(error), err=True)
+        click.echo(f"{count} artefacts, {len(damaged)} damaged")
     if damaged:
         sys.exit(exits.VERIFICATION_FAILED)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -67,11 +68,50 @@ cache_option = click.option(
 )
 
 
+def component_names(*kinds: str) -> Callable[..., list[CompletionItem]]:
+    """What a shell offers for a component of some kinds; of every kind if none is given."""
+
+    def complete(
+        context: click.Context, parameter: click.Parameter, begun: str
+    ) -> list[CompletionItem]:
+        from fpbench.registry import load
+        from fpbench.registry.catalogue import KINDS
+
+        root = context.find_root()
+        catalogue = load(root.params.get("plugins") or ())
+        return [
+            CompletionItem(name)
+            for kind in kinds or KINDS
+            for name in catalogue.names(kind)
+            if name.startswith(begun)
+        ]
+
+    return complete
+
+
+def _suites(context: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+    from fpbench.spec import suite_names
+
+    named = [CompletionItem(name) for name in suite_names() if name.startswith(begun)]
+    return named or [CompletionItem(begun, type="file")]
+
+
+def _runs(context: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+    folder = Path(context.params.get("runs") or "runs")
+    runs = sorted(path.parent.name for path in folder.glob("*/request.json"))
+    named = [CompletionItem(name) for name in runs if name.startswith(begun)]
+    return named or [CompletionItem(begun, type="dir")]
+
+
+suite_argument = click.argument("suite", shell_complete=_suites)
+run_argument = click.argument("run", shell_complete=_runs)
+
+
 def suite_options(function: F) -> F:
     """What every command takes that reads a suite."""
     return _with(
         function,
-        click.argument("suite"),
+        suite_argument,
         click.option(
             "--set",
             "assignments",
@@ -85,6 +125,7 @@ def suite_options(function: F) -> F:
             "methods",
             multiple=True,
             metavar="NAME[k=v]",
+            shell_complete=component_names("methods"),
             help="Only this method, perhaps with parameters; repeats.",
         ),
         click.option(
@@ -93,6 +134,7 @@ def suite_options(function: F) -> F:
             "attacks",
             multiple=True,
             metavar="NAME[k=v]",
+            shell_complete=component_names("attacks"),
             help="Only this attack, e.g. 'jpeg[quality=90,50]'; repeats.",
         ),
         click.option("-s", "--seeds", metavar="0..4", help="Training seeds, e.g. 0..4 or 0,2."),
@@ -121,7 +163,7 @@ def store_options(function: F) -> F:
 
 def run_options(function: F) -> F:
     """What every command takes that looks at a run which is there."""
-    return _with(function, click.argument("run"), runs_option, beside_option)
+    return _with(function, run_argument, runs_option, beside_option)
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,7 @@ _BUNDLE = click.Path(path_type=Path, exists=True)
     metavar="LABEL",
     help="With --weights: only of this method; may be given several times.",
 )
+@json_option
 @click.pass_obj
 def export(
     plugins: tuple[str, ...],
@@ -69,6 +70,7 @@ def export(
     no_readings: bool,
     weights: bool,
     methods: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Write RUN, a folder like runs/quickstart, into a file that others can verify.
 
@@ -93,6 +95,10 @@ def export(
         methods=methods,
     )
     manifest = export(folder, request, output, wish)
+    if as_json:
+        told = {"path": str(output), "digest": manifest.digest, "files": len(manifest.files) + 1}
+        click.echo(json.dumps(told | {"bytes": output.stat().st_size, "weights": weights}))
+        return
     click.echo(
         f"{output}: {len(manifest.files) + 1:,} files, {output.stat().st_size:,} bytes, digest "
         f"{manifest.digest}"

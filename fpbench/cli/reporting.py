@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
+
+from fpbench.cli.options import json_option
 
 
 @click.command()
@@ -25,7 +28,10 @@ import click
     "for each.",
 )
 @click.option("--title", default="Leaderboards", show_default=True, help="Of the overview.")
-def report(runs: tuple[Path, ...], root: Path | None, output: Path | None, title: str) -> None:
+@json_option
+def report(
+    runs: tuple[Path, ...], root: Path | None, output: Path | None, title: str, as_json: bool
+) -> None:
     """Render the pages of RUN folders, or of boards, from their records alone.
 
     The pages are static files: they open from disk, and on any web server.
@@ -46,5 +52,8 @@ def report(runs: tuple[Path, ...], root: Path | None, output: Path | None, title
         made = [build_site(runs, output, title)]
     else:
         made = [build_page(folder, output or folder / "page") for folder in runs]
+    if as_json:
+        click.echo(json.dumps([str(index) for index in made]))
+        return
     for index in made:
         click.echo(f"Open the leaderboard: {index.resolve().as_uri()}")

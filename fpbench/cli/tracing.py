@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,6 +54,7 @@ _store_option = click.option(
 )
 @runs_option
 @_store_option
+@json_option
 @click.pass_obj
 def issue(
     plugins: tuple[str, ...],
@@ -64,6 +66,7 @@ def issue(
     min_distance: int,
     runs: Path,
     store: Path | None,
+    as_json: bool,
 ) -> None:
     """Issue a copy of a trained METHOD of RUN to a user.
 
@@ -87,6 +90,10 @@ def issue(
             issued = registry.issue(model, user, min_distance=min_distance)
             number, code = issued.number, issued.code
     trained.issue(code, number).save(output)
+    if as_json:
+        told = {"user": user, "model": model, "number": number, "copy": str(output)}
+        click.echo(json.dumps(told))
+        return
     click.echo(f"{user}: code {number} of model {model}; the copy is in {output}")
     click.echo(f"Next: hand {output} over; `fpbench users audit {place}`, and note the head")
 

@@ -41,7 +41,8 @@ def users() -> None:
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="What else is to be known of it: a JSON file with an object.",
 )
-def init(place: str, model: str, bits: int | None, facts: Path | None) -> None:
+@json_option
+def init(place: str, model: str, bits: int | None, facts: Path | None, as_json: bool) -> None:
     """Make REGISTRY, or bring one of an older version up to date."""
     from fpbench.users import Registry
 
@@ -51,6 +52,10 @@ def init(place: str, model: str, bits: int | None, facts: Path | None) -> None:
     with Registry.open(place, create=True) as registry:
         if model:
             registry.add_model(model, told)
+        if as_json:
+            names = [each.name for each in registry.models()]
+            click.echo(json.dumps({"registry": registry.name, "models": names}))
+            return
         click.echo(f"{registry.name}: {len(registry.models())} models")
     click.echo(
         f"Next: `fpbench users add {place} USER`"
@@ -125,7 +130,8 @@ def import_(place: str, file: str, model: str, as_json: bool) -> None:
     help="The file to write; its owner alone may read it.",
 )
 @click.option("--codes", is_flag=True, help="Write the codes, too, which are secrets.")
-def export(place: str, model: str, output: Path, codes: bool) -> None:
+@json_option
+def export(place: str, model: str, output: Path, codes: bool, as_json: bool) -> None:
     """Write the users of a model as CSV; what a spreadsheet would compute gets a ' in front."""
     with _opened(place) as registry:
         model = _model(registry, model)
@@ -138,6 +144,10 @@ def export(place: str, model: str, output: Path, codes: bool) -> None:
             aside.replace(output)
         finally:
             aside.unlink(missing_ok=True)
+    if as_json:
+        told = {"path": str(output), "model": model, "count": count, "codes": codes}
+        click.echo(json.dumps(told))
+        return
     click.echo(f"{output}: {count:,} codes of model {model}{'' if codes else ', without the bits'}")
     click.echo("Next: keep it secret" if codes else "Next: nothing is to be done")
 
@@ -147,11 +157,15 @@ def export(place: str, model: str, output: Path, codes: bool) -> None:
 @click.argument("name", metavar="USER")
 @_model_option
 @click.option("--reason", required=True, help="Why; kept for good.")
-def revoke(place: str, name: str, model: str, reason: str) -> None:
+@json_option
+def revoke(place: str, name: str, model: str, reason: str, as_json: bool) -> None:
     """Mark USER's code as revoked; it stays traceable, and he gets no other."""
     with _opened(place) as registry:
         model = _model(registry, model)
         registry.revoke(model, name, reason)
+    if as_json:
+        click.echo(json.dumps({"user": name, "model": model, "revoked": True, "reason": reason}))
+        return
     click.echo(f"{name}: the code of model {model} is revoked")
     click.echo(f"Next: `fpbench users audit {place}`, and note the head that it prints")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from fpbench.cli.options import json_option, run_options, runs_option
+from fpbench.cli.options import json_option, run_argument, run_options, runs_option
 
 
 @click.command()
@@ -34,10 +34,11 @@ def status(
 
 
 @click.command()
-@click.argument("run")
+@run_argument
 @click.argument("label", required=False)
 @runs_option
-def logs(run: str, label: str | None, runs: Path) -> None:
+@json_option
+def logs(run: str, label: str | None, runs: Path, as_json: bool) -> None:
     """List the logs of RUN, or print those of stages and cells whose name contains LABEL.
 
     A log is kept of everything that failed, also after it was made by another attempt.
@@ -48,6 +49,14 @@ def logs(run: str, label: str | None, runs: Path) -> None:
 
     folder = run_folder(run, runs)
     found = read_logs(folder)
+    if as_json:
+        chosen = [log for log in found if (label or "").lower() in log.label.lower()]
+        told = [
+            {"label": log.label, "reason": log.reason, "path": str(log.path), "text": log.rest}
+            for log in chosen
+        ]
+        click.echo(json.dumps(told, indent=2))
+        return
     if not found:
         click.echo(f"{folder} has no logs: nothing has failed")
         return
