@@ -194,10 +194,10 @@ def show_plugins(plugins: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         from dataclasses import asdict
 
-        broken = [asdict(each) for each in catalogue.unavailable]
-        table = {"loaded": catalogue.distributions, "unavailable": broken}
+        failed = [asdict(each) for each in catalogue.unavailable]
+        table = {"loaded": catalogue.distributions, "unavailable": failed}
         click.echo(json.dumps(table | {"disputes": catalogue.disputes()}, indent=2))
-        sys.exit(exits.PLUGIN if broken or catalogue.disputes() else 0)
+        sys.exit(exits.PLUGIN if failed or catalogue.disputes() else 0)
     for name, origin in sorted(catalogue.distributions.items()):
         click.echo(f"{name:<24}{origin}")
     for broken in catalogue.unavailable:

@@ -91,8 +91,8 @@ def _facts(cls: type[Any]) -> dict[str, str]:
     if issubclass(cls, Host):
         return {"offers": ", ".join(sorted(cls.offers))}
     if issubclass(cls, Method):
-        facts = {"placement": cls.placement, "reads": cls.reads, "gives": cls.gives}
-        return {**facts, "asks": ", ".join(sorted(cls.asks))}
+        told = {"placement": cls.placement, "reads": cls.reads, "gives": cls.gives}
+        return {**told, "asks": ", ".join(sorted(cls.asks))}
     if not issubclass(cls, Attack):
         return {}
     facts = {"family": cls.family, "access": ", ".join(sorted(cls.access))}

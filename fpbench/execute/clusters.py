@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from fpbench.api import Cluster, SpecError
 from fpbench.registry import Catalogue
-from fpbench.spec.source import selected
+from fpbench.spec.source import parsed, selected
 
 
 def cluster_named(selector: str, catalogue: Catalogue) -> Cluster[Any] | None:
@@ -18,7 +18,7 @@ def cluster_named(selector: str, catalogue: Catalogue) -> Cluster[Any] | None:
         SpecError: there is none of this name, or it does not take what it is given.
     """
     try:
-        name, params = selected(selector)
+        name, params, texts = selected(selector)
     except ValueError as error:
         raise SpecError([f"--executor: {error}"]) from None
     if name == "local":
@@ -30,10 +30,7 @@ def cluster_named(selector: str, catalogue: Catalogue) -> Cluster[Any] | None:
     except KeyError:
         raise SpecError([f"--executor: {catalogue.unknown('clusters', name)}"]) from None
     try:
-        # Names of partitions may look like numbers.
-        texts = {k for k, f in cls.Params.model_fields.items() if f.annotation is str}
-        told = {k: str(v) if k in texts else v for k, v in params.items()}
-        cluster = cls(cls.Params.model_validate(told))
+        cluster = cls(parsed(cls.Params, params, texts))  # partitions may look like numbers
     except ValidationError as error:
         problems = [
             f"--executor {name}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -110,14 +109,12 @@ def read_suite(
     reader.assign(data, assignments)
     for key, chosen in (("methods", methods), ("attacks", attacks)):
         if isinstance(data.get(key, []), list):
-            selected = source.select(data.get(key, []), chosen)
-            data[key] = [entry for _, entry in selected]
-            reader.lines = source.moved(reader.lines, key, [number for number, _ in selected])
+            data[key] = reader.selected(key, data.get(key, []), chosen)
     if seeds is not None:
         try:
             numbers = source.parse_seeds(seeds)
-        except ValueError:
-            reader.problems.append(f"--seeds {seeds}: expected 0..4 or 0,2")
+        except ValueError as error:
+            reader.problems.append(f"--seeds {seeds}: {error}")
         else:
             if problem := _repeated(numbers):
                 reader.problems.append(f"--seeds {seeds}: {problem}")
@@ -132,24 +129,12 @@ def read_attacks(catalogue: Catalogue, selectors: tuple[str, ...]) -> tuple[Suit
         SpecError: with every mistake found.
     """
     reader = _Reader("-a", {}, catalogue)
-    entries = [entry for _, entry in source.select([], selectors)]
+    entries = reader.selected("attacks", [], selectors)
     found = tuple(reader._attacks(entries).values())
     problems = [*reader.problems, *(each.reason for each in reader.unavailable)]
     if problems:
         raise SpecError(problems)
     return found
-
-
-def _keep_text(data: dict[str, Any], assignment: str, catalogue: Catalogue) -> None:
-    """Put back as text what was read as another TOML value where a component wants text."""
-    table, _, key = assignment.partition("=")[0].strip().partition(".")
-    own = data.get(table)
-    if table not in _COMPONENTS or not isinstance(own, dict) or isinstance(own.get(key), str):
-        return
-    cls = catalogue.get(_COMPONENTS[table], str(own.get("use")))
-    wanted = cls.Params.model_fields.get(key) if cls is not None else None
-    if key in own and wanted is not None and wanted.annotation is str:
-        own[key] = assignment.partition("=")[2].strip()
 
 
 @dataclass
@@ -159,15 +144,28 @@ class _Reader:
     catalogue: Catalogue
     problems: list[str] = field(default_factory=list)
     unavailable: list[UnavailableComponent] = field(default_factory=list)
+    texts: dict[source.Path, str | list[str]] = field(default_factory=dict)
 
     def assign(self, data: dict[str, Any], assignments: tuple[str, ...]) -> None:
         """Apply the changes of the command line."""
         for assignment in assignments:
             if problem := source.set_value(data, assignment):
                 self.problems.append(problem)
-        # Only now is it known what each table uses, and so what is text: a folder 20240115 is.
-        for assignment in assignments:
-            _keep_text(data, assignment, self.catalogue)
+            name, _, text = assignment.partition("=")
+            self.texts[tuple(name.strip().split("."))] = text.strip()
+
+    def selected(
+        self, key: str, entries: list[dict[str, Any]], selectors: tuple[str, ...]
+    ) -> list[dict[str, Any]]:
+        """Of the tables `key`, completed by what they are like, those that selectors name."""
+        whole, wrong = source.likened(entries)
+        for number, text in wrong.items():
+            self._problem((key, number, "like"), text)
+        chosen = source.select(whole, selectors)
+        self.lines = source.moved(self.lines, key, [number for number, _, _ in chosen])
+        for place, (_, _, texts) in enumerate(chosen):
+            self.texts |= {(key, place, name): text for name, text in texts.items()}
+        return [entry for _, entry, _ in chosen]
 
     def read(self, data: dict[str, Any]) -> Suite:
         for key in data:
@@ -475,19 +473,19 @@ class _Reader:
         if cls is None:
             self._problem((*path, "use"), self.catalogue.unknown(kind, name))
             return None
-        extra = list(also.model_fields) if also is not None else []
+        extra = [*also.model_fields, "like"] if also is not None else []
         if strength is not None and issubclass(strength, Attack):
             extra = [strength.strength.name] if strength.strength else []
-            extra += list(AttackOptions.model_fields)
+            extra += [*AttackOptions.model_fields, "like"]
         params = self._validate(path, cls.Params, data, also=extra)
         return None if params is None else cls(params)
 
     def _validate(
         self, path: source.Path, cls: type[M], data: dict[str, Any], also: Iterable[str] = ()
     ) -> M | None:
+        texts = {key: self.texts[*path, key] for key in data if (*path, key) in self.texts}
         try:
-            # JSON mode is strict about types but takes TOML's arrays for tuples.
-            return cls.model_validate_json(json.dumps(data, default=str))
+            return source.parsed(cls, data, texts)
         except ValidationError as error:
             for item in error.errors():
                 where = (*path, *item["loc"])

@@ -22,6 +22,7 @@ from fpbench.builtin.toy_faces.faces import draw
 from fpbench.cli.main import cli
 from fpbench.registry import load
 from fpbench.spec import read_suite, suite_names, suite_text
+from fpbench.spec.source import likened
 from fpbench.store import RecordLog
 
 CUT = {
@@ -138,6 +139,7 @@ def narrow(entry):
 def small(name, path):
     """Write the suite with everything cut that costs time, and nothing else."""
     data = tomllib.loads(suite_text(name))
+    data["methods"], _ = likened(data["methods"])
     for table, values in CUT.items():
         data[table] |= values
     if data["dataset"].get("captions"):
