@@ -250,7 +250,7 @@ def library(module: str) -> ModuleType:
     except ImportError as error:
         raise MissingResource(
             f"expected the module {module}, got {error}; run in fpbench's folder: "
-            "uv sync --extra backbones"
+            "uv sync --extra backbones (or pip install 'fpbench[backbones]')"
         ) from error
 
 

@@ -181,7 +181,12 @@ def _say_summary(plan: Plan, summary: Any, folder: Path, page: Path | None, seco
         click.echo(f"Logs: {folder / 'logs'}")
     if page is not None:
         click.echo(f"Open the leaderboard: {page.resolve().as_uri()}")
-        click.echo(f"Records: {folder / 'records.jsonl'}   Your own method next: see README.md")
+        click.echo(
+            f"Records: {folder / 'records.jsonl'}, in Python: fpbench.open_run({str(folder)!r})"
+        )
+        click.echo(
+            f"Next: `fpbench export {folder} -o FILE.zip` makes a file that others can check"
+        )
     else:
         click.echo(f"Render the page with: fpbench report {folder}")
 

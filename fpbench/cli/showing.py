@@ -12,7 +12,9 @@ import click
 from fpbench.cli.options import component_names, json_option, suite_argument
 
 if TYPE_CHECKING:
-    from fpbench.registry.describing import Parameter
+    from collections.abc import Mapping
+
+    from fpbench.api import Params
 
 
 @click.command()
@@ -22,25 +24,66 @@ if TYPE_CHECKING:
 def info(plugins: tuple[str, ...], name: str, as_json: bool) -> None:
     """Show what NAME is, what it costs, and what each of its parameters means and may be.
 
-    NAME is a method, an attack, a host, a data set or another component; `fpbench list` names them
-    all. With its paper as BibTeX.
+    NAME is a method, an attack, a host, a data set or another component (`fpbench list` names them
+    all); a table of a suite, such as population or score; or `records`, for the fields of a record.
+    """
+    from fpbench.store.fields import FIELDS
+
+    if name == "records":
+        if as_json:
+            click.echo(json.dumps(dict(FIELDS), indent=2))
+        else:
+            for field, meaning in FIELDS.items():
+                click.echo(_under(f"{field:<18}", meaning))
+        return
+    found = [*_tables(name), *_components(name, plugins)]
+    if as_json:
+        click.echo(json.dumps(found[0] if len(found) == 1 else found, indent=2))
+        return
+    for facts in found:
+        params, bibtex = facts.pop("params"), facts.pop("bibtex", "")
+        for key, value in facts.items():
+            if value:
+                click.echo(_under(f"{key:<10}", str(value)))
+        for parameter in params.values():
+            click.echo(_told(parameter))
+        if bibtex:
+            click.echo(f"\n{bibtex}")
+
+
+def _tables(name: str) -> list[dict[str, Any]]:
+    """What is known of a table of suites; nothing where there is none of that name."""
+    from fpbench.spec.model import TABLES
+
+    if name not in TABLES:
+        return []
+    about = (TABLES[name].__doc__ or "").splitlines()[0]
+    return [{"kind": "suite", "name": name, "summary": about, "params": _params(TABLES[name])}]
+
+
+def _components(name: str, plugins: tuple[str, ...]) -> list[dict[str, Any]]:
+    """What is known of the components of a name.
+
+    Raises:
+        SpecError: there is none, and no table of suites either.
     """
     from fpbench.api import SpecError
     from fpbench.api.errors import nearest
     from fpbench.registry import load
     from fpbench.registry.catalogue import KINDS
-    from fpbench.registry.describing import cost, parameters
+    from fpbench.registry.describing import cost
+    from fpbench.spec.model import TABLES
 
     catalogue = load(plugins)
-    found = [kind for kind in KINDS if name in catalogue.names(kind)]
-    if not found:
+    kinds = [kind for kind in KINDS if name in catalogue.names(kind)]
+    if not kinds and name not in TABLES:
         disputes = [said for kind in KINDS if (said := catalogue.dispute(kind, name))]
-        near = nearest(name, [each for kind in KINDS for each in catalogue.names(kind)])
+        named = [each for kind in KINDS for each in catalogue.names(kind)]
+        near = nearest(name, [*named, *TABLES, "records"])
         hint = near if near.endswith("?") else "; `fpbench list` shows all"
         raise SpecError(disputes or [f"unknown component '{name}'{hint}"])
-    for kind in found:
-        cls = catalogue.component(kind, name)
-        facts = {
+    return [
+        {
             "kind": kind,
             "name": name,
             "version": cls.version,
@@ -48,21 +91,11 @@ def info(plugins: tuple[str, ...], name: str, as_json: bool) -> None:
             **asdict(cls.card),
             **_facts(cls),
             "cost": cost(cls),
+            "params": _params(cls.Params),
         }
-        if as_json:
-            schema = cls.Params.model_json_schema().get("properties", {})
-            own = {each.name: asdict(each) for each in parameters(cls.Params)}
-            params = {key: schema[key] | own[key] for key in own}
-            click.echo(json.dumps(facts | {"params": params}, indent=2))
-            continue
-        bibtex = facts.pop("bibtex")
-        for key, value in facts.items():
-            if value:
-                click.echo(_under(f"{key:<10}", str(value)))
-        for parameter in parameters(cls.Params):
-            click.echo(_told(parameter))
-        if bibtex:
-            click.echo(f"\n{bibtex}")
+        for kind in kinds
+        for cls in [catalogue.component(kind, name)]
+    ]
 
 
 @click.command()
@@ -82,6 +115,13 @@ def show(plugins: tuple[str, ...], suite: str, as_json: bool) -> None:
         click.echo(json.dumps(read_suite(suite, load(plugins)).resolved(), indent=2))
         return
     click.echo(suite_text(suite), nl=False)
+
+
+def _params(params: type[Params]) -> dict[str, Any]:
+    from fpbench.registry.describing import parameters
+
+    schema = params.model_json_schema().get("properties", {})
+    return {each.name: schema[each.name] | asdict(each) for each in parameters(params)}
 
 
 def _facts(cls: type[Any]) -> dict[str, str]:
@@ -106,11 +146,13 @@ def _facts(cls: type[Any]) -> dict[str, str]:
     return facts
 
 
-def _told(parameter: Parameter) -> str:
-    name = f"{parameter.name} = {parameter.default}" if parameter.default else parameter.name
-    needed = "" if parameter.default else "; must be given"
-    head = _under("  ", f"{name}   ({parameter.legal}{needed})")
-    return f"{head}\n{_under(' ' * 6, parameter.meaning)}" if parameter.meaning else head
+def _told(parameter: Mapping[str, Any]) -> str:
+    name, default = parameter["name"], parameter["default"]
+    needed = "" if default else "; must be given"
+    about = f"{f'{name} = {default}' if default else name}   ({parameter['legal']}{needed})"
+    head = _under("  ", about)
+    meaning = parameter["meaning"]
+    return f"{head}\n{_under(' ' * 6, meaning)}" if meaning else head
 
 
 def _under(head: str, text: str) -> str:

@@ -208,7 +208,11 @@ def _weights(folder: Path | None) -> Iterator[Finding]:
             continue
         if lacking:
             text = f"{path}, but {', '.join(lacking)} is not installed; run in fpbench's folder: "
-            yield Finding(f"weights {name}", Grade.NOTE, text + "uv sync --extra backbones")
+            yield Finding(
+                f"weights {name}",
+                Grade.NOTE,
+                text + "uv sync --extra backbones (or pip install 'fpbench[backbones]')",
+            )
         else:
             yield _good(f"weights {name}", str(path))
 

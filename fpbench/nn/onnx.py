@@ -82,7 +82,8 @@ def _session(path: Path) -> Any:
     except ImportError as error:
         raise MissingResource(
             f"graph {path.name}: expected onnxruntime to run it with, which cannot be imported "
-            f"here ({error}); run in fpbench's folder: uv sync --extra onnx"
+            f"here ({error}); run in fpbench's folder: uv sync --extra onnx "
+            "(or pip install 'fpbench[onnx]')"
         ) from error
     if not path.is_file():
         raise MissingResource(

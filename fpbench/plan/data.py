@@ -104,7 +104,8 @@ def check_data(suite: Suite, facts: DataFacts) -> None:
     hosts |= {f"stranger {other.label}": other.component for other in suite.strangers}
     problems += _foreign(suite, info, hosts)
     found = {} if problems else _objections(suite, info, hosts)
-    problems += [f"{who}: {text}" for who, text in found.items() if text]
+    objections = [f"{who}: {text}" for who, text in found.items() if text]
+    problems += [*_held_back(suite, facts.counts), *objections] if objections else []
     if problems:
         raise SpecError(problems)
 
@@ -119,6 +120,18 @@ def too_few(suite: Suite, counts: Mapping[str, int]) -> list[str]:
         f"got {counts.get(split, 0)}; {_CURES[split]}"
         for split, number in wanted.items()
         if counts.get(split, 0) < number
+    ]
+
+
+def _held_back(suite: Suite, counts: Mapping[str, int]) -> list[str]:
+    """Where the images are that trainings lack: in the splits that are filled before theirs."""
+    train, test, reference = (counts.get(split, 0) for split in ("train", "test", "reference"))
+    if train >= max(test, reference):
+        return []
+    return [
+        f"dataset {suite.dataset.name}: of {train + test + reference:,} images {test:,} are in test "
+        f"and {reference:,} in reference, so that {train:,} are left to train on; lower [dataset] "
+        "test and reference, or bring more images"
     ]
 
 

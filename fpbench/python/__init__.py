@@ -1,1 +1,1 @@
-"""The commands as Python: runs as frames, copies and readings as arrays; see docs/python.md."""
+"""The commands as Python: runs as frames, copies and readings as arrays."""

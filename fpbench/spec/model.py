@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import PurePath
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -201,6 +203,23 @@ class MethodOptions(Params):
     label: str | None = None
     copies: Annotated[int, Field(ge=2)] | None = None
     codes: str | dict[str, Any] = "uniform"
+
+
+TABLES: Mapping[str, type[Params]] = MappingProxyType(
+    {
+        "suite": Header,
+        "training": Training,
+        "population": Population,
+        "negatives": Negatives,
+        "secrecy": Secrecy,
+        "limits": Limits,
+        "score": Score,
+        "methods": MethodOptions,
+        "attacks": AttackOptions,
+        "backbones": Backbone,
+    }
+)
+"""Tables of a suite whose keys are no component's, and what they are."""
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,8 @@ def nearest_packed(readings: Bytes, codes: Bytes, k: int) -> tuple[Ints, Ints]:
     except ImportError as error:
         msg = (
             "nearest: searching a registry needs FAISS, which cannot be imported here "
-            f"({error}); run in fpbench's folder: uv sync --extra search"
+            f"({error}); run in fpbench's folder: uv sync --extra search "
+            "(or pip install 'fpbench[search]')"
         )
         raise MissingResource(msg) from error
     # `IndexBinaryFlat` does the same in batches of 32 readings, after each of which the threads

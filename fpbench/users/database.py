@@ -187,7 +187,8 @@ def _engine(url: sa.URL, name: str) -> sa.Engine:
     except (ImportError, NoSuchModuleError) as error:
         raise MissingResource(
             f"registry {name}: PostgreSQL needs psycopg, which cannot be imported here ({error}); "
-            "run in fpbench's folder: uv sync --extra postgresql"
+            "run in fpbench's folder: uv sync --extra postgresql "
+            "(or pip install 'fpbench[postgresql]')"
         ) from error
     sa.event.listen(engine, "connect", _set_up)
     sa.event.listen(engine, "begin", _begin)

@@ -19,7 +19,9 @@ def test_the_method_in_the_readme_is_the_template():
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_and_pictures_of_the_docs_are_there(page):
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
-        if "://" not in target:
+        # Pages that are made while the site is built: its test looks for their links.
+        made = target.startswith("reference/") or target in ("notebook.md", "decisions/index.md")
+        if "://" not in target and not made:
             assert (page.parent / target).exists(), target
 
 

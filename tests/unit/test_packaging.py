@@ -1,3 +1,5 @@
+import ast
+import re
 import tomllib
 from pathlib import Path
 
@@ -27,3 +29,26 @@ def test_suites_are_shipped():
     shipped = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
     suites = {p.relative_to(ROOT).as_posix() for p in ROOT.glob("leaderboards/*/suite.toml")}
     assert set(shipped) == suites
+
+
+def test_messages_lead_to_nothing_that_a_wheel_lacks():
+    """No file of the repository, and no command of uv alone."""
+    folders = [ROOT / "fpbench", *(ROOT / "plugins").glob("*/*/fpbench_*")]
+    beside = re.compile(r"\bdocs/|README|CONTRIBUTING|\bscripts/|\btests/|\bplugins/")
+    for path in (file for folder in folders for file in folder.rglob("*.py")):
+        for text in _said(ast.parse(path.read_text())):
+            assert not beside.search(text), (path, text)
+            for extra in re.findall(r"uv sync --extra (\w+)", text):
+                assert f"pip install 'fpbench[{extra}]'" in text, (path, text)
+
+
+def _said(tree):
+    """Texts of a module that are no docstrings, with what is filled in left out."""
+    bodies = [n.body for n in ast.walk(tree) if isinstance(getattr(n, "body", None), list)]
+    docs = {id(each.value) for body in bodies for each in body if isinstance(each, ast.Expr)}
+    parts = {id(p) for n in ast.walk(tree) if isinstance(n, ast.JoinedStr) for p in n.values}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(p.value for p in node.values if isinstance(p, ast.Constant))
+        elif isinstance(node, ast.Constant) and id(node) not in docs | parts:
+            yield str(node.value)

@@ -278,7 +278,7 @@ class ImageFolder(Dataset[ImageFolderParams]):
             went = {"test": test, **went}
         fifth = max(1, sum(went.values()) // 5)
         settings = " ".join(f"--set dataset.{split}={fifth}" for split in went)
-        taken = " and ".join(f"{split} ({count:,})" for split, count in went.items())
+        taken = " and ".join(f"{split} ({count:,})" for split, count in went.items() if count)
         return (
             f"{expected}, got none that is left: all went to {taken}; ask for fewer there, such as "
             f"{settings}, or bring more images"

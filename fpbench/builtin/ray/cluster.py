@@ -192,7 +192,7 @@ class RayCluster(Cluster[RayParams]):
         except ImportError:
             raise MissingResource(
                 "executor ray: expected Ray to be installed, got none; run in fpbench's folder: "
-                "uv sync --extra ray"
+                "uv sync --extra ray (or pip install 'fpbench[ray]')"
             ) from None
         address, former = self.params.address, signal.getsignal(signal.SIGTERM)
         if address in ("", "auto"):
