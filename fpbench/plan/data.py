@@ -129,9 +129,9 @@ def _held_back(suite: Suite, counts: Mapping[str, int]) -> list[str]:
     if train >= max(test, reference):
         return []
     return [
-        f"dataset {suite.dataset.name}: of {train + test + reference:,} images {test:,} are in test "
-        f"and {reference:,} in reference, so that {train:,} are left to train on; lower [dataset] "
-        "test and reference, or bring more images"
+        f"dataset {suite.dataset.name}: of {train + test + reference:,} images {test:,} are in "
+        f"test and {reference:,} in reference, so that {train:,} are left to train on; lower "
+        "[dataset] test and reference, or bring more images"
     ]
 
 

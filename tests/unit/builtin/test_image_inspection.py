@@ -280,7 +280,7 @@ def test_a_link_to_a_hidden_folder_is_followed(tmp_path):
 @pytest.mark.parametrize(
     ("files", "cause"),
     [
-        (PLAIN, r"all went to test (12) and reference (0); .*dataset.test=2 .*reference=2"),
+        (PLAIN, r"all went to test (12); .*dataset.test=2 .*reference=2"),
         (
             numbered("train/{}.png", range(10)) | numbered("test/{}.png", range(20, 25)),
             "all went to reference (10); ask for fewer there, such as --set dataset.reference=2,",
