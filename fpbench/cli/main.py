@@ -17,7 +17,16 @@ from fpbench.cli.diagnosing import doctor
 from fpbench.cli.explaining import why
 from fpbench.cli.keeping import gc, ls
 from fpbench.cli.merging import merge
-from fpbench.cli.options import SHARE, cache_option, json_option, store_options, suite_options
+from fpbench.cli.options import (
+    SHARE,
+    How,
+    cache_option,
+    execution_options,
+    json_option,
+    name_option,
+    store_options,
+    suite_options,
+)
 from fpbench.cli.preparing import prepare
 from fpbench.cli.publishing import board, export, verify
 from fpbench.cli.reporting import report
@@ -66,8 +75,8 @@ def cli(context: click.Context, plugins: tuple[str, ...]) -> None:
     is_flag=True,
     help="Run a few steps of every training on noise, and say what all of them would take here.",
 )
-@click.option("--device", help="Where, with --measure: cpu, cuda, ...; as it comes, a GPU if any.")
-@json_option
+@name_option
+@execution_options()
 @click.pass_obj
 def plan(
     plugins: tuple[str, ...],
@@ -81,10 +90,15 @@ def plan(
     store: Path | None,
     detect: float | None,
     measure: bool,
-    device: str | None,
-    as_json: bool,
+    name: str | None,
+    how: How,
 ) -> None:
-    """Show what `run` would do: what is stored, what is pending, what is refused and why."""
+    """Show what `run` would do: what is stored, what is pending, what is refused and why.
+
+    It takes what `run` takes, so that the word is all that changes; what says how a run is
+    computed is of no matter here but for the estimate.
+    """
+    del name
     if detect is not None:
         # Only the suite is asked, so neither its data nor a store need be there.
         from fpbench.spec import read_suite
@@ -97,7 +111,7 @@ def plan(
             attacks=attacks,
             seeds=seeds,
         )
-        say_detectable(read, detect, as_json=as_json)
+        say_detectable(read, detect, as_json=how.as_json)
         return
     from dataclasses import asdict
     from functools import partial
@@ -121,25 +135,34 @@ def plan(
         plugins=plugins,
         store=str(store or runs / "store"),
         weights=str(weights or ""),
-        device=device or "auto",
+        device=how.device or "auto",
+        devices=how.devices or 1,
+        threads=how.threads,
     )
     if measure:
         from fpbench.cli.costs import say_costs
 
-        say_costs(request, as_json=as_json)
+        say_costs(request, as_json=how.as_json)
         return
     made, _ = request.plan(looking())
     say_remarks(made)
     there = Store(Path(request.store))
     status = status_of(made, there)
     left = pending_stages(graph_of(made), made, there)
-    jobs, past = default_jobs(request.device, len(made.fits)), past_of(made.suite.header.name, runs)
+    jobs = how.jobs or default_jobs(request.device, len(made.fits), request.devices)
+    past = past_of(made.suite.header.name, runs)
     about = estimate(left, past, jobs, partial(share_pending, plan=made, store=there))
-    if as_json:
+    if how.as_json:
         click.echo(json.dumps(status.as_json() | {"estimate": asdict(about)}, indent=2))
         return
     *lines, following = status.lines()
-    for line in [*lines, *([f"to be done: {about.line()}"] if left else []), following]:
+    if left:
+        lines.append(f"to be done: {about.line()}")
+    if about.unknown:
+        lines.append(
+            f"  unknown: `fpbench plan {suite} --measure` tries a few steps of each training"
+        )
+    for line in [*lines, following]:
         click.echo(line)
 
 

@@ -161,6 +161,9 @@ def store_options(function: F) -> F:
     )
 
 
+name_option = click.option("--name", help="Folder of the run in RUNS; default: the suite's name.")
+
+
 def run_options(function: F) -> F:
     """What every command takes that looks at a run which is there."""
     return _with(function, run_argument, runs_option, beside_option)

@@ -16,6 +16,7 @@ from fpbench.cli import exits
 from fpbench.cli.options import (
     How,
     execution_options,
+    name_option,
     run_options,
     store_options,
     suite_options,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 @click.command()
 @suite_options
 @store_options
-@click.option("--name", help="Folder of this run in RUNS; default: the suite's name.")
+@name_option
 @execution_options()
 @click.pass_obj
 def run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ class Status:
         cells: outcome -> number.
         refused: (cell label, reason).
         unavailable: (label, reason).
+        asked: how much of everything, with the defaults that hold.
         supported: what the score's N and α mean for each method's bits.
     """
 
@@ -32,6 +34,7 @@ class Status:
     cells: dict[str, int]
     refused: tuple[tuple[str, str], ...]
     unavailable: tuple[tuple[str, str], ...]
+    asked: tuple[str, ...]
     supported: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -45,12 +48,13 @@ class Status:
             "cells": self.cells,
             "refused": [{"cell": cell, "reason": reason} for cell, reason in self.refused],
             "unavailable": [{"label": label, "reason": why} for label, why in self.unavailable],
+            "asked": list(self.asked),
             "score": list(self.supported),
         }
 
     def lines(self) -> list[str]:
         """As text."""
-        lines = [f"suite {self.suite}"]
+        lines = [f"suite {self.suite}", *(f"  {line}" for line in self.asked)]
         lines += [
             f"  {kind:<9} {label:<44} {stored:>5} of {total} stored"
             for kind, label, stored, total in self.stages
@@ -102,6 +106,7 @@ def status_of(plan: Plan, store: Store) -> Status:
             *((f"backbone {b.name}", b.reason) for b in plan.backbones if b.reason),
             *((f"method {m.label}", why) for m in plan.suite.methods if (why := _lacks(m))),
         ),
+        asked=tuple(_asked_lines(plan)),
         supported=tuple(_score_lines(plan)),
     )
 
@@ -117,6 +122,23 @@ def _what(plan: Plan, stage: Stage) -> str:
     return plan.suite.host.name if stage.fit is None else fit_label(stage.fit)
 
 
+def _asked_lines(plan: Plan) -> list[str]:
+    """Copies, images, negatives, splits and trainings, as they will be."""
+    suite, counts = plan.suite, plan.facts.counts
+    people, nobody = suite.population, suite.negatives
+    copies = {f"{suite.users(method):,}" for method in suite.methods}
+    splits = ", ".join(f"{counts[split]:,} {split}" for split in counts)
+    seeds = len(suite.training.seeds)
+    return [
+        f"data      {suite.dataset.name}, {splits}",
+        f"copies    {' or '.join(sorted(copies))} of each method, {people.images:,} images of each "
+        f"and {people.shared:,} at shared latents",
+        f"negatives {nobody.real:,} real, {nobody.host:,} of the host, {nobody.attacked_host:,} "
+        "under each model attack",
+        f"trainings {seeds} of each method" + ("" if seeds > 2 else "; ranks take 3 (-s 0..2)"),
+    ]
+
+
 def _score_lines(plan: Plan) -> list[str]:
     score = plan.suite.score
     lines = []
@@ -130,5 +152,23 @@ def _score_lines(plan: Plan) -> list[str]:
         else:
             n = score.registered if gives is Gives.BITS else plan.suite.users(method)
             asked = f"N = {n:,} registered, {asked}"
+        if gives is Gives.BITS and method.code.name == "uniform":
+            asked += _never(bits, score.registered, score.false_rate)
         lines.append(f"{method.label}: {what}, {asked}")
     return lines
+
+
+def _never(bits: int, registered: int, false_rate: float) -> str:
+    """What so many uniform bits cannot say, however well they are read.
+
+    The tail of all K bits is 2^-K; `fpbench.stats.supports` has the rule, which is the same.
+    """
+    if bits > 512:  # nobody registers so many, and the tail is no float any more
+        return ""
+    tail = 2.0**-bits
+    most = min(2**bits // 8, int(math.log1p(-false_rate) / math.log1p(-tail)))
+    said = "; not supported, " if registered > most else ""
+    if said:
+        said += f"{bits} bits tell at most {most:,} apart" if most > 1 else "whatever N"
+    rates = [f"{rate:g}" for rate in (1e-2, 1e-3, 1e-6) if tail > rate]
+    return said + (f"; no claim of one code at {', '.join(rates)}" if rates else "")

@@ -1,5 +1,6 @@
 import pytest
 
+from fpbench.cli.main import cli
 from fpbench.cli.options import How
 from fpbench.cli.running import retry, run
 
@@ -9,6 +10,13 @@ FAKES = ("-p", "fpbench.testing.fakes")
 def test_what_run_takes_for_an_attempt_retry_takes_too():
     mine, theirs = ({option.name for option in command.params} for command in (run, retry))
     assert set(How.__dataclass_fields__) <= mine & theirs
+
+
+def test_what_run_takes_plan_takes_too():
+    mine, theirs = (
+        {o for p in each.params for o in p.opts} for each in (run, cli.commands["plan"])
+    )
+    assert mine <= theirs
 
 
 @pytest.mark.parametrize("hours", ["0", "-1", "nan", "inf", "soon"])
