@@ -409,3 +409,15 @@ def test_left_overs_of_a_killed_build_do_not_matter(tmp_path):
         (tmp_path / "out" / name / "half").write_text("x")
     build_page(run, tmp_path / "out" / "page")
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["page"]
+
+
+def test_a_link_leads_past_tables_of_many_links_and_labels_stand_apart(tmp_path):
+    methods = [f"m{index}" for index in range(14)] + ["שלום"]
+    build_page(FakeRun(methods=methods).write(tmp_path), tmp_path / "page")
+    page = (tmp_path / "page" / "index.html").read_text()
+    led = re.findall(r'<a class="past" href="#(past-\d+)">', page)
+    assert led
+    assert len(led) == len(set(led))
+    for name in led:
+        assert page.count(f'id="{name}"') == 1
+    assert "<bdi>שלום</bdi>" in page
