@@ -223,12 +223,14 @@ def info(plugins: tuple[str, ...], name: str, as_json: bool) -> None:
 
 
 def _attack_facts(cls: type[Any]) -> dict[str, str]:
-    """What a suite's author asks of an attack: family, access, strength and its legal range."""
+    """What a suite's author asks of an attack: family, access, samples, strength and its range."""
     from fpbench.api import Attack
 
     if not issubclass(cls, Attack):
         return {}
     facts = {"family": cls.family, "access": ", ".join(sorted(cls.access))}
+    if cls.modalities is not None:
+        facts["samples"] = ", ".join(sorted(cls.modalities))
     knob = cls.strength
     if knob is not None:
         grid = ", ".join(f"{v:g}" for v in knob.grid)
