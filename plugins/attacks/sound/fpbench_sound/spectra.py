@@ -63,11 +63,12 @@ def at_tempo(sounds: Sounds, tempo: float, length: int, rate: int) -> Sounds:
     frames = spectra(sounds, size)
     # One frame more than are read, so that the last one has a successor.
     frames = np.concatenate([frames, np.zeros_like(frames[..., :1, :])], axis=-2)
-    places = np.arange(0, frames.shape[-2] - 1, tempo)
+    places = np.arange(0, frames.shape[-2] - 1, tempo, dtype=np.float64)
     before = places.astype(np.int64)
     part = (places - before)[:, None]
-    whole, angle = np.abs(frames), np.angle(frames)
-    magnitude: Sounds = (1 - part) * whole[..., before, :] + part * whole[..., before + 1, :]
+    whole: Sounds = np.abs(frames)
+    angle = np.angle(frames)
+    magnitude = (1 - part) * whole[..., before, :] + part * whole[..., before + 1, :]
     advance = np.diff(angle, axis=-2)[..., before, :]
     angle = angle[..., before, :]
     peaks = _nearest_peaks(magnitude)
