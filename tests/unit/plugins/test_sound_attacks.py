@@ -245,6 +245,21 @@ def test_time_shift_and_crop_go_both_ways_and_keep_their_draws(run):
     assert (run("time-shift", click, 10, way="up")[0][..., 2080] == 9999).all()
 
 
+def test_a_stronger_attack_goes_further_the_same_way(run, batch):
+    quiet = batch[:6] // 4
+    for name, weak, strong, params in (
+        ("noise", 30, 20, {"kind": "white"}),
+        ("noise", 30, 20, {"kind": "recorded"}),
+        ("time-jitter", 10, 30, {}),
+        ("reverb", 0.2, 0.25, {}),
+    ):
+        both = [floats(run(name, quiet, s, **params)[0]) - floats(quiet) for s in (weak, strong)]
+        assert np.corrcoef(both[0].ravel(), both[1].ravel())[0, 1] > 0.9
+    loud = torch.ones(6, 1, 4096, dtype=torch.int16)
+    weak, strong = (run("time-mask", loud, share)[0] for share in (0.1, 0.2))
+    assert (strong <= weak).all()
+
+
 def test_jitter_makes_the_noise_that_theory_says(run):
     """Shinagawa et al. 1990: SNR = -20 log10(2 π f σ) for a tone."""
     for sigma in (10, 30, 100):
