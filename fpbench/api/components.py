@@ -493,6 +493,7 @@ class Setting:
         copies: number of issued copies the attack may run on.
         clean_images: number of clean images the adversary owns.
         strength: the attack's strength; None for an attack without a knob.
+        info: what is known of the samples.
     """
 
     method: Method[Any]
@@ -500,6 +501,7 @@ class Setting:
     copies: int
     clean_images: int
     strength: float | None
+    info: SampleInfo
 
 
 @dataclass(frozen=True)

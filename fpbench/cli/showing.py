@@ -136,6 +136,8 @@ def _facts(cls: type[Any]) -> dict[str, str]:
     if not issubclass(cls, Attack):
         return {}
     facts = {"family": cls.family, "access": ", ".join(sorted(cls.access))}
+    if cls.modalities is not None:
+        facts["samples"] = ", ".join(sorted(cls.modalities))
     knob = cls.strength
     if knob is not None:
         grid = ", ".join(f"{v:g}" for v in knob.grid)

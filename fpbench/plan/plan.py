@@ -413,7 +413,9 @@ class Plan:
     def _steps(self, cell: Cell, point: AttackPoint | None) -> int:
         if point is None or not cell.open:
             return 0
-        return point.attack.component.steps(setting_of(self.suite, cell.fit, point))
+        return point.attack.component.steps(
+            setting_of(self.suite, cell.fit, point, self.facts.info)
+        )
 
     def column(self, fit: Fit, want: Want) -> str:
         """Key of a column in the readings and nulls of a training."""

@@ -47,7 +47,7 @@ def refusal_of(
     if refusal := refusal or asked(f"{label}: refuse", method.refuse, suite.host, None):
         return refusal, "method"
     for part in filter(None, (point.model, point.image)):
-        attack, setting = part.attack.component, setting_of(suite, fit, part)
+        attack, setting = part.attack.component, setting_of(suite, fit, part, info)
         if refusal := asked(f"{label}: refuse", method.refuse, suite.host, attack):
             return refusal, "method"
         if refusal := _out_of_reach(method, attack) or _nothing_to_attack(suite.host, fit, attack):
@@ -78,7 +78,7 @@ def _codes_amiss(suite: Suite, fit: Fit) -> Refusal | None:
     return None
 
 
-def setting_of(suite: Suite, fit: Fit, part: AttackPoint) -> Setting:
+def setting_of(suite: Suite, fit: Fit, part: AttackPoint, info: SampleInfo) -> Setting:
     """What an attack is told of what it is run against."""
     options, everyone = part.attack.options, suite.users(fit.method)
     return Setting(
@@ -87,6 +87,7 @@ def setting_of(suite: Suite, fit: Fit, part: AttackPoint) -> Setting:
         copies=min(options.copies or everyone, everyone),
         clean_images=options.clean_images,
         strength=part.strength,
+        info=info,
     )
 
 

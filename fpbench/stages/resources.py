@@ -74,7 +74,7 @@ def environment(device: str, threads: int) -> dict[str, Any]:
 
 @cache
 def codecs() -> dict[str, str]:
-    """Versions of what compresses images: of Pillow's libraries and of OpenCV's own."""
+    """Versions of what compresses samples: of Pillow's libraries, OpenCV's own, and FFmpeg's."""
     import cv2
     from PIL import features
 
@@ -84,4 +84,8 @@ def codecs() -> dict[str, str]:
     lines = re.findall(r"^ *(JPEG|WEBP): *(.*)$", cv2.getBuildInformation(), re.MULTILINE)
     # The builder's own paths are nobody's business.
     said = {f"opencv {name.lower()}": re.sub(r"\S*/", "", text).strip() for name, text in lines}
+    with contextlib.suppress(ImportError):
+        import av
+
+        found["libavcodec"] = ".".join(map(str, av.library_versions["libavcodec"]))
     return found | said

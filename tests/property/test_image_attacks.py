@@ -40,7 +40,7 @@ def attacks():
     catalogue = load()
     for name in catalogue.names("attacks"):
         cls = catalogue.component("attacks", name)
-        if not issubclass(cls, SampleAttack):
+        if not issubclass(cls, SampleAttack) or "image" not in (cls.modalities or {"image"}):
             continue
         if name == "chain":
             yield pytest.param(chain(catalogue), id=name)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from fpbench.api import Card, Context, Params, SampleAttack
+from fpbench.api import Card, Context, Params, Refusal, SampleAttack, Setting
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,6 +50,11 @@ class Chain(SampleAttack[ChainParams]):
         super().__init__(params)
         self.parts = tuple(parts)
         self.geometric = any(attack.geometric for attack, _ in self.parts)
+
+    def refuse(self, setting: Setting) -> Refusal | None:
+        """The first reason that one of its parts gives."""
+        asked = (attack.refuse(replace(setting, strength=own)) for attack, own in self.parts)
+        return next(filter(None, asked), None)
 
     def apply(
         self, images: Tensor, indices: Sequence[int], strength: float, ctx: Context

@@ -6,7 +6,7 @@ from fpbench_model_change.plugin import PermuteChannels
 from pydantic import ValidationError
 from torch import nn
 
-from fpbench.api import Setting, Surface, TrainedHost
+from fpbench.api import SampleInfo, Setting, Surface, TrainedHost
 from fpbench.nn.aligning import aligned
 from fpbench.nn.generator import ChainGenerator
 from fpbench.nn.modulation import ModulatedConv, fold_constant_style, fold_scale
@@ -16,6 +16,7 @@ from fpbench.store import Store
 from fpbench.testing.fakes import Blind, Perfect, TinyHost
 
 CPU = torch.device("cpu")
+INFO = SampleInfo.of_images(16, {})
 
 
 class Net(nn.Module):
@@ -314,7 +315,7 @@ def test_resetting_needs_a_mark_in_the_hosts_own_layers():
     attack, host = ScaleReset(ScaleReset.Params()), TinyHost(TinyHost.Params())
     assert attack.changes_weights
     for cls, reason in ((Own, "no layers"), (Perfect, "does not reach the mark"), (Blind, "")):
-        refusal = attack.refuse(Setting(cls(cls.Params()), host, 2, 0, None))
+        refusal = attack.refuse(Setting(cls(cls.Params()), host, 2, 0, None, INFO))
         assert reason in refusal.reason if reason else refusal is None
 
 

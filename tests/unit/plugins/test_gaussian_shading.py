@@ -6,7 +6,17 @@ from fpbench_pipeline.plugin import Bypass, Resample, SwapStep
 from scipy import stats
 from torch import nn
 
-from fpbench.api import ContractError, Evidence, Host, NoParams, Setting, Surface, TrainedHost, User
+from fpbench.api import (
+    ContractError,
+    Evidence,
+    Host,
+    NoParams,
+    SampleInfo,
+    Setting,
+    Surface,
+    TrainedHost,
+    User,
+)
 from fpbench.api.images import to_float
 from fpbench.nn.generator import ChainGenerator
 from fpbench.stages.context import StageContext
@@ -14,6 +24,7 @@ from fpbench.store import Store
 
 CPU = torch.device("cpu")
 LATENTS, COUNT = 32, 400
+INFO = SampleInfo.of_images(LATENTS, {})
 
 
 class Stripes(nn.Module):
@@ -95,7 +106,7 @@ def test_dropping_the_sampler_or_the_latents_leaves_coins(host, context):
             shares.append((read == torch.tensor(code)).float().mean())
         assert abs(torch.stack(shares).mean() - 0.5) < 1e-6  # each reading meets all codes
         assert max(shares) < 0.6
-    refusal = SwapStep(SwapStep.Params()).refuse(Setting(method, host.component, 2, 0, 0.5))
+    refusal = SwapStep(SwapStep.Params()).refuse(Setting(method, host.component, 2, 0, 0.5, INFO))
     assert "does not reach the mark" in refusal.reason
 
 

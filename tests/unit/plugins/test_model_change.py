@@ -19,7 +19,7 @@ from fpbench_model_change.plugin import (
 from pydantic import ValidationError
 from torch import nn
 
-from fpbench.api import Access, ContractError, Setting, Surface, TrainedHost
+from fpbench.api import Access, ContractError, SampleInfo, Setting, Surface, TrainedHost
 from fpbench.api.post import PostStep
 from fpbench.builtin.toy_faces.dataset import ToyFaces
 from fpbench.nn.channels import Channels, outputs
@@ -88,7 +88,8 @@ def flat(generator):
 def setting(method, **changes):
     host = TinyHost(TinyHost.Params())
     known = {"method": method, "host": host, "copies": 2, "clean_images": 8, "strength": None}
-    return Setting(**(known | changes))
+    info = SampleInfo.of_images(16, {})
+    return Setting(**(known | changes), info=info)
 
 
 def marked(host, bits=8):

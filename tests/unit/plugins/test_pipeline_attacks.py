@@ -5,7 +5,7 @@ from fpbench_stylegan2.networks import CompactGenerator
 from pydantic import ValidationError
 from torch import nn
 
-from fpbench.api import Setting, Surface, TrainedHost
+from fpbench.api import SampleInfo, Setting, Surface, TrainedHost
 from fpbench.api.post import PostStep
 from fpbench.nn.generator import ChainGenerator
 from fpbench.nn.weights import parameters
@@ -15,6 +15,7 @@ from fpbench.testing.fakes import Blind, Perfect, TinyHost
 from fpbench.testing.networks import BlockEmbedder
 
 CPU = torch.device("cpu")
+INFO = SampleInfo.of_images(16, {})
 
 
 def generator(seed):
@@ -110,7 +111,7 @@ def test_swapping_needs_a_mark_in_the_hosts_own_layers(host):
 
     attack = SwapStep(SwapStep.Params())
     for cls, reason in ((Own, "no layers"), (Perfect, "does not reach the mark"), (Blind, "")):
-        refusal = attack.refuse(Setting(cls(cls.Params()), host.component, 2, 0, 0.5))
+        refusal = attack.refuse(Setting(cls(cls.Params()), host.component, 2, 0, 0.5, INFO))
         assert reason in refusal.reason if reason else refusal is None
 
 
@@ -120,7 +121,7 @@ def test_resampling_needs_copies_that_take_the_hosts_latents(host):
 
     attack = Resample(Resample.Params())
     for cls, refused in ((Own, True), (Blind, False)):
-        refusal = attack.refuse(Setting(cls(cls.Params()), host.component, 2, 0, None))
+        refusal = attack.refuse(Setting(cls(cls.Params()), host.component, 2, 0, None, INFO))
         assert (refusal is not None) == refused
 
 

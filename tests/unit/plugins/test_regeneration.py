@@ -6,16 +6,40 @@ from pydantic import ValidationError
 from skimage.metrics import peak_signal_noise_ratio
 from tiny_autoencoders import decoder_tensors, saved_chain
 
-from fpbench.api import Access, ContractError, MissingResource, SampleAttack, Surface, tier_of
+from fpbench.api import (
+    Access,
+    ContractError,
+    MissingResource,
+    NoParams,
+    SampleAttack,
+    SampleInfo,
+    Setting,
+    Surface,
+    tier_of,
+)
 from fpbench.api.images import to_float, to_uint8
+from fpbench.builtin.audio.modality import Audio
 from fpbench.builtin.toy_faces.faces import draw
+from fpbench.builtin.toy_speech.speech import speak
 from fpbench.nn.autoencoders import layout
 from fpbench.nn.autoencoders.opening import decoder_of, encoder_of, read
+from fpbench.nn.sound_quality import log_spectral_distance
 from fpbench.plan.identity import identity
 from fpbench.stages.context import StageContext
 from fpbench.store import Store
+from fpbench.testing.fakes import Blind, TinyHost
 
 CPU = torch.device("cpu")
+IMAGES = SampleInfo.of_images(32, {})
+SOUNDS = SampleInfo("audio", (1, 1000), "int16", {}, 8000)
+
+
+def setting(info):
+    return Setting(Blind(Blind.Params()), TinyHost(TinyHost.Params()), 2, 8, 1.0, info)
+
+
+def speech(first, count):
+    return torch.from_numpy(speak(np.arange(first, first + count), 8000, 4096))[..., 1000:2020]
 
 
 def faces(first, count, side=32):
@@ -23,13 +47,14 @@ def faces(first, count, side=32):
     return torch.from_numpy(drawn).permute(0, 3, 1, 2)
 
 
-def of(tmp_path, clean=None, **params):
+def of(tmp_path, clean=None, about=None, **params):
     """The attack, and the context in which it has learnt."""
     attack = Regenerate(Regenerate.Params(**params))
     surface = Surface(attack.access, attack.name, _clean_images=clean)
     store = Store(tmp_path / "store")
-    state = attack.fit(surface, StageContext(CPU, (0, "fit"), store))
-    return attack, StageContext(CPU, (0, "test"), store, fitted=state)
+    about = about or {}
+    state = attack.fit(surface, StageContext(CPU, (0, "fit"), store, **about))
+    return attack, StageContext(CPU, (0, "test"), store, fitted=state, **about)
 
 
 def test_a_pass_is_a_call_of_the_autoencoder(tmp_path):
@@ -88,6 +113,48 @@ def test_without_files_one_is_trained_on_clean_images(tmp_path):
     assert left.std() < 0.7 * grain.float().std()  # fine grain does not survive
 
 
+def test_of_sounds_a_neural_codec_is_trained(tmp_path):
+    about = {"modality": Audio(NoParams()), "info": SOUNDS}
+    attack, ctx = of(tmp_path, clean=speech(100, 64), about=about, channels=16, steps=60)
+    said = speech(0, 6)
+    found = attack.apply(said, range(6), 1.0, ctx)
+    assert found.dtype == torch.int16
+    assert found.shape == said.shape
+    # As near as sound of that level can be, and nearer than silence.
+    silence = log_spectral_distance(said, said * 0).mean()
+    once = log_spectral_distance(said, found).mean()
+    assert 0.5 < once < 0.85 * silence
+    assert torch.equal(attack.apply(said[4:], [4, 5], 1.0, ctx), found[4:])
+    assert torch.equal(
+        attack.apply(found, range(6), 1.0, ctx), attack.apply(said, range(6), 2.0, ctx)
+    )
+    hiss = torch.randint(-99, 100, said.shape, generator=torch.Generator().manual_seed(1))
+    left = attack.apply((said // 2 + hiss).to(torch.int16), range(6), 1.0, ctx).double()
+    left -= attack.apply(said // 2, range(6), 1.0, ctx)
+    # What is left has little to do with what was added.
+    apart = torch.corrcoef(torch.stack([left.flatten(), hiss.double().flatten()]))[0, 1]
+    assert abs(apart) < 0.7
+
+
+def test_latents_of_sounds_are_seven_levels_with_a_gradient():
+    from fpbench_regeneration.sounds import FACTOR, SoundCodec
+
+    torch.manual_seed(0)  # noqa: TID251 - initial weights of a test
+    codec = SoundCodec(2, 8)
+    latents = codec.encode(torch.randn(3, 2, 32 * FACTOR) * 9)
+    assert latents.shape == (3, 8, 32)
+    levels = set((latents * 3).flatten().tolist())
+    assert levels <= {-3, -2, -1, 0, 1, 2, 3}
+    codec.decode(latents).square().sum().backward()
+    assert codec.encoder[0].weight.grad.abs().max() > 0
+
+
+def test_published_autoencoders_are_not_asked_of_sounds(tmp_path):
+    attack = Regenerate(Regenerate.Params(**saved_chain(tmp_path)))
+    assert "are of images" in attack.refuse(setting(SOUNDS)).reason
+    assert Regenerate(Regenerate.Params()).refuse(setting(SOUNDS)) is None
+
+
 def test_what_the_adversary_holds_depends_on_where_it_comes_from(tmp_path):
     own, published = (
         Regenerate(Regenerate.Params()),
@@ -113,17 +180,17 @@ def test_files_are_part_of_the_key_and_places_are_not(tmp_path):
 def test_files_that_cannot_be_used_are_told_of(tmp_path):
     places = saved_chain(tmp_path)
     missing = Regenerate(Regenerate.Params(autoencoder=str(tmp_path / "none")))
-    assert missing.refuse(None) is None
+    assert missing.refuse(setting(IMAGES)) is None
     with pytest.raises(MissingResource, match=r"attack regenerate: .*set autoencoder to another"):
         missing.fit(Surface(missing.access, "regenerate"), None)
     alone = Regenerate(Regenerate.Params(autoencoder=places["autoencoder"]))
     with pytest.raises(ContractError, match="set encoder to its file"):
-        alone.refuse(None)
+        alone.refuse(setting(IMAGES))
     pickled = tmp_path / "decoder.pt"
     pickled.write_bytes(b"\x80\x02}q\x00.")
     with pytest.raises(ContractError, match="may run programs and are not opened"):
         Regenerate(Regenerate.Params(autoencoder=str(pickled), encoder=places["encoder"])).refuse(
-            None
+            setting(IMAGES)
         )
     with pytest.raises(ValidationError, match="belongs to a decoder's file"):
         Regenerate.Params(encoder=places["encoder"])

@@ -1,1 +1,1 @@
-"""Images drawn anew: encoded and decoded by an autoencoder that knows no fingerprint."""
+"""Samples made anew: encoded and decoded by an autoencoder that knows no fingerprint."""

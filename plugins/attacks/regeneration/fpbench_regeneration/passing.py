@@ -17,7 +17,7 @@ from fpbench.nn.autoencoders.opening import decoder_of, encoder_of, read
 from fpbench.nn.batches import alike
 from fpbench_regeneration.learning import opened_own
 
-__all__ = ["Coder", "opened", "passed", "read_files"]
+__all__ = ["Coder", "noise_like", "opened", "passed", "read_files"]
 
 
 @dataclass(frozen=True)
@@ -90,13 +90,13 @@ def passed(
         whole = pad(to_float(images), (0, room[0], 0, room[1]), mode="reflect")
         latents = alike(coder.encode, whole)
         if draws:
-            latents = latents + sigma * _noise(latents, draws)
+            latents = latents + sigma * noise_like(latents, draws)
         images = to_uint8(alike(coder.decode, latents)[..., :height, :width])
     return images
 
 
-def _noise(latents: Tensor, draws: Sequence[np.random.Generator]) -> Tensor:
-    """Normal noise with the standard deviation of each image's latents."""
+def noise_like(latents: Tensor, draws: Sequence[np.random.Generator]) -> Tensor:
+    """Normal noise with the standard deviation of each sample's latents, (N, C, h, w)."""
     shape = tuple(latents.shape[1:])
     drawn = np.stack([rng.standard_normal(shape, dtype=np.float32) for rng in draws])
     spread = latents.flatten(1).std(dim=1, correction=0)

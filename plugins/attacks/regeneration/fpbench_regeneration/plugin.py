@@ -38,10 +38,11 @@ class RegenerateParams(Params):
     Attributes:
         autoencoder: a folder as diffusers saves `AutoencoderKL` or `AutoencoderTiny` (itself, or a
             pipeline with a folder `vae`), or the file of a decoder in the layout of TAESD; none =
-            one that the adversary trains on the clean images that he owns.
+            one that the adversary trains on the clean images that he owns. Of images alone.
         encoder: the file of the encoder that belongs to a decoder's file.
-        sigma: of normal noise on an image's latents, in units of their standard deviation.
-        channels: of the latents of one that is trained, at a quarter of the side.
+        sigma: of normal noise on a sample's latents, in units of their standard deviation.
+        channels: of the latents of one that is trained, at a quarter of an image's side or a
+            sixteenth of a sound's length.
         steps: of its training.
     """
 
@@ -59,22 +60,24 @@ class RegenerateParams(Params):
 
 
 class Regenerate(SampleAttack[RegenerateParams]):
-    """Images through an autoencoder and back, as 8-bit images after each pass."""
+    """Samples through an autoencoder and back, as a file carries them after each pass."""
 
     name = "regenerate"
     version = "1"
     Params = RegenerateParams
     family = "regeneration"
     access = frozenset({Access.IMAGES, Access.CLEAN_IMAGES})
+    modalities = frozenset({"image", "audio"})
     strength = Strength("passes", "through the autoencoder", (1, 2, 4), 1, 64, whole=True)
     card = Card(
         "Regeneration",
         "Zhao et al., NeurIPS 2024 (arXiv 2306.01953); several passes: WAVES, An et al., ICML 2024",
         "Apache-2.0; published weights under their own licence",
-        "Encodes images and decodes them again, once or several times: what an autoencoder does "
-        "not keep is lost. It asks no reader and has seen no marked image.",
+        "Encodes images or sounds and decodes them again, once or several times: what an "
+        "autoencoder does not keep is lost. It asks no reader and has seen no mark.",
         "Autoencoders alone, no diffusion. Without files the adversary trains a small one of his "
-        "own on the clean images that he owns.",
+        "own on the clean images that he owns; of sounds a neural codec, whose latents are rounded "
+        "to 7 levels (Mentzer et al. 2023).",
     )
 
     def __init__(self, params: RegenerateParams) -> None:
@@ -89,32 +92,34 @@ class Regenerate(SampleAttack[RegenerateParams]):
             ContractError: the files are of no autoencoder.
             MissingResource: they are not there.
         """
-        from fpbench_regeneration import learning, passing
+        from fpbench_regeneration import learning, passing, sounds
 
         if self.params.autoencoder:
             return passing.read_files(f"attack {self.name}", self._files(), self.digest(), ctx)
-        return learning.fit(surface.clean_images, self.params.channels, self.params.steps, ctx)
+        train = sounds.fit if ctx.modality.name == "audio" else learning.fit
+        return train(surface.clean_images, self.params.channels, self.params.steps, ctx)
 
     def apply(
         self, images: Tensor, indices: Sequence[int], strength: float, ctx: Context
     ) -> Tensor:
-        """The strength is how many passes; an image's noise is drawn pass by pass."""
-        import torch
-
-        from fpbench_regeneration import passing
+        """The strength is how many passes; a sample's noise is drawn pass by pass."""
+        from fpbench_regeneration import passing, sounds
 
         if not len(images):
-            return images.clone(memory_format=torch.channels_last)
+            return images.clone()
+        if ctx.modality.name == "audio":
+            return sounds.passed(images, int(strength), self.params.sigma, indices, ctx)
         coder = passing.opened(ctx)
         return passing.passed(images, coder, int(strength), self.params.sigma, indices, ctx)
 
     def refuse(self, setting: Setting) -> Refusal | None:
-        """Nothing is refused; files that cannot be used are told of before anything is trained.
+        """Published autoencoders on sounds; files that cannot be used are told of here, too.
 
         Raises:
             ContractError: the files are of no autoencoder.
         """
-        del setting
+        if self.params.autoencoder and setting.info.modality != "image":
+            return Refusal("published autoencoders are of images; without one, one is trained")
         with suppress(MissingResource):  # which `fit` says
             if self.params.autoencoder:
                 self._files()

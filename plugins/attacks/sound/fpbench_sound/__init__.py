@@ -1,0 +1,1 @@
+"""Attacks on sounds: noise, filters, codecs, level, rooms, time and pitch, masks."""
