@@ -1,5 +1,6 @@
 """Sounds through the whole run, to a page that shows and plays them."""
 
+import io
 import json
 import wave
 
@@ -8,8 +9,13 @@ import pytest
 import soundfile
 from rows import value
 
+import fpbench
 from fpbench.api import Outcome, SpecError
-from fpbench.execute.request import Request
+from fpbench.execute.request import Request, read_request
+from fpbench.publish.archive import open_bundle
+from fpbench.publish.bundle import Wish, export
+from fpbench.publish.verify import verify
+from fpbench.python.tracing import read_images
 from fpbench.report.build import build_page
 
 pytestmark = pytest.mark.timeout(300)
@@ -47,10 +53,16 @@ false_rate = 0.01
 PLUGINS = ("waves", "spoken")
 
 
-def test_sounds_are_measured_in_their_own_words_and_can_be_seen_and_heard(
-    run_suite, suite_file, tmp_path
-):
-    _, records, folder = run_suite(suite_file(text=SUITE), plugins=PLUGINS)
+@pytest.fixture(scope="module")
+def run(run_in, tmp_path_factory):
+    """Records and folder of the suite's run."""
+    place = tmp_path_factory.mktemp("sounds")
+    (place / "suite.toml").write_text(SUITE)
+    return run_in(place, place / "suite.toml", plugins=PLUGINS)[1:]
+
+
+def test_sounds_are_measured_in_their_own_words_and_can_be_seen_and_heard(run, tmp_path):
+    records, folder = run
     found = value(records, "spoken-blocks", "spoken-hush 0.5", "damage", "distance")
     assert found["outcome"] == Outcome.DONE
     assert found["value"] == pytest.approx(6.02, abs=0.1)
@@ -72,6 +84,42 @@ def test_sounds_are_measured_in_their_own_words_and_can_be_seen_and_heard(
         with wave.open(str(page / "samples" / f"{name}.wav")) as file:
             assert (file.getframerate(), file.getsampwidth()) == (8000, 2)
             assert file.getnframes() == sounds * (1024 + 1200)
+
+
+def test_a_bundle_has_the_sounds_of_drawn_data_but_for_the_data_sets_own(run, tmp_path):
+    _, folder = run
+    request = read_request(folder, PLUGINS, folder.parent / "store")
+    export(folder, request, tmp_path / "bundle.zip", Wish("somebody", "as a test"))
+    with open_bundle(tmp_path / "bundle.zip") as bundle:
+        assert verify(bundle, PLUGINS, rescore=False).problems == []
+        there = {path.name for path in (bundle.folder / "samples").iterdir()}
+        assert {"host.png", "host.wav", "spoken-blocks-copy-0.wav"} <= there
+        assert "real.wav" not in there
+
+
+def test_sounds_are_traced_as_they_are(run):
+    _, folder = run
+    method = fpbench.open_run(str(folder), plugins=PLUGINS).method("spoken-blocks")
+    sounds = method.images(1)
+    assert sounds.shape == (4, 1, 1024)
+    assert sounds.dtype == np.int16
+
+    def file(samples, rate=8000):
+        written = io.BytesIO()
+        soundfile.write(written, samples, rate, format="WAV")
+        return written.getvalue()
+
+    read, logits = read_images(
+        method, [("a.wav", file(sounds[0, 0])), ("b.wav", file(sounds[1, 0]))]
+    )
+    assert [each.name for each in read] == ["a.wav", "b.wav"]
+    assert ((logits > 0) == method.codes[1]).all()
+    with pytest.raises(
+        SpecError, match=r"expected 1 channels of 1,024 samples at 8,000 Hz, as the"
+    ):
+        read_images(method, [("c.wav", file(sounds[0, 0], 16_000))])
+    with pytest.raises(SpecError, match=r"d\.wav: expected a sound, got one damaged, or no sounds"):
+        read_images(method, [("d.wav", b"no sound")])
 
 
 def test_a_suite_may_name_its_own_budget(suite_file):
