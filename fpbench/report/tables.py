@@ -295,7 +295,7 @@ class Board:
     @property
     def sample_damage(self) -> str:
         """What the damage of changed samples is called."""
-        return "1 − SSIM" if self.of_images else ", ".join(filter(None, self.title("distance")))
+        return "1 − SSIM" if self.of_images else " in ".join(filter(None, self.title("distance")))
 
     @cached_property
     def old_score(self) -> str:

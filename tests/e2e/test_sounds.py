@@ -74,11 +74,14 @@ def test_sounds_are_measured_in_their_own_words_and_can_be_seen_and_heard(run, t
     build_page(folder, tmp_path / "page")
     page = tmp_path / "page"
     index = (page / "index.html").read_text()
-    assert "log-spectral distance, dB of 8" in (page / "protocol.html").read_text()
+    assert "log-spectral distance in dB of 8" in (page / "protocol.html").read_text()
     assert "Share of sounds traced" in index
     assert "Fréchet sound distance" in index
     for text in ("PSNR", "SSIM", " image"):
         assert text not in index, text
+    header = (page / "leaderboard.csv").read_text().splitlines()[0].split(",")
+    assert {"snr_to_host_db", "si_snr_to_host_db", "snr_between_codes_db"} <= set(header)
+    assert "psnr_to_host_db" not in header
     assert '<audio controls preload="none" src="samples/host.wav" aria-label=' in index
     for name, sounds in (("host", 4), ("spoken-blocks-spoken-hush-0.5", 1)):
         with wave.open(str(page / "samples" / f"{name}.wav")) as file:

@@ -173,6 +173,7 @@ def test_splits_are_folders_equal_sounds_count_once_and_folders_may_be_classes(t
     assert found.info().conditions == "classes"
     assert set(found.conditions("test", np.arange(3))) <= {0, 1}
     said = found.prepare()
+    assert said.startswith("1 train, 3 test, 1 reference sounds of 2,048 samples at 8,000 Hz")
     assert "test as test, train as train" in said
     assert "equal to sounds of another split" in said
     assert "longer than what is used, cut to their middle" in said
