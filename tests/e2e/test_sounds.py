@@ -14,6 +14,7 @@ from fpbench.api import Outcome, SpecError
 from fpbench.execute.request import Request, read_request
 from fpbench.publish.archive import open_bundle
 from fpbench.publish.bundle import Wish, export
+from fpbench.publish.contents import contents
 from fpbench.publish.verify import verify
 from fpbench.python.tracing import read_images
 from fpbench.report.build import build_page
@@ -93,6 +94,7 @@ def test_a_bundle_has_the_sounds_of_drawn_data_but_for_the_data_sets_own(run, tm
     _, folder = run
     request = read_request(folder, PLUGINS, folder.parent / "store")
     export(folder, request, tmp_path / "bundle.zip", Wish("somebody", "as a test"))
+    assert list(contents(tmp_path / "bundle.zip"))[-1].startswith("  35 sounds drawn by the host")
     with open_bundle(tmp_path / "bundle.zip") as bundle:
         assert verify(bundle, PLUGINS, rescore=False).problems == []
         there = {path.name for path in (bundle.folder / "samples").iterdir()}
