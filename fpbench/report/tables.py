@@ -269,10 +269,15 @@ class Board:
         return self.modality == "image"
 
     @cached_property
-    def _titles(self) -> Mapping[str, Sequence[str]]:
+    def _titles(self) -> Mapping[str, tuple[str, str]]:
         sample = self.records[0].get("sample") if self.records else None
-        found: Mapping[str, Sequence[str]] = (sample or {}).get("titles") or {}
-        return found
+        told = sample.get("titles") if isinstance(sample, dict) else None
+        # Records of a board come from others.
+        return {
+            str(name): (str(each[0]), str(each[1]))
+            for name, each in (told.items() if isinstance(told, dict) else ())
+            if isinstance(each, list) and len(each) == 2
+        }
 
     def title(self, name: str) -> tuple[str, str]:
         """How a likeness, or "distance", the damage, of samples that are no images is called.
@@ -280,8 +285,7 @@ class Board:
         Returns:
             Its name, and its unit; empty where that is not known.
         """
-        title, unit = self._titles.get(name) or ("damage" if name == "distance" else name, "")
-        return title, unit
+        return self._titles.get(name, ("damage" if name == "distance" else name, ""))
 
     @cached_property
     def likeness(self) -> tuple[str, ...]:
@@ -441,7 +445,7 @@ class Board:
         """The distance that damage is judged by, as people call it."""
         metric, variant = self.distance_key
         if metric != "fid":
-            return str((self._titles.get(metric) or ["Fréchet distance"])[0])
+            return self._titles.get(metric, ("Fréchet distance", ""))[0]
         published = all(
             r["detail"].get("published_weights", True) for r in self.records if r["metric"] == "fid"
         )
