@@ -5,6 +5,8 @@ import io
 import numpy as np
 from PIL import Image
 
+from fpbench.api import SampleInfo
+
 SIZE, BITS, MODEL = 8, 32, "run:pixels"
 SECRET = "a-token-of-the-tests-0"  # noqa: S105
 USERS = ("Ada", "Бо", "c'); DROP TABLE code; --")
@@ -13,7 +15,7 @@ USERS = ("Ada", "Бо", "c'); DROP TABLE code; --")
 class PixelReader:
     """Bit k is whether pixel k is bright."""
 
-    size, bits = SIZE, BITS
+    size, bits, info = SIZE, BITS, SampleInfo.of_images(SIZE, {})
     facts = {  # noqa: RUF012
         "bits": BITS,
         "method": "pixels",

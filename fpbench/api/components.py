@@ -694,6 +694,8 @@ class Dataset(Component[P]):
         info = self.info()
         if info.modality == "image":
             return f"{counts} images of {info.size} pixels"
+        if info.modality == "audio":
+            return f"{counts} sounds of {info.size:,} samples at {info.rate:,} Hz"
         return f"{counts} samples of {info.modality}, {info.dtype} {info.shape}"
 
 

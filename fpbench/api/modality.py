@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from fpbench.api.component import Component
 from fpbench.api.params import Params
@@ -24,7 +25,15 @@ class Modality(Component[P]):
     Samples cross every boundary as a file could carry them: images uint8 (N, 3, H, W), sounds int16
     (N, C, T). Inside a method they are floats in [-1, 1]. Of its parameters the defaults are
     used.
+
+    Class attributes beside the component's:
+        sample_budget: what `[score] sample_budget` is where a suite names none.
+        titles: name of a likeness -> how pages call it, and its unit; "distance" is the damage,
+            "frechet-proxy" the Fréchet distance of its features. Others are called by their name.
     """
+
+    sample_budget: ClassVar[float] = 0.25
+    titles: ClassVar[Mapping[str, tuple[str, str]]] = MappingProxyType({})
 
     @abstractmethod
     def check(self, who: str, samples: object, count: int, info: SampleInfo) -> Tensor:
@@ -73,12 +82,20 @@ class Modality(Component[P]):
         """(N,) what `[score] sample_budget` is in: 0 for equal samples, more is worse."""
 
     @abstractmethod
-    def features(self, device: torch.device) -> Module:
+    def features(self, device: torch.device, info: SampleInfo) -> Module:
         """(N, ...) samples -> (N, F) float32, in which distances of distributions are taken."""
 
     @abstractmethod
     def show(self, samples: Tensor) -> tuple[str, bytes]:
-        """Media type and content of a file in which samples are seen, or heard, side by side.
+        """Media type and content of a file in which samples are seen side by side, in squares.
 
         Pages show "image/png"; files of other types are left out.
         """
+
+    def play(self, samples: Tensor, info: SampleInfo) -> bytes:
+        """A WAV file in which samples are heard one after the other; empty = they are not heard.
+
+        Pages play it beside what `show` gives.
+        """
+        del samples, info
+        return b""

@@ -17,6 +17,7 @@ from fpbench.api import (
     hookimpl,
 )
 from fpbench.builtin.audio.modality import Audio
+from fpbench.builtin.audio_folder.dataset import AudioFolder
 from fpbench.builtin.chain.attack import Chain
 from fpbench.builtin.codes.bch import Bch
 from fpbench.builtin.codes.tardos import Tardos
@@ -58,7 +59,7 @@ def fpbench_modalities() -> list[type[Modality[Any]]]:
 @hookimpl
 def fpbench_datasets() -> list[type[Dataset[Any]]]:
     """Data sets."""
-    return [ToyFaces, ToySpeech, ImageFolder, *PUBLISHED]
+    return [ToyFaces, ToySpeech, ImageFolder, AudioFolder, *PUBLISHED]
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""`attack`: a folder of images under image attacks, without a suite."""
+"""`attack`: a folder of images or sounds under attacks on them, without a suite."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fpbench.cli.options import json_option
     multiple=True,
     required=True,
     metavar="NAME[k=v]",
-    help="An image attack, e.g. 'jpeg[quality=90,50]'; repeats.",
+    help="An attack on images or sounds, e.g. 'jpeg[quality=90,50]'; repeats.",
 )
 @click.option(
     "-o",
@@ -53,10 +53,11 @@ def attack(
     device: str,
     as_json: bool,
 ) -> None:
-    """Attack the images of FOLDER, a folder or zip, and write them as PNG.
+    """Attack the images of FOLDER, a folder or zip, and write them as PNG; or sounds, as WAV.
 
     They come out as in a suite: image i, in the order of names, draws what the image i of that user
-    draws there. Images keep their size.
+    draws there. Images keep their size, sounds their length, rate and channels. Attacks that are
+    for sounds read sounds, all others images.
     """
     from fpbench.registry import load
     from fpbench.spec import read_attacks
@@ -75,6 +76,6 @@ def attack(
     else:
         for problem in problems:
             click.echo(problem, err=True)
-        click.echo(f"{written:,} images written to {output}, {len(problems):,} could not be read")
+        click.echo(f"{written:,} files written to {output}, {len(problems):,} could not be read")
     if problems:
         sys.exit(exits.CELLS_FAILED if written else exits.NOTHING_MEASURED)

@@ -80,7 +80,7 @@ def _dataset(suite: Suite, only_list: bool) -> dict[str, str]:
         if only_list:
             dataset.info()
         note = "prepared" if only_list else dataset.prepare()
-        problems = too_few(suite, dataset.info().counts)
+        problems = too_few(suite, dataset.info())
     except MissingResource as error:
         return {"what": what, "ready": "no", "note": str(error)}
     note = "\n  ".join([note, *problems])

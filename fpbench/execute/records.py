@@ -7,6 +7,7 @@ from typing import Any
 
 from fpbench.api import Gives, Outcome, Row, digest, tier_of
 from fpbench.plan import AttackPoint, Cell, Plan
+from fpbench.plan.data import called
 from fpbench.plan.keys import ACCEPTED
 from fpbench.spec.model import component_json
 from fpbench.stages.measuring import plain
@@ -159,6 +160,8 @@ def _damage(plan: Plan, cell: Cell, rows: Sequence[Mapping[str, Any]]) -> float 
 
 def _suite_part(plan: Plan) -> dict[str, Any]:
     header, info = plan.suite.header, plan.facts.info
+    # Pages call measures by these; of images they know them.
+    titles = {name: list(told) for name, told in plan.modality.titles.items()}
     return {
         "schema_version": SCHEMA_VERSION,
         "suite": {"name": header.name, "version": header.version, "seed": header.seed},
@@ -168,6 +171,7 @@ def _suite_part(plan: Plan) -> dict[str, Any]:
             "shape": list(info.shape),
             "dtype": info.dtype,
             "rate": info.rate,
+            **({"titles": titles} if titles else {}),
         },
         "dataset": component_json(plan.suite.dataset),
         "host": component_json(plan.suite.host),
@@ -237,7 +241,7 @@ def all_records(
 
 
 def headline(plan: Plan, store: Store, outcomes: Mapping[str, tuple[Outcome, str]]) -> list[str]:
-    """One line for each training: the two numbers of untouched images that come first."""
+    """One line for each training: the two numbers of untouched samples that come first."""
     score, lines = plan.suite.score, list[str]()
     for cell in plan.cells:
         if cell.point.label != "none":
@@ -249,8 +253,8 @@ def headline(plan: Plan, store: Store, outcomes: Mapping[str, tuple[Outcome, str
         shown = [f"{' '.join(key).rstrip()} {_shown(rows.get(key, {}))}" for key in first]
         lines.append(f"  {cell.fit.method.label:<28} {'   '.join(shown)}")
     title = (
-        f"untouched images; attribution among N = {score.registered:,} users at a false rate of "
-        f"{score.false_rate:g}:"
+        f"untouched {called(plan.facts.modality)}; attribution among N = {score.registered:,} "
+        f"users at a false rate of {score.false_rate:g}:"
     )
     return [title, *lines] if lines else []
 

@@ -1,6 +1,7 @@
 """Sample strips for the page: host, copies, ×10 residual, attacked, as PNG files.
 
-A strip is what the modality shows of samples; what it shows as no PNG is left out.
+A strip is what the modality shows of samples; what it shows as no PNG is left out. Where it plays
+them, a WAV file of the same name lies beside.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fpbench.api import Modality, StoreError, digest
+from fpbench.api import Modality, SampleInfo, StoreError, digest
 from fpbench.plan import Fit, Plan
 from fpbench.plan.plan import SHOWN_COPIES
 from fpbench.stages.measuring import Measurer
 from fpbench.store.names import Slugs
 from fpbench.store.objects import read_object, write_text
+from fpbench.store.sounds import sound_beside
 
 _GAIN = 10
 _SAMPLES = 8  # images of a strip of samples over a training
@@ -28,9 +30,10 @@ Steps = dict[str, dict[str, str]]
 class _Strips:
     """The folder of the strips; labels that read alike get files of their own."""
 
-    def __init__(self, folder: Path, modality: Modality[Any]) -> None:
+    def __init__(self, folder: Path, modality: Modality[Any], info: SampleInfo) -> None:
         self.folder = folder
         self.modality = modality
+        self.info = info
         self.slugs = Slugs()
         self.trained: dict[str, Steps] = {}  # key of a training -> its strips
         folder.mkdir(parents=True, exist_ok=True)
@@ -48,7 +51,7 @@ def write_samples(plan: Plan, measurer: Measurer, folder: Path) -> None:
     index_file = folder / "samples.json"
     if (read_object(index_file) or {}).get("key") == key:
         return
-    strips = _Strips(folder, plan.modality)
+    strips = _Strips(folder, plan.modality, plan.facts.info)
     index: dict[str, Any] = {"key": key, "methods": {}}
     index["real"] = _save(strips, "real", _real(plan))
     for fit in (fit for fit in plan.fits if plan.sheet_key(fit, 0, None)):
@@ -79,10 +82,9 @@ def _method(
         "codes": [_save(folder, f"{name}-copy-{u}", images) for u, images in enumerate(copies)],
         "points": {},
     }
-    beside = plan.of_images and fit.method.component.keeps_sample
+    beside = fit.method.component.keeps_sample
     if beside and host is not None and sheets[0] is not None:
-        change = sheets[0].astype(np.float64) - host
-        residual = np.clip(128 + _GAIN * change, 0, 255).astype(np.uint8)
+        residual = _residual(plan, sheets[0], host)
         found["residual"] = _save(folder, f"{name}-residual", residual)
     for cell in plan.cells:
         if cell.fit is fit and cell.point.label != "none" and measurer.measured(cell):
@@ -91,6 +93,18 @@ def _method(
             if images is not None:
                 file = _save(folder, f"{name}-{point.label}", images)
                 found["points"][point.label] = file
+    return found
+
+
+def _residual(plan: Plan, samples: NDArray[Any], host: NDArray[Any]) -> NDArray[Any]:
+    """Ten times what samples have over the host's; of images on grey."""
+    if plan.of_images:
+        change = samples.astype(np.float64) - host
+        return np.asarray(np.clip(128 + _GAIN * change, 0, 255), np.uint8)
+    import torch
+
+    first, second = (plan.modality.to_float(torch.tensor(x)) for x in (samples, host))
+    found: NDArray[Any] = plan.modality.to_file(_GAIN * (first - second)).numpy()
     return found
 
 
@@ -122,9 +136,14 @@ def _save(folder: _Strips, name: str, samples: NDArray[Any]) -> str:
     """The file that shows samples (N, ...); "" where pages cannot."""
     import torch
 
-    media, content = folder.modality.show(torch.tensor(samples))
+    shown = torch.tensor(samples)
+    media, content = folder.modality.show(shown)
     if media != "image/png":
         return ""
-    file = f"{folder.slugs.make(name)}.png"
-    (folder.folder / file).write_bytes(content)
-    return file
+    file = folder.folder / f"{folder.slugs.make(name)}.png"
+    file.write_bytes(content)
+    sound = sound_beside(file)
+    sound.unlink(missing_ok=True)
+    if heard := folder.modality.play(shown, folder.info):
+        sound.write_bytes(heard)
+    return file.name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fpbench.api import Host, Method, Modality, SampleInfo, SpecError
@@ -15,10 +15,11 @@ from fpbench.plan.points import served
 from fpbench.registry import Catalogue
 from fpbench.spec import Suite, SuiteMethod
 
+_CALLED = {"image": "images", "audio": "sounds"}
 _CURES = {
-    "train": "give it more images, or lower [dataset] test and reference",
-    "test": "give it more images or lower [negatives] real and clean_images",
-    "reference": "give it more images, or lower [dataset] test",
+    "train": "give it more {}, or lower [dataset] test and reference",
+    "test": "give it more {} or lower [negatives] real and clean_images",
+    "reference": "give it more {}, or lower [dataset] test",
 }
 
 
@@ -92,13 +93,26 @@ def modality_of(suite: Suite, facts: DataFacts, catalogue: Catalogue) -> Modalit
     return modality  # type: ignore[no-any-return]
 
 
+def called(modality: str) -> str:
+    """What samples of a modality are called, in the plural."""
+    return _CALLED.get(modality, "samples")
+
+
+def budgeted(suite: Suite, modality: Modality[Any]) -> Suite:
+    """The suite with a budget of damage in what its samples' damage is in."""
+    if suite.score.sample_budget is not None:
+        return suite
+    score = suite.score.model_copy(update={"sample_budget": modality.sample_budget})
+    return replace(suite, score=score)
+
+
 def check_data(suite: Suite, facts: DataFacts) -> None:
     """Refuse samples that cannot be what the suite asks for.
 
     Raises:
         SpecError: there are too few, or a host or method is not for them or cannot learn from them.
     """
-    problems = too_few(suite, facts.counts)
+    problems = too_few(suite, facts.info)
     info = facts.info
     hosts = {f"host {suite.host.name}": suite.host}
     hosts |= {f"stranger {other.label}": other.component for other in suite.strangers}
@@ -110,14 +124,15 @@ def check_data(suite: Suite, facts: DataFacts) -> None:
         raise SpecError(problems)
 
 
-def too_few(suite: Suite, counts: Mapping[str, int]) -> list[str]:
+def too_few(suite: Suite, info: SampleInfo) -> list[str]:
     """A sentence for each split that has fewer samples than the suite asks for."""
     # A user's pictures are different ones.
     shown = suite.population.images if suite.host.pictures else 0
     wanted = {"train": 1, "test": suite.pictures_from + shown, "reference": 2}
+    what, counts = called(info.modality), info.counts
     return [
-        f"dataset {suite.dataset.name}: expected at least {number} images in the split '{split}', "
-        f"got {counts.get(split, 0)}; {_CURES[split]}"
+        f"dataset {suite.dataset.name}: expected at least {number} {what} in the split '{split}', "
+        f"got {counts.get(split, 0)}; {_CURES[split].format(what)}"
         for split, number in wanted.items()
         if counts.get(split, 0) < number
     ]

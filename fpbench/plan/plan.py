@@ -36,6 +36,7 @@ from fpbench.builtin.image.modality import Image
 from fpbench.plan.backbones import PlannedBackbone
 from fpbench.plan.data import (
     DataFacts,
+    budgeted,
     check_data,
     data_identity,
     look_at,
@@ -488,6 +489,7 @@ def make_plan(
     """
     facts, modality = data or look_at(suite), modality or Image(NoParams())
     assert facts.modality == modality.name
+    suite = budgeted(suite, modality)
     check_data(suite, facts)
     # Without captions there is nothing that such a network could say.
     asked = facts.conditions == "captions" and not suite.host.pictures

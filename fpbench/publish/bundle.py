@@ -44,6 +44,7 @@ from fpbench.spec import suite_text
 from fpbench.stages.measuring import Measurer, Needed
 from fpbench.store import Store
 from fpbench.store.objects import disk_errors
+from fpbench.store.sounds import sound_beside
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip file knows
 
@@ -136,7 +137,9 @@ def _strips(inputs: Inputs, wish: Wish) -> dict[str, Content]:
         return {}
     if not wish.keep_real:
         index = redact.samples(index, photographed(inputs.records))
-    shown = {f"samples/{name}": folder / name for name in index_files(index)}
+    strips = [folder / name for name in index_files(index)]
+    files = [*strips, *(s for strip in strips if (s := sound_beside(strip)).is_file())]
+    shown = {f"samples/{file.name}": file for file in files}
     check_names(list(shown))
     return {f"samples/{INDEX}": _json(index), **shown}
 

@@ -23,7 +23,7 @@ _LONGEST = 120  # characters of a file's name; no file system takes much more
 _HEX = r"[0-9a-f]"
 _NAMES = re.compile(
     rf"""manifest\.json | records\.jsonl | suite\.json | suite\.toml | request\.json
-       | environment\.json | samples/samples\.json | samples/[a-z0-9][a-z0-9.-]*\.png
+       | environment\.json | samples/samples\.json | samples/[a-z0-9][a-z0-9.-]*\.(?:png|wav)
        | store/objects/{_HEX}{{2}}/{_HEX}{{64}}/(?:main|{_HEX}{{32}})/
          (?:manifest\.json|arrays\.safetensors)
        | {WEIGHTS}/(?:card\.json|host\.safetensors|(?:fit|enrol)-\d{{1,4}}\.safetensors)""",

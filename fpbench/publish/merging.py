@@ -12,6 +12,7 @@ from fpbench.publish.redact import SUITE_FILE
 from fpbench.publish.strips import INDEX, Index, index_files, read_index, strip_files
 from fpbench.publish.suites import SuiteJson, source_header, without_cards
 from fpbench.store.objects import write_text
+from fpbench.store.sounds import sound_beside
 
 _LISTS = {"methods": "label", "attacks": "label", "crosses": "", "backbones": "use"}
 """Tables of a suite that submissions add to, and what names their entries."""
@@ -124,6 +125,7 @@ def merge_strips(board: Path, new: Path, methods: Collection[str], mark: str) ->
     for name in former - index_files(index):
         if Path(name).name == name:
             (board / name).unlink(missing_ok=True)
+            sound_beside(board / name).unlink(missing_ok=True)
     for label, strips in more["methods"].items():
         names = {name: _place(new, board, name, mark) for name in sorted(strip_files(strips))}
         index["methods"][label] = _renamed(strips, names)
@@ -140,11 +142,13 @@ def _read(folder: Path) -> Index:
 
 
 def _place(source: Path, target: Path, name: str, mark: str) -> str:
-    """Copy a strip; under another name where the board has another strip of its name."""
-    content, there = (source / name).read_bytes(), target / name
+    """Copy a strip and its sound; under another name where the board has another strip of it."""
+    old, content, there = name, (source / name).read_bytes(), target / name
     if there.is_file() and there.read_bytes() != content:
         name = f"{mark}-{name}"
     (target / name).write_bytes(content)
+    if (heard := sound_beside(source / old)).is_file():
+        sound_beside(target / name).write_bytes(heard.read_bytes())
     return name
 
 

@@ -8,9 +8,11 @@ from typing import Any
 
 from fpbench.api import StoreError
 from fpbench.store.objects import read_object
+from fpbench.store.sounds import sound_beside
 
 INDEX = "samples.json"
 _PNG = b"\x89PNG\r\n\x1a\n"
+_RIFF = b"RIFF"
 
 Index = dict[str, Any]
 
@@ -35,6 +37,8 @@ def problems_of(index: Index, folder: Path, methods: Iterable[str]) -> list[str]
     except (AttributeError, KeyError, TypeError) as error:
         return [f"samples: expected an index as a run writes it, got {error!r} in {INDEX}"]
     there = {path.name for path in folder.iterdir()} - {INDEX}
+    sounds = {sound_beside(Path(str(name))).name for name in named} & there
+    there -= sounds
     found = [
         f"samples: {name!r} is listed and not there" for name in sorted(map(str, named - there))
     ]
@@ -45,7 +49,12 @@ def problems_of(index: Index, folder: Path, methods: Iterable[str]) -> list[str]
     found += [
         f"samples: expected a PNG image, got another file: {name!r}"
         for name in sorted(there & named)
-        if not _is_png(folder / name)
+        if not _starts(folder / name, _PNG)
+    ]
+    found += [
+        f"samples: expected a WAV file, got another file: {name!r}"
+        for name in sorted(sounds)
+        if not _starts(folder / name, _RIFF)
     ]
     return found
 
@@ -79,6 +88,6 @@ def read_index(file: Path) -> Index:
     raise StoreError(f"samples: expected an index of strips in {file}, got none; run again")
 
 
-def _is_png(path: Path) -> bool:
+def _starts(path: Path, mark: bytes) -> bool:
     with path.open("rb") as file:
-        return file.read(len(_PNG)) == _PNG
+        return file.read(len(mark)) == mark

@@ -35,13 +35,15 @@ class TrainedMethod:
         bits: length K of a code; 0 for a method without codes.
         users: number U of users who have a copy.
         size: height and width of an image, pixels; length of a sound.
+        info: of the samples that it reads.
     """
 
     def __init__(self, opened: OpenRun, fit: Fit, device: str = "", *, trains: bool = True) -> None:
         self.label, self.seed = fit.method.label, fit.seed
         self.bits = fit.method.component.bits
         self.users = len(opened.plan.users(fit))
-        self.size = opened.plan.facts.info.size
+        self.info = opened.plan.facts.info
+        self.size = self.info.size
         self._run, self._fit = opened, fit
         self._trains = trains  # copies that are trainings of the host, where the store lacks them
         self._threads = stage_threads(opened.request, Kind.COPY)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fpbench.api import Gives, SpecError
+from fpbench.api import Gives, SampleInfo, SpecError
+from fpbench.builtin.audio_folder.decoding import UnfitSound, decode_whole
 from fpbench.builtin.image_folder import pixels
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def read_images(
 ) -> tuple[list[TracedImage], np.ndarray]:
     """What was read, with its digests, and (N, K) float32 logits.
 
-    Images are taken as they are; none is resized.
+    Images are taken as they are; none is resized. So are the sounds of a run of sounds.
 
     Args:
         trained: who reads.
@@ -101,24 +102,43 @@ def read_images(
         TracedImage(name=Path(name).name, sha256=hashlib.sha256(data).hexdigest())
         for name, data in files
     ]
-    for name, data in files:
-        _check_size(name, pixels.announced_size(data), trained.size)
+    info = trained.info
+    if info.modality != "audio":
+        for name, data in files:
+            _check_size(name, pixels.announced_size(data), info.size)
     rows = []
     for first in range(0, len(files), _AT_ONCE):
-        some = [
-            _decoded(name, data, trained.size) for name, data in files[first : first + _AT_ONCE]
-        ]
+        some = [_decoded(name, data, info) for name, data in files[first : first + _AT_ONCE]]
         rows.append(trained.extract(np.stack(some)))
     return read, np.concatenate(rows)
 
 
-def _decoded(name: str, data: bytes, size: int) -> np.ndarray:
+def _decoded(name: str, data: bytes, info: SampleInfo) -> np.ndarray:
+    if info.modality == "audio":
+        return _sound(name, data, info)
     try:
         image = pixels.decode_whole(data)
     except pixels.DamagedImage as error:
         raise UnfitImage([f"{name}: expected an image, got {error}"]) from None
-    _check_size(name, (image.shape[1], image.shape[0]), size)
+    _check_size(name, (image.shape[1], image.shape[0]), info.size)
     return image
+
+
+def _sound(name: str, data: bytes, info: SampleInfo) -> np.ndarray:
+    try:
+        samples, rate = decode_whole(data)
+    except UnfitSound as error:
+        why = f" ({error})" if str(error) else ""
+        raise UnfitImage([f"{name}: expected a sound, got one {error.kind.words}{why}"]) from None
+    if (rate, samples.shape) != (info.rate, info.shape):
+        own, got = _told(info.shape, info.rate), _told(samples.shape, rate)
+        text = f"expected {own}, as the run's, got {got}; nothing is resampled or cut"
+        raise UnfitImage([f"{name}: {text}"])
+    return samples
+
+
+def _told(shape: tuple[int, ...], rate: int | None) -> str:
+    return f"{shape[0]} channels of {shape[1]:,} samples at {rate:,} Hz"
 
 
 def _check_size(name: str, got: tuple[int, int] | None, size: int) -> None:

@@ -136,14 +136,16 @@ def _measures(board: Board, attack: AttackInfo) -> Iterable[Measure]:
     if board.of_images:
         yield Measure("psnr", "damage: PSNR to unattacked, dB", "PSNR, dB", "damage", "psnr")
     for name in () if board.of_images else board.likeness:
-        yield Measure(name, f"damage: {name} to unattacked", name, "damage", name)
+        title, unit = board.title(name)
+        axis = f"{title}, {unit}" if unit else title
+        yield Measure(name, f"damage: {title} to unattacked", axis, "damage", name)
     if attack.kind in ("model", "cross"):
         budget = board.budgets.damage
         title = f"damage D by {board.distance_name} (budget {budget:g})"
         yield Measure("damage", title, "D", *board.distance_key, damage=True, level=budget)
     elif not board.of_images:
-        title = f"damage (budget {board.budgets.samples:g})"
-        yield Measure("distance", title, "damage", "damage", "distance")
+        title = f"damage: {board.title('distance')[0]} (budget {board.budgets.samples:g})"
+        yield Measure("distance", title, board.sample_damage, "damage", "distance")
     else:
         yield Measure("ssim", "damage: SSIM to unattacked", "SSIM", "damage", "ssim")
 

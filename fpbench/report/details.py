@@ -155,7 +155,8 @@ def _point_columns(board: Board, method: MethodInfo) -> Iterable[_PointColumn]:
         yield ("Damage: SSIM", "0–1"), lambda point: _damage(board, method, point, "ssim")
     else:
         for name in (*board.likeness, "distance"):
-            yield (f"Damage: {name}", ""), partial(_damage, board, method, variant=name)
+            title, unit = board.title(name)
+            yield (f"Damage: {title}", unit), partial(_damage, board, method, variant=name)
     yield (board.distance_name, "and D"), lambda p: _distance(board, method, p)
     yield ("Copies × images", ""), lambda point: _counts(board, method, point)
 

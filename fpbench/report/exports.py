@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from fpbench.report import show
@@ -64,7 +65,7 @@ def _plain(board: Board, method: MethodInfo, score: MethodScore, table: Table) -
         row[f"tier_{tier}"] = None if part is None else part.value
         row[f"tier_{tier}_worst"] = _harmless(part.worst) if part else ""
         row[f"tier_{tier}_stand_in"] = part.stand_in if part else ""
-    for name, metric, variant in (*_READ[table], *_QUALITY):
+    for name, metric, variant in (*_READ[table], *_quality(board)):
         number = board.number(method.label, NONE, metric, variant)
         row |= {name: number.value, f"{name}_outcome": number.outcome}
         row |= {f"{name}_low": number.low, f"{name}_high": number.high}
@@ -110,6 +111,21 @@ _QUALITY = (
     ("ssim_to_host", "imperceptibility", "ssim"),
     ("psnr_between_codes_db", "code-influence", "psnr"),
 )
+
+
+def _quality(board: Board) -> Sequence[tuple[str, str, str]]:
+    """(column, metric, variant) of how alike samples are, with the unit where it is known."""
+    if board.of_images:
+        return _QUALITY
+
+    def column(name: str, what: str) -> str:
+        words = filter(None, (name, what, board.title(name)[1]))
+        return re.sub(r"[^a-z0-9]+", "_", "_".join(words).lower())
+
+    return [
+        *((column(name, "to host"), "imperceptibility", name) for name in board.likeness),
+        *((column(n, "between codes"), "code-influence", n) for n in board.likeness[:1]),
+    ]
 
 
 def _harmless(text: str) -> str:

@@ -32,6 +32,7 @@ from fpbench.report.score import Scores, rankings
 from fpbench.report.show import share
 from fpbench.report.tables import AttackInfo, Board, MethodInfo
 from fpbench.report.verdict import price_text, verdict
+from fpbench.report.words import called
 
 _PACKAGE = Path(__file__).parent
 STATIC = ("style.css", "page.js")
@@ -61,7 +62,7 @@ def _write_pages(board: Board, ranked: Mapping[Table, Scores], folder: Path, hom
     curves = [attack_curves(board, attack) for attack in board.tracing_attacks if attack.points]
     header = suite_header(board)
     title = str(header.get("title") or header.get("name") or "fpbench")
-    pages = Pages(folder)
+    pages = Pages(folder, board.modality)
     pages.globals |= {
         "board": board,
         "suite": header,
@@ -69,6 +70,7 @@ def _write_pages(board: Board, ranked: Mapping[Table, Scores], folder: Path, hom
         "slug": re.sub(r"[^A-Za-z0-9._-]+", "-", str(header.get("name") or "records")),
         "where": " · version ".join(str(header[k]) for k in ("name", "version") if header.get(k)),
         "home": home,
+        "sounds": pictures.sounds(inputs.samples.folder, inputs.samples.files()),
     }
     pages.write("index.html", "index.html.j2", **_index(board, ranked, curves))
     pages.write("protocol.html", "protocol.html.j2", **_protocol(board, title))
@@ -104,10 +106,12 @@ class Pages:
 
     Args:
         folder: where to.
+        modality: of the samples that they are about.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, modality: str = "image") -> None:
         self._folder = folder
+        self._modality = modality
         self._environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader(_PACKAGE / "templates"),
             autoescape=True,
@@ -123,6 +127,7 @@ class Pages:
             "colours": COLOURS,
             "most_bands": MOST_BANDS,
             "strip_images": pictures.IMAGES,
+            "sounds": {},
             "inline": None,
             "marks": MARKS,
         }
@@ -139,7 +144,8 @@ class Pages:
             root: way from the page to the folder.
             context: what it shows.
         """
-        return self._environment.get_template(template).render(root=root, **self.globals, **context)
+        page = self._environment.get_template(template).render(root=root, **self.globals, **context)
+        return called(page, self._modality)
 
     def file(self, path: str, text: str) -> None:
         """Write a text file."""
@@ -264,4 +270,7 @@ def _write_samples(inputs: Inputs, folder: Path) -> None:
         (folder / "samples").mkdir()
     for name in samples.files():
         target = folder / "samples" / pictures.shown_name(name)
-        pictures.write_picture(samples.folder / name, target, exact=name in untouched)
+        exact = name in untouched
+        pictures.write_picture(samples.folder / name, target, exact=exact)
+        if pictures.sounds(samples.folder, [name]):
+            pictures.write_sound(samples.folder / name, target, exact=exact)

@@ -199,9 +199,12 @@ def _likeness(board: Board, group: str) -> Iterable[Column]:
         return shown
 
     for name in board.likeness:
-        yield Column(f"{name} to host", "↑", read("imperceptibility", name), "high", group)
+        title, unit = board.title(name)
+        shown = read("imperceptibility", name)
+        yield Column(f"{title} to host", f"↑ {unit}".rstrip(), shown, "high", group)
     for name in board.likeness[:1]:
-        yield Column("Likeness between codes", "↑", read("code-influence", name), "high", group)
+        unit = f"↑ {board.title(name)[1]}".rstrip()
+        yield Column("Likeness between codes", unit, read("code-influence", name), "high", group)
 
 
 def _costs(board: Board) -> Iterable[Column]:
@@ -274,7 +277,7 @@ def tier_titles(board: Board) -> dict[str, str]:
     """Tier -> its column's head: samples are called what they are on this board."""
     return {
         "processing": "Processing",
-        "samples": "Images" if board.of_images else "Samples",
+        "samples": {"image": "Images", "audio": "Sounds"}.get(board.modality, "Samples"),
         "copy": "Copy",
         "training": "Training",
     }

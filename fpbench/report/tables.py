@@ -253,15 +253,39 @@ class Board:
         score = self.suite.get("score") or {}
         return Budgets(
             float(score.get("damage_budget", 0.5)),
-            float(score.get("sample_budget", 0.25)),
+            float(score.get("sample_budget") or 0.25),
             int(score.get("training_steps", 1000)),
             int(score.get("clean_samples", 1000)),
         )
 
     @cached_property
+    def modality(self) -> str:
+        """What kind of thing samples are, by name."""
+        return str(self.records[0].get("modality", "image")) if self.records else "image"
+
+    @property
     def of_images(self) -> bool:
         """Whether samples are images."""
-        return not self.records or self.records[0].get("modality", "image") == "image"
+        return self.modality == "image"
+
+    @cached_property
+    def _titles(self) -> Mapping[str, tuple[str, str]]:
+        sample = self.records[0].get("sample") if self.records else None
+        told = sample.get("titles") if isinstance(sample, dict) else None
+        # Records of a board come from others.
+        return {
+            str(name): (str(each[0]), str(each[1]))
+            for name, each in (told.items() if isinstance(told, dict) else ())
+            if isinstance(each, list) and len(each) == 2
+        }
+
+    def title(self, name: str) -> tuple[str, str]:
+        """How a likeness, or "distance", the damage, of samples that are no images is called.
+
+        Returns:
+            Its name, and its unit; empty where that is not known.
+        """
+        return self._titles.get(name, ("damage" if name == "distance" else name, ""))
 
     @cached_property
     def likeness(self) -> tuple[str, ...]:
@@ -275,7 +299,7 @@ class Board:
     @property
     def sample_damage(self) -> str:
         """What the damage of changed samples is called."""
-        return "1 − SSIM" if self.of_images else "damage"
+        return "1 − SSIM" if self.of_images else " in ".join(filter(None, self.title("distance")))
 
     @cached_property
     def old_score(self) -> str:
@@ -421,7 +445,7 @@ class Board:
         """The distance that damage is judged by, as people call it."""
         metric, variant = self.distance_key
         if metric != "fid":
-            return "Fréchet distance"
+            return self._titles.get(metric, ("Fréchet distance", ""))[0]
         published = all(
             r["detail"].get("published_weights", True) for r in self.records if r["metric"] == "fid"
         )

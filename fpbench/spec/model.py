@@ -117,7 +117,8 @@ class Score(Params):
         false_rate: family-wise error α of an accusation per image.
         damage_budget: largest damage D of a model attack that counts: the Fréchet distance that it
             adds to the copy's own, as a share of the host's.
-        sample_budget: largest damage of an image attack that counts, 1 - SSIM.
+        sample_budget: largest damage of an attack on samples that counts, of images 1 - SSIM; None
+            = what their modality names, 0.25 for images.
         training_steps: steps that an adversary who trains may spend.
         clean_samples: clean samples that he may own.
         damage_by: the distance that is meant: of the network that comes with fpbench, which is
@@ -127,7 +128,7 @@ class Score(Params):
     registered: Annotated[int, Field(ge=2)] = 100
     false_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
     damage_budget: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.5
-    sample_budget: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    sample_budget: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     training_steps: Annotated[int, Field(ge=0)] = 1000
     clean_samples: Annotated[int, Field(ge=0)] = 1000
     damage_by: Literal["frechet-proxy", "fid"] = "frechet-proxy"

@@ -150,7 +150,7 @@ class Bench:
     @cached_property
     def features(self) -> torch.nn.Module:
         """The network behind the proxy distance."""
-        return self.modality.features(self.device)
+        return self.modality.features(self.device, self.info)
 
     def network(self, backbone: PlannedBackbone) -> Any:
         """A published network: features of images, their captions' scores, distances of pairs."""

@@ -41,7 +41,7 @@ def test_images_come_out_as_in_a_suite(run_suite, suite_file, command, tmp_path,
     arguments = ("-a", "noting", "-o", tmp_path / "out", "--seed", 7, "--user", user)
     code, out, err = command("-p", "noting", "attack", tmp_path / "mine.zip", *arguments)
     assert (code, err) == (0, "")
-    assert "4 images written" in out
+    assert "4 files written" in out
     for number, image in enumerate(after):
         written = np.asarray(Image.open(tmp_path / "out" / "mine" / f"{number:03}.png"))
         assert (written == image).all()
@@ -61,7 +61,7 @@ def test_sizes_differ_strengths_have_folders_and_what_is_broken_is_named(command
         "attack", images, "-a", "jpeg[quality=90,50]", "-a", "gaussian-noise[sigma=0]", "-o", out
     )
     assert code == 4
-    assert "6 images written" in said
+    assert "6 files written" in said
     assert "c.jpg: expected an image, got" in err
     assert sorted(folder.name for folder in out.iterdir()) == [
         "gaussian-noise-0",

@@ -49,7 +49,7 @@ class Wave(Modality[NoParams]):
     def damage(self, before, after):
         return (self.to_float(before) - self.to_float(after)).abs().mean(dim=(1, 2))
 
-    def features(self, device):
+    def features(self, device, info):
         import torch
 
         class Quarters(torch.nn.Module):
@@ -101,10 +101,10 @@ class Synth(Host[NoParams]):
     def fit(self, images, ctx):
         import torch
 
-        assert images.read([3, 1]).shape == (2, *ctx.info.shape) == (2, 1, LENGTH)
+        assert images.read([3, 1]).shape == (2, *ctx.info.shape)
         assert ctx.info.rate == 8000
         with ctx.seeded("init"):
-            return {"map.weight": torch.randn(LENGTH, LATENT, device=ctx.device) / 4}
+            return {"map.weight": torch.randn(ctx.info.size, LATENT, device=ctx.device) / 4}
 
     def assemble(self, state, ctx):
         import torch
@@ -114,7 +114,7 @@ class Synth(Host[NoParams]):
         class Map(torch.nn.Module):
             def __init__(self):
                 super().__init__()
-                self.map = torch.nn.Linear(LATENT, LENGTH, bias=False)
+                self.map = torch.nn.Linear(LATENT, ctx.info.size, bias=False)
 
             def forward(self, latents):
                 return torch.tanh(self.map(latents))[:, None]
@@ -151,7 +151,8 @@ class Blocks(PostHocMethod[BlockParams]):
                 self.amplitude = torch.nn.Parameter(state["amplitude"].clone())
 
             def forward(self, samples, codes):
-                signs = (codes.float() * 2 - 1).repeat_interleave(LENGTH // codes.shape[1], dim=1)
+                block = samples.shape[-1] // codes.shape[1]
+                signs = (codes.float() * 2 - 1).repeat_interleave(block, dim=1)
                 return samples / 4 + self.amplitude * signs[:, None]
 
         return Marker()

@@ -53,10 +53,11 @@ class Image(Modality[NoParams]):
         """1 - SSIM."""
         return 1 - _ssim(before, after)
 
-    def features(self, device: torch.device) -> Module:
+    def features(self, device: torch.device, info: SampleInfo) -> Module:
         """64 of the small network that comes with fpbench."""
         from fpbench.nn.features import ToyFeatures
 
+        del info  # the network takes any size
         return ToyFeatures().to(device)
 
     def show(self, samples: Tensor) -> tuple[str, bytes]:

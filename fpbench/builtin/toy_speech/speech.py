@@ -27,6 +27,7 @@ WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 # Samples from one frame of the tracks to the next, at every rate.
 _HOP = 64
+# Few at a time stay in the cache of one core.
 _CLIPS_PER_CHUNK = 32
 _PARAMETERS = 24
 # Beyond it speech is noise; harmonics end there.

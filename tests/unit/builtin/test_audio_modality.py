@@ -1,5 +1,8 @@
 """Sounds as a modality."""
 
+import io
+import wave
+
 import cv2
 import numpy as np
 import pytest
@@ -44,9 +47,27 @@ def test_sounds_are_shown_as_spectrograms_side_by_side(channels):
     media, content = AUDIO.show(sounds)
     assert media == "image/png"
     strip = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
-    assert strip.shape == (64, 192)
-    assert strip[:, :96].mean(axis=1).argmax() == 64 - 48 - 1
+    assert strip.shape == (96, 192)
+    assert strip[:, :96].mean(axis=1).argmax() == 96 - 72 - 1
     assert not strip[:, 96:].any()
+
+
+def test_sounds_are_played_one_after_the_other(sounds):
+    with wave.open(io.BytesIO(AUDIO.play(sounds, INFO))) as file:
+        assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 2, 8000)
+        heard = np.frombuffer(file.readframes(10**6), "<i2").reshape(3, 4096 + 1200)
+    np.testing.assert_array_equal(heard[:, :4096], sounds[:, 0])
+    assert not heard[:, 4096:].any()
+
+
+def test_likeness_is_snr_then_si_snr_and_never_less_than_99_below(sounds):
+    silence = torch.zeros_like(sounds)
+    assert list(AUDIO.likeness) == ["snr", "si-snr"]
+    for measure in AUDIO.likeness.values():
+        assert measure(silence, sounds).tolist() == [-99] * 3
+        assert measure(sounds, sounds).isposinf().all()
+    assert AUDIO.damage(sounds, sounds).tolist() == [0] * 3
+    assert set(AUDIO.titles) == {"snr", "si-snr", "distance", "frechet-proxy"}
 
 
 def test_what_is_no_sound_of_the_data_set_is_refused(sounds):
@@ -58,7 +79,7 @@ def test_what_is_no_sound_of_the_data_set_is_refused(sounds):
 
 
 def test_features_are_finite_of_silence_and_of_one_sample():
-    features = AUDIO.features(torch.device("cpu"))
+    features = AUDIO.features(torch.device("cpu"), INFO)
     for shape in ((2, 1, 4096), (2, 2, 1)):
         found = features(torch.zeros(shape, dtype=torch.int16))
         assert found.shape == (2, 64)

@@ -7,6 +7,7 @@ from fpbench.api import StoreError
 from fpbench.publish.alike import unlike_records
 from fpbench.publish.changes import changes, harmless
 from fpbench.publish.merging import check_source, merge_strips, merged, unlike
+from fpbench.publish.strips import problems_of
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -202,6 +203,26 @@ def test_strips_that_are_no_longer_shown_go(strips, tmp_path):
     board = strips("board", ["a", "b"])
     merge_strips(board, tmp_path / "none", {"b"}, "mark")
     assert not [p for p in board.iterdir() if p.name.startswith("b-")]
+
+
+def test_sounds_go_where_their_strips_go(strips):
+    board, new = strips("board", ["a", "b"]), strips("new", ["b"])
+    for folder in (board, new):
+        for path in list(folder.glob("*.png")):
+            path.with_suffix(".wav").write_bytes(b"RIFF" + folder.name.encode())
+    merge_strips(board, new, {"b"}, "mark")
+    index = json.loads((board / "samples.json").read_text())
+    assert problems_of(index, board, ["a", "b"]) == []
+    heard = {path.stem: path.read_bytes() for path in board.glob("*.wav")}
+    assert {path.stem for path in board.glob("*.png")} == set(heard)
+    assert heard["a-copy-0"] == b"RIFFboard"
+    assert heard["b-copy-0"] == heard["mark-host-step-0"] == b"RIFFnew"
+    (board / "a-copy-0.wav").write_bytes(b"no sound")
+    (board / "other.wav").write_bytes(b"RIFF")
+    assert problems_of(index, board, ["a", "b"]) == [
+        "samples: 'other.wav' is there and not listed",
+        "samples: expected a WAV file, got another file: 'a-copy-0.wav'",
+    ]
 
 
 # -- changes -------------------------------------------------------------------------------------

@@ -232,7 +232,7 @@ def test_a_budget_must_be_a_positive_number(suite_file, catalogue, budget, value
 
 def test_budgets_have_defaults(suite_file, catalogue):
     score = read_suite(str(suite_file()), catalogue).score
-    assert (score.damage_budget, score.sample_budget) == (0.5, 0.25)
+    assert (score.damage_budget, score.sample_budget) == (0.5, None)
     assert (score.training_steps, score.clean_samples) == (1000, 1000)
 
 
