@@ -14,11 +14,19 @@ from fpbench.nn.weights import opened, reachable
 
 __all__ = ["channels_of", "hidden_channels"]
 
-_LAYERS = (nn.Linear, nn.Conv2d, EqualLinear, EqualConv)
-_NORMS = (nn.GroupNorm, nn.BatchNorm2d)
-_POSITIVE = (nn.ReLU, nn.LeakyReLU, nn.MaxPool2d)
+_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, EqualLinear, EqualConv)
+_NORMS = (nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d)
+_POSITIVE = (nn.ReLU, nn.LeakyReLU, nn.MaxPool1d, nn.MaxPool2d)
 _ODD = (nn.Tanh, nn.Softsign)
-_EITHER = (nn.Identity, nn.Dropout, nn.Flatten, nn.Unflatten, nn.AvgPool2d, nn.Upsample)
+_EITHER = (
+    nn.Identity,
+    nn.Dropout,
+    nn.Flatten,
+    nn.Unflatten,
+    nn.AvgPool1d,
+    nn.AvgPool2d,
+    nn.Upsample,
+)
 _NEITHER = (
     nn.GELU,
     nn.SiLU,

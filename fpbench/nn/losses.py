@@ -17,19 +17,22 @@ __all__ = [
 
 
 def l1g(images: Tensor, targets: Tensor) -> Tensor:
-    """Mean absolute difference of pixels plus half that of their gradients, a scalar.
+    """Mean absolute difference of samples plus half that of their gradients, a scalar.
 
     The gradient terms ask for edges where plain L1 settles for their average; they take the place
     of a perceptual loss, which would need the weights of a backbone.
 
     Args:
-        images: ``(N, C, H, W)`` in [-1, 1].
+        images: ``(N, C, H, W)``, or sounds ``(N, C, T)``, in [-1, 1].
         targets: The same.
     """
     difference = images - targets
-    horizontal = difference[..., 1:] - difference[..., :-1]
-    vertical = difference[..., 1:, :] - difference[..., :-1, :]
-    return difference.abs().mean() + 0.5 * (horizontal.abs().mean() + vertical.abs().mean())
+    gradients = difference[..., 1:] - difference[..., :-1]
+    apart = gradients.abs().mean()
+    if difference.dim() == 4:
+        vertical = difference[..., 1:, :] - difference[..., :-1, :]
+        apart = apart + vertical.abs().mean()
+    return difference.abs().mean() + 0.5 * apart
 
 
 def code_loss(logits: Tensor, codes: Tensor) -> Tensor:

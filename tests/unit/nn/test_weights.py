@@ -5,7 +5,7 @@ from torch import nn
 
 from fpbench.api.post import PostStep
 from fpbench.nn.generator import ChainGenerator
-from fpbench.nn.images import HeldImages
+from fpbench.nn.images import HeldSamples
 from fpbench.nn.stylegan2 import StyleSynthesis
 from fpbench.nn.synthesis import SkipSynthesis
 from fpbench.nn.weights import (
@@ -147,7 +147,7 @@ def test_fused_steps_draw_the_same_images(copy):
 
 def test_held_images_are_read_like_a_stream():
     images = torch.arange(5 * 3 * 4 * 4).reshape(5, 3, 4, 4).to(torch.uint8)
-    held = HeldImages(images)
+    held = HeldSamples(images)
     assert (len(held), held.info.size) == (5, 4)
     for indices in ([4, 0, 4], np.array([4, 0, 4])):
         read = held.read(indices)

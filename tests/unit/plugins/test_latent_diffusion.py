@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from fpbench_latent_diffusion.plugin import LatentDiffusion
-from fpbench_latent_diffusion.sampling import Components, fit_components
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny_autoencoders import (
@@ -31,6 +30,7 @@ from fpbench.nn.autoencoders import layout
 from fpbench.nn.autoencoders.opening import decoder_of, encoder_of
 from fpbench.nn.chains import hidden_channels
 from fpbench.nn.channels import rearranged
+from fpbench.nn.components import Components, fit_components
 from fpbench.nn.weights import exchanged, fused, reachable
 from fpbench.stages.context import StageContext
 from fpbench.stages.images import SplitStream

@@ -8,7 +8,7 @@ from torch.nn import functional
 from fpbench.api.images import to_float, to_uint8
 from fpbench.builtin.toy_faces.dataset import ToyFaces
 from fpbench.nn.draws import Draws
-from fpbench.nn.images import HeldImages
+from fpbench.nn.images import HeldSamples
 from fpbench.stages.context import StageContext
 from fpbench.stages.images import SplitStream
 from fpbench.store import Store
@@ -111,7 +111,7 @@ def test_few_codes_in_training_give_little_on_new_codes_and_fresh_ones_do(tmp_pa
     """
     faces = SplitStream(ToyFaces(ToyFaces.Params(train=512)), "train", torch.device("cpu"))
     halved = functional.avg_pool2d(to_float(faces.read(range(512))), 2)
-    faces = HeldImages(to_uint8(halved))
+    faces = HeldSamples(to_uint8(halved))
     found = {}
     for pool in (16, 0):
         ctx = context(tmp_path / str(pool), bits=48)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -25,6 +25,9 @@ from fpbench.api import (
     User,
 )
 from fpbench_model_change.finetuning import own_latents
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _BATCH = 32
 
@@ -62,7 +65,7 @@ class Overwrite(ModelAttack[NoParams]):
         """One training for each effort, all with the same code."""
         import torch
 
-        from fpbench.nn.images import HeldImages
+        from fpbench.nn.images import HeldSamples
         from fpbench.nn.weights import fused
 
         public, method = surface.public_host, surface.trainer
@@ -71,7 +74,8 @@ class Overwrite(ModelAttack[NoParams]):
         code = torch.zeros(0, dtype=torch.bool)
         if method.bits:
             code = ctx.training_codes(1, ctx.rng("overwrite/code"))[0]
-        clean = HeldImages(surface.clean_images)
+        info = None if ctx.modality.name == "image" else ctx.info
+        clean = HeldSamples(surface.clean_images, info)
         for effort in sorted(strengths):
             steps = {"steps": _share(method, effort)}
             shorter = type(method)(method.params.model_copy(update=steps))
@@ -111,7 +115,7 @@ class Distil(ModelAttack[DistilParams]):
         "Apache-2.0",
         "Trains an untrained generator of the host's kind to draw the copy's images from the same "
         "latents. What a fingerprint leaves in images can be learned with them; short trainings "
-        "draw blurred images.",
+        "draw blurred images. What sounds are compared by are their spectra, too.",
     )
 
     def refuse(self, setting: Setting) -> Refusal | None:
@@ -128,8 +132,6 @@ class Distil(ModelAttack[DistilParams]):
         """Strengths are step counts on one trajectory."""
         import torch
 
-        from fpbench.api.images import to_float
-        from fpbench.nn.losses import l1g
         from fpbench.nn.schedule import adam, descend
         from fpbench.nn.weights import fused
 
@@ -142,8 +144,20 @@ class Distil(ModelAttack[DistilParams]):
         for step in range(1, max(marks) + 1):
             seeds = torch.randint(2**62, (_BATCH,), generator=ctx.rng("distil/latents", step))
             latents = teacher.prior(seeds.tolist())
-            descend(l1g(network(latents), to_float(teacher.sample(latents))), optimiser)
+            wanted = ctx.modality.to_float(teacher.sample(latents))
+            descend(_unlike(network(latents), wanted), optimiser)
             ctx.progress(step, max(marks), self.name)
             if step in marks:
                 learned = copy.deepcopy(network).eval().requires_grad_(False)
                 yield float(step), student.replace(name, learned)
+
+
+def _unlike(drawn: Tensor, wanted: Tensor) -> Tensor:
+    """How unlike images (N, C, H, W) or sounds (N, C, T) are, a scalar."""
+    from fpbench.nn.losses import l1g
+    from fpbench.nn.spectra import spectral_loss
+
+    loss = l1g(drawn, wanted)
+    if drawn.dim() == 4:
+        return loss
+    return loss + spectral_loss(drawn.flatten(0, 1), wanted.flatten(0, 1))

@@ -20,6 +20,7 @@ from fpbench.nn.autoencoders.opening import (
     opened_decoder,
     read,
 )
+from fpbench.nn.components import Components, fit_components
 from fpbench.nn.generator import ChainGenerator, Tail
 from fpbench.nn.schedule import adam, descend
 from fpbench.nn.state import part, placed
@@ -27,7 +28,7 @@ from fpbench_latent_diffusion import parts, prompting
 from fpbench_latent_diffusion.denoising import Denoised
 from fpbench_latent_diffusion.fitting import classes_of, opened_denoiser, trained_denoiser
 from fpbench_latent_diffusion.hub import place_of
-from fpbench_latent_diffusion.sampling import Components, Photographs, fit_components
+from fpbench_latent_diffusion.sampling import Photographs
 
 if TYPE_CHECKING:
     from fpbench_latent_diffusion.params import LatentDiffusionParams

@@ -1,0 +1,1 @@
+"""The host `mel-decoder`: sounds from mel spectra and a pitch."""
