@@ -16,6 +16,7 @@ from fpbench.api import (
     Modality,
     hookimpl,
 )
+from fpbench.builtin.audio.modality import Audio
 from fpbench.builtin.chain.attack import Chain
 from fpbench.builtin.codes.bch import Bch
 from fpbench.builtin.codes.tardos import Tardos
@@ -45,18 +46,19 @@ from fpbench.builtin.self_marked.host import Originals
 from fpbench.builtin.self_marked.method import SelfMarked
 from fpbench.builtin.slurm.cluster import SlurmCluster
 from fpbench.builtin.toy_faces.dataset import ToyFaces
+from fpbench.builtin.toy_speech.dataset import ToySpeech
 
 
 @hookimpl
 def fpbench_modalities() -> list[type[Modality[Any]]]:
     """Kinds of samples."""
-    return [Image]
+    return [Image, Audio]
 
 
 @hookimpl
 def fpbench_datasets() -> list[type[Dataset[Any]]]:
     """Data sets."""
-    return [ToyFaces, ImageFolder, *PUBLISHED]
+    return [ToyFaces, ToySpeech, ImageFolder, *PUBLISHED]
 
 
 @hookimpl

@@ -6,7 +6,7 @@ from fpbench.api.numerics import NUMERICS_EPOCH
 from fpbench.plan.identity import tree_digest
 
 FROZEN = Path(__file__).with_name("numerics_epoch.json")
-WATCHED = ("nn/**/*.py", "training/**/*.py", "api/images.py", "api/post.py")
+WATCHED = ("nn/**/*.py", "training/**/*.py", "api/images.py", "api/sounds.py", "api/post.py")
 
 
 def test_numerics_change_only_with_a_new_epoch_or_a_waiver():

@@ -1,0 +1,1 @@
+"""The procedural data set `toy-speech`."""
