@@ -6,7 +6,8 @@ A question is one line of JSON, then the bytes of its arrays; so is an answer, w
                                           {"dtype": "bool", "shape": [16]}]}
     {"arrays": [{"dtype": "uint8", "shape": [4, 3, 32, 32]}]}
 
-Arrays are in C order, little-endian. What cannot be answered is `{"error": "why"}`. The program
+Arrays are in C order, little-endian; a question about sounds, int16 (N, C, T), also says their
+`"rate"`, samples a second. What cannot be answered is `{"error": "why"}`. The program
 answers one question after the other until its standard input ends, and then ends itself.
 """
 
@@ -64,16 +65,23 @@ class Program:
         self._process: subprocess.Popen[bytes] | None = None
 
     def ask(
-        self, do: str, bits: int, arrays: Sequence[np.ndarray], dtype: str, shape: tuple[int, ...]
+        self,
+        do: str,
+        bits: int,
+        arrays: Sequence[np.ndarray],
+        dtype: str,
+        shape: tuple[int, ...],
+        rate: int | None = None,
     ) -> np.ndarray:
         """The array that it answers.
 
         Args:
             do: what is asked.
             bits: K.
-            arrays: what goes with it; bool, uint8 or float32.
+            arrays: what goes with it; bool, uint8, int16 or float32.
             dtype: of the answer.
             shape: of the answer.
+            rate: samples of a sound in a second; None = no sounds.
 
         Raises:
             MissingResource: it cannot be started.
@@ -83,7 +91,7 @@ class Program:
         self._start()
         self._asked, self._until = do, time.monotonic() + self._timeout_s
         try:
-            self._send(bits, arrays)
+            self._send(bits, arrays, rate)
             told = self._header()
             if "error" not in told:
                 return self._array(told, np.dtype(dtype), shape)
@@ -133,9 +141,10 @@ class Program:
 
     # -- questions and answers -------------------------------------------------------------------
 
-    def _send(self, bits: int, arrays: Sequence[np.ndarray]) -> None:
+    def _send(self, bits: int, arrays: Sequence[np.ndarray], rate: int | None) -> None:
         about = [{"dtype": array.dtype.name, "shape": array.shape} for array in arrays]
-        header = json.dumps({"do": self._asked, "bits": bits, "arrays": about}) + "\n"
+        question = {"do": self._asked, "bits": bits, "arrays": about}
+        header = json.dumps(question | ({} if rate is None else {"rate": rate})) + "\n"
         assert self._process is not None
         assert self._process.stdin is not None
         pipe = self._process.stdin.fileno()

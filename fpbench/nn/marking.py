@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from fpbench.api.images import to_float, to_uint8
+from fpbench.api import Modality
 from fpbench.nn.foreign import Program
 from fpbench.nn.opaque import Opaque
 
@@ -13,26 +15,44 @@ __all__ = ["Embedder", "read"]
 
 
 class Embedder(Opaque):
-    """Has a program mark images."""
+    """Has a program mark samples.
 
-    def __init__(self, program: Program) -> None:
+    Args:
+        program: that does.
+        modality: of the samples.
+        rate: of sounds, samples a second; None = no sounds.
+    """
+
+    def __init__(self, program: Program, modality: Modality[Any], rate: int | None) -> None:
         super().__init__()
         self._program = program
+        self._modality = modality
+        self._rate = rate
 
-    def forward(self, images: Tensor, codes: Tensor) -> Tensor:
-        """Marked images ``(N, 3, H, W)`` from images in [-1, 1] and codes ``(N, K)`` bool."""
-        pixels = to_uint8(images).cpu().contiguous()
-        marked = torch.empty_like(pixels)
-        for code in torch.unique(codes.cpu(), dim=0):
-            rows = (codes.cpu() == code).all(1)
-            asked = pixels[rows].numpy(), code.numpy()
-            made = self._program.ask("mark", len(code), asked, "uint8", asked[0].shape)
+    def forward(self, samples: Tensor, codes: Tensor) -> Tensor:
+        """Marked samples ``(N, ...)`` from samples in [-1, 1] and codes ``(N, K)`` bool."""
+        levels = self._modality.to_file(samples).cpu().contiguous()
+        dtype = str(levels.dtype).removeprefix("torch.")
+        marked = torch.empty_like(levels)
+        own = codes.cpu()
+        for code in torch.unique(own, dim=0) if own.numel() else own[:1]:
+            rows = (own == code).all(1)
+            asked = levels[rows].numpy(), code.numpy()
+            made = self._program.ask("mark", len(code), asked, dtype, asked[0].shape, self._rate)
             marked[rows] = torch.from_numpy(made)
-        return to_float(marked.to(images.device))
+        return self._modality.to_float(marked.to(samples.device))
 
 
-def read(program: Program, images: Tensor, bits: int) -> Tensor:
-    """Logits ``(N, K)`` of uint8 images ``(N, 3, H, W)``."""
-    pixels = images.cpu().contiguous().numpy()
-    logits = program.ask("read", bits, (pixels,), "float32", (len(pixels), bits))
-    return torch.from_numpy(logits).to(images.device)
+def read(program: Program, samples: Tensor, columns: int, rate: int | None) -> Tensor:
+    """What a program reads of samples as a file carries them, ``(N, columns)``: logits, scores.
+
+    Args:
+        program: is asked.
+        samples: ``(N, ...)``.
+        columns: K, or 1 of a mark without bits.
+        rate: of sounds, samples a second; None = no sounds.
+    """
+    levels = samples.cpu().contiguous().numpy()
+    shape = (len(levels), columns)
+    found = program.ask("read", columns, (levels,), "float32", shape, rate)
+    return torch.from_numpy(found).to(samples.device)

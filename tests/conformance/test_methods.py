@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 import tiny_libraries
+from tiny_synth import TinySynth
 
-from fpbench.api import ContractError
+from fpbench.api import ContractError, NoParams
+from fpbench.builtin.toy_speech.dataset import ToySpeech
 from fpbench.registry import load
 from fpbench.testing.conformance import check_method
 from fpbench.testing.fakes import (
@@ -57,6 +59,15 @@ TINY = {
     "passive-detector": {"channels": 8, "batch": 8, "steps": 2},
     "passive-attribution": {"channels": 8, "batch": 8, "steps": 2, "samples": 16},
 }
+OF_SOUNDS = {
+    "hidden-audio": {"bits": 8, "frame": 64, "channels": 8, "steps": 2, "batch": 16},
+    "spread-spectrum-audio": {"bits": 8},
+    "perth": {},
+    "aware": {},
+    "audioseal": {},
+    "wavmark": {},
+    "silentcipher": {},
+}
 ADDED = {"post-hoc": ("post",), "sampler": ("prior",)}
 
 
@@ -79,9 +90,28 @@ def test_in_tree_methods_keep_the_contract(name, size, small_host, tmp_path, mon
     assert ("the opaque post" in result.sealed) if cls.opaque else not result.sealed
 
 
+@pytest.mark.parametrize("name", sorted(OF_SOUNDS))
+def test_in_tree_methods_of_sounds_keep_the_contract(name, tmp_path, monkeypatch):
+    cls, params = load().component("methods", name), OF_SOUNDS[name]
+    if name in tiny_libraries.METHODS:
+        monkeypatch.setenv("FPBENCH_ENVIRONMENTS", str(tmp_path / "environments"))
+        params = params | tiny_libraries.make(name, tmp_path)
+    speech = ToySpeech(ToySpeech.Params(train=64, test=16, reference=16, length=2048))
+    method = cls(cls.Params(**params))
+    result = check_method(method, tmp_path, host=TinySynth(NoParams()), dataset=speech)
+    assert result.leaked == ("post",)
+    if cls.opaque:
+        assert "the opaque post" in result.sealed
+    elif name == "spread-spectrum-audio":
+        assert "holds the sequences" in result.sealed
+        assert result.right > 0.99
+    else:
+        assert not result.sealed
+
+
 def test_every_in_tree_method_is_checked():
     # Images that were marked elsewhere have a test of their own: nothing marks more of them.
-    assert set(load().names("methods")) - {"self-marked"} == set(TINY)
+    assert set(load().names("methods")) - {"self-marked"} == {*TINY, *OF_SOUNDS}
 
 
 def test_fakes_have_the_known_answers(tmp_path):

@@ -58,6 +58,9 @@ OF_SOUNDS = {"wouaf of sounds": {"bits": 8, "steps": 2, "whole_batch": 4, "reade
 # Weights that nobody reaches, and copies that are the host's own.
 UNTOUCHED = {"foreign", "invisible-watermark", "blind-watermark", "trustmark", "videoseal"}
 UNTOUCHED |= {"passive-detector", "passive-attribution", "self-marked"}
+UNTOUCHED |= {"perth", "aware", "audioseal", "wavmark", "silentcipher"}
+# Of sounds alone: their channels and weights have tests of their own.
+UNTOUCHED |= {"hidden-audio", "spread-spectrum-audio"}
 HOST = {"channels": 16, "embedding_dim": 16, "batch": 8, "latent_dim": 16}
 HOST |= {"pair_steps": 2, "adversarial_steps": 1}
 SOUND_HOST = {"bands": 8, "components": 12, "channels": 4, "steps": 2, "batch": 4, "sounds": 32}

@@ -11,6 +11,8 @@ import pytest
 from fpbench_published_marks.environments import environments_folder
 from fpbench_published_marks.plugin import fpbench_methods
 
+from fpbench.builtin.toy_speech.dataset import ToySpeech
+
 METHODS = {method.name: method for method in fpbench_methods()}
 PLACE = environments_folder()  # before tests are given a home of their own
 DIRECT = Path(__file__).with_name("published_libraries.py")
@@ -75,4 +77,41 @@ def test_an_adapter_agrees_with_its_library_bit_for_bit(
         program.close()
     assert (marked == direct["marked"]).all()
     assert (read == direct["read"]).all()
+    assert (marked != given).any()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)  # one of them optimises every sound
+@pytest.mark.parametrize(("name", "count"), [("perth", 20), ("aware", 2)])
+def test_an_adapter_of_sounds_agrees_with_its_library_bit_for_bit(
+    name, count, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("FPBENCH_ENVIRONMENTS", str(PLACE))
+    cls = METHODS[name]
+    if not cls.environment.found():
+        pytest.skip(f"{cls.environment.folder} is not there: run `fpbench prepare SUITE`")
+    method, columns = cls(cls.Params()), cls(cls.Params()).bits or 1
+    given = ToySpeech(ToySpeech.Params()).read("test", np.arange(count))
+    codes = np.random.default_rng(7).integers(0, 2, (count, method.bits)).astype(bool)
+    np.savez(tmp_path / "in.npz", sounds=given[:, 0], codes=codes)
+    direct = Path(__file__).with_name("published_sounds.py")
+    command = [cls.environment.python, "-E", "-s", direct, name]
+    command += [tmp_path / "in.npz", tmp_path / "out.npz"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = np.load(tmp_path / "out.npz")
+    program = method.program(lambda: None)
+    try:
+        marked = np.concatenate(
+            [
+                program.ask("mark", method.bits, (one[None], code), "int16", (1, *one.shape), 8000)
+                for one, code in zip(given, codes, strict=True)
+            ]
+        )
+        shape = (count, columns)
+        read = program.ask("read", columns, (marked,), "float32", shape, 8000)
+    finally:
+        program.close()
+    assert (marked[:, 0] == found["marked"]).all()
+    assert (read == found["numbers"]).all()
     assert (marked != given).any()

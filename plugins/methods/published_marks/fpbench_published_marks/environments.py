@@ -16,8 +16,7 @@ from pathlib import Path
 
 from fpbench.api import MissingResource
 
-# The build with windows needs libraries of a desktop; both give the same numbers.
-_DROPPED = 'opencv-python ; sys_platform == "never"\n'
+_NEVER = ' ; sys_platform == "never"\n'
 _CONSTRAINING = ("UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE", "VIRTUAL_ENV")
 _TAIL_LINES = 8
 
@@ -36,10 +35,16 @@ class Environment:
     Attributes:
         name: of the library.
         pins: NAME==VERSION of it and of all that its numbers depend on.
+        dropped: what it asks for, and is not installed: what it never calls here, or what another
+            package among the pins stands in for.
+        release: of Python that it asks for, "3.12"; empty = that of fpbench.
     """
 
     name: str
     pins: tuple[str, ...]
+    # The build with windows needs libraries of a desktop; both give the same numbers.
+    dropped: tuple[str, ...] = ("opencv-python",)
+    release: str = ""
 
     @property
     def digest(self) -> str:
@@ -74,9 +79,10 @@ class Environment:
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         self._made.unlink(missing_ok=True)
-        self._run(uv, "venv", "--clear", "--python", sys.executable, str(self.folder))
+        python = self.release or sys.executable
+        self._run(uv, "venv", "--clear", "--python", python, str(self.folder))
         dropped = self.folder / "dropped.txt"
-        dropped.write_text(_DROPPED, encoding="utf-8")
+        dropped.write_text("".join(name + _NEVER for name in self.dropped), encoding="utf-8")
         self._run(
             *(uv, "pip", "install", "--python", str(self.python)),
             *("--override", str(dropped), *self.pins),

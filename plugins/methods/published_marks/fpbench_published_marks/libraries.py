@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from fpbench_published_marks.environments import Environment
 
+_LIBROSA = ("librosa==0.11.0", "soxr==1.1.0")
 _NUMPY = "numpy==2.4.6"
 _OPENCV = "opencv-python-headless==5.0.0.93"
 _PILLOW = "pillow==13.0.0"
 _WAVELETS = "pywavelets==1.9.0"
+_SCIPY = "scipy==1.17.1"
+_SETUPTOOLS = "setuptools==81.0.0"  # the last with pkg_resources, which some still import
 _TORCH = "torch==2.15.0"
+_TORCHAUDIO = "torchaudio==2.11.1"
 _TORCHVISION = "torchvision==0.29.2"
 _OMEGACONF = "omegaconf==2.4.0"
 _EINOPS = "einops==0.8.2"
@@ -56,4 +60,67 @@ VIDEOSEAL = Environment(
         _TORCH,
         _TORCHVISION,
     ),
+)
+PERTH = Environment(
+    "perth",
+    # It asks for nothing, and imports all of these.
+    (
+        "resemble-perth==1.0.1",
+        "pyyaml==6.0.3",
+        *_LIBROSA,
+        _NUMPY,
+        _SCIPY,
+        _SETUPTOOLS,
+        _TORCH,
+        _TORCHAUDIO,
+    ),
+)
+AWARE = Environment(
+    "aware",
+    (
+        "aware==2.0.1",
+        "librosa==0.9.2",
+        "numba==0.59.0",
+        "numpy==1.26.4",
+        "resampy==0.4.2",
+        "scikit-learn==1.5.0",
+        "torch==2.7.1",
+        "torchaudio==2.7.1",
+        "webrtcvad-wheels==2.0.14.post1",
+        _SCIPY,
+    ),
+    # The first two need a compiler; the wheels above are the first one's. The others measure.
+    dropped=("webrtcvad", "pesq", "pystoi", "matplotlib"),
+    release="3.11",
+)
+AUDIOSEAL = Environment(
+    "audioseal",
+    ("audioseal==0.2.0", *_LIBROSA, _EINOPS, _NUMPY, _OMEGACONF, _SCIPY, _TORCH),
+)
+WAVMARK = Environment(
+    "wavmark",
+    (
+        "wavmark==0.0.3",
+        "resampy==0.4.3",
+        *_LIBROSA,
+        _NUMPY,
+        _SCIPY,
+        _SETUPTOOLS,
+        _TORCH,
+        _TORCHAUDIO,
+    ),
+)
+SILENTCIPHER = Environment(
+    "silentcipher",
+    (
+        "silentcipher==1.0.5",
+        "librosa==0.10.2.post1",
+        "numpy==1.26.4",
+        "torch==2.0.0",
+        "soxr==1.1.0",
+        _SCIPY,
+        _SETUPTOOLS,
+    ),
+    dropped=("flask",),  # of its demonstration
+    release="3.11",
 )

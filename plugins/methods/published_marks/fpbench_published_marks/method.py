@@ -22,7 +22,7 @@ _PROGRAMS = Path(__file__).with_name("programs")
 
 
 class LibraryMethod(ProgramMethod[P]):
-    """A library that marks and reads images, run as it is in an environment of its own.
+    """A library that marks and reads samples, run as it is in an environment of its own.
 
     Class attributes beside the method's:
         environment: of the library.
@@ -61,7 +61,7 @@ class LibraryMethod(ProgramMethod[P]):
     def digest(self) -> str:
         """Of the library's versions, the program that calls it, and the weights."""
         total = hashlib.sha256(f"{self.environment.digest}\n{super().digest()}\n".encode())
-        for name in ("serving", self.module):
+        for name in ("serving", "sounding", self.module):
             total.update((_PROGRAMS / f"{name}.py").read_bytes())
         return total.hexdigest()
 

@@ -79,3 +79,61 @@ class VideoSealParams(LibraryParams):
 
     weights: Weights = ""
     bits: Literal[256] = 256
+
+
+class PerthParams(LibraryParams):
+    """It has none of its own.
+
+    Attributes:
+        timeout_s: seconds that an answer may take, the first one with the start.
+    """
+
+
+class AwareParams(LibraryParams):
+    """Its length of a code.
+
+    Attributes:
+        bits: length of a code.
+        timeout_s: seconds that an answer may take, the first one with the start.
+    """
+
+    bits: Literal[20] = 20
+
+
+class AudioSealParams(LibraryParams):
+    """Where the models are.
+
+    Attributes:
+        weights: a folder with `generator_base.pth` and `detector_base.pth`.
+        bits: length of a code.
+        timeout_s: seconds that an answer may take, the first one with the start.
+    """
+
+    weights: Weights = ""
+    bits: Literal[16] = 16
+
+
+class WavMarkParams(LibraryParams):
+    """Where the model is.
+
+    Attributes:
+        weights: a folder with its file, whose long name begins with `step59000_`.
+        bits: length of a code; as many more are the pattern by which it is found.
+        timeout_s: seconds that an answer may take, the first one with the start.
+    """
+
+    weights: Weights = ""
+    bits: Literal[16] = 16
+
+
+class SilentCipherParams(LibraryParams):
+    """Where the model for 44.1 kHz is.
+
+    Attributes:
+        weights: a folder with `enc_c.ckpt`, `dec_c.ckpt`, `dec_m_0.ckpt` and `hparams.yaml`.
+        bits: length of a code.
+        timeout_s: seconds that an answer may take, the first one with the start.
+    """
+
+    weights: Weights = ""
+    bits: Literal[40] = 40

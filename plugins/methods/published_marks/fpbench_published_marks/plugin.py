@@ -1,11 +1,11 @@
-"""The methods `invisible-watermark`, `blind-watermark`, `trustmark` and `videoseal`."""
+"""The methods `invisible-watermark`, `blind-watermark`, `trustmark`, `videoseal`, and `sounds`."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from fpbench.api import Card, Method, SampleInfo, hookimpl
-from fpbench_published_marks import libraries
+from fpbench_published_marks import libraries, sounds
 from fpbench_published_marks.method import LibraryMethod
 from fpbench_published_marks.params import (
     BlindWatermarkParams,
@@ -159,4 +159,4 @@ def _too_many(bits: int, most: int, size: int) -> str:
 @hookimpl
 def fpbench_methods() -> list[type[Method[Any]]]:
     """The methods."""
-    return [InvisibleWatermark, BlindWatermark, TrustMark, VideoSeal]
+    return [InvisibleWatermark, BlindWatermark, TrustMark, VideoSeal, *sounds.METHODS]

@@ -20,8 +20,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-Mark = Callable[[np.ndarray, np.ndarray], np.ndarray]
-Read = Callable[[np.ndarray, int], np.ndarray]
+Mark = Callable[..., np.ndarray]  # samples, a code and, of sounds, their rate
+Read = Callable[..., np.ndarray]  # samples, how many numbers of each and, of sounds, their rate
 
 
 def main() -> NoReturn:
@@ -52,11 +52,12 @@ def _expect(pins: list[str]) -> None:
 
 
 def _answer(mark: Mark, read: Read, asked: Any, arrays: list[np.ndarray]) -> tuple[Any, bytes]:
+    rate = (asked["rate"],) if "rate" in asked else ()
     try:
         if asked["do"] == "mark":
-            answer = np.ascontiguousarray(mark(arrays[0], arrays[1]))
+            answer = np.ascontiguousarray(mark(arrays[0], arrays[1], *rate))
         else:
-            answer = np.ascontiguousarray(read(arrays[0], asked["bits"]), "<f4")
+            answer = np.ascontiguousarray(read(arrays[0], asked["bits"], *rate), "<f4")
     except Exception as error:  # noqa: BLE001 - whatever it is, fpbench is told
         traceback.print_exc()
         return {"error": f"{type(error).__name__}: {error}"}, b""
