@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from fpbench.api import (
     Host,
     Latents,
     Method,
+    Modality,
     Reads,
     SampleInfo,
     SampleStream,
@@ -40,6 +41,7 @@ from fpbench.builtin.toy_faces.dataset import ToyFaces
 from fpbench.nn.latents import rows, shapes
 from fpbench.nn.weights import exchanged, reachable
 from fpbench.plan import issued_codes
+from fpbench.registry import load
 from fpbench.stages import boundary
 from fpbench.stages.checks import (
     check_alone,
@@ -91,8 +93,8 @@ def check_method(
         method: with parameters small enough for a test.
         scratch: an empty folder.
         host: the host to build on; a tiny linear one if None.
-        dataset: what it is trained on, and by whose conditions images are drawn; cartoon faces if
-            None.
+        dataset: what it is trained on, and by whose conditions samples are drawn; cartoon faces if
+            None. Its modality must be registered.
         train: training images, of cartoon faces.
         size: image size of these, pixels.
 
@@ -103,11 +105,15 @@ def check_method(
     store = Store(scratch / "conformance")
 
     def context(*root: Any, bits: int = 0) -> StageContext:
-        return StageContext(device, (0, *root), store, bits=bits, info=images.info)
+        return StageContext(
+            device, (0, *root), store, bits=bits, modality=modality, info=images.info
+        )
 
     faces = ToyFaces(ToyFaces.Params.model_validate({"size": size, "train": train}))
     dataset = dataset or faces
     images, test = SplitStream(dataset, "train", device), SplitStream(dataset, "test", device)
+    kind = load().component("modalities", images.info.modality)
+    modality = cast(Modality[Any], kind(kind.Params()))
 
     def latents(generator: Generator, seeds: Sequence[int]) -> Latents:
         return generator.prior(seeds, test.conditions([seed % len(test) for seed in seeds]))

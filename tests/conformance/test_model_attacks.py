@@ -10,7 +10,6 @@ from fpbench.api import (
     CoalitionAttack,
     ModelAttack,
     PipelineAttack,
-    SampleInfo,
     Setting,
     Surface,
     TrainedHost,
@@ -18,7 +17,6 @@ from fpbench.api import (
 )
 from fpbench.api.samples import check_samples
 from fpbench.builtin.codes.uniform import Uniform
-from fpbench.builtin.toy_faces.dataset import ToyFaces
 from fpbench.plan import issued_codes
 from fpbench.registry import load
 from fpbench.stages.checks import check_generator
@@ -26,7 +24,6 @@ from fpbench.stages.context import StageContext
 from fpbench.stages.images import SplitStream
 from fpbench.store import Store
 
-IMAGES = SampleInfo.of_images(32, {})
 CPU = torch.device("cpu")
 CLEAN = 8
 COALITION = 10
@@ -56,11 +53,14 @@ METHODS = {
     },
     "stable-signature": {"bits": 8, "channels": 8, "steps": 2, "batch": 4, "tuning_steps": 1},
 }
+# What else is attacked: a method with other parameters, on the host that draws sounds.
+OF_SOUNDS = {"wouaf of sounds": {"bits": 8, "steps": 2, "whole_batch": 4, "reader_channels": 8}}
 # Weights that nobody reaches, and copies that are the host's own.
 UNTOUCHED = {"foreign", "invisible-watermark", "blind-watermark", "trustmark", "videoseal"}
 UNTOUCHED |= {"passive-detector", "passive-attribution", "self-marked"}
 HOST = {"channels": 16, "embedding_dim": 16, "batch": 8, "latent_dim": 16}
 HOST |= {"pair_steps": 2, "adversarial_steps": 1}
+SOUND_HOST = {"bands": 8, "components": 12, "channels": 4, "steps": 2, "batch": 4, "sounds": 32}
 VARIANTS = {
     "prune": [{"structure": "channel"}],
     "quantise": [{"per": "channel"}],
@@ -77,7 +77,8 @@ REFUSED = {(name, "scalable-gan") for name in ("overwrite", "swap-step", "scale-
 REFUSED |= {(name, "hidden") for name in ("swap-step", "scale-reset")}
 REFUSED |= {(name, "gaussian-shading") for name in ("overwrite", "swap-step", "scale-reset")}
 # The host is attacked as a negative; methods only differ in how they mark it anew.
-SUBJECTS = [*((name, "copy") for name in sorted(METHODS)), ("hidden", "host")]
+EVERY = sorted(METHODS | OF_SOUNDS)
+SUBJECTS = [*((name, "copy") for name in EVERY), ("hidden", "host")]
 
 
 def attacks(*kinds):
@@ -114,20 +115,34 @@ def _one_thread():
 def fitted(tmp_path_factory):
     """Name of a method -> what it needs to be attacked; each is trained once."""
     catalogue, store = load(), Store(tmp_path_factory.mktemp("store"))
-    faces = SplitStream(ToyFaces(ToyFaces.Params(train=64)), "train", CPU)
 
-    def context(*root, bits=0):
-        return StageContext(CPU, (0, *root), store, bits=bits)
+    def made(kind, name, **params):
+        cls = catalogue.component(kind, name)
+        return cls(cls.Params(**params))
 
-    host_class = catalogue.component("hosts", "stylegan2")
-    component = host_class(host_class.Params(**HOST))
-    state = component.fit(faces, context("host"))
-    host = TrainedHost(component, state, component.assemble(state, context("host")))
+    @functools.cache
+    def world(kind):
+        """The data set, what makes contexts and the host of one kind of samples."""
+        if kind == "audio":
+            dataset = made("datasets", "toy-speech", length=1024, train=32, test=8, reference=8)
+            component = made("hosts", "mel-decoder", **SOUND_HOST)
+        else:
+            dataset = made("datasets", "toy-faces", train=64)
+            component = made("hosts", "stylegan2", **HOST)
+        samples, modality = SplitStream(dataset, "train", CPU), made("modalities", kind)
+
+        def context(*root, bits=0):
+            root, told = (0, *root), {"modality": modality, "info": samples.info}
+            return StageContext(CPU, root, store, bits=bits, **told)
+
+        state = component.fit(samples, context("host"))
+        host = TrainedHost(component, state, component.assemble(state, context("host")))
+        return samples, context, host
 
     @functools.cache
     def fit(name):
-        cls = catalogue.component("methods", name)
-        method = cls(cls.Params(**METHODS[name]))
+        faces, context, host = world("audio" if name in OF_SOUNDS else "image")
+        method = made("methods", name.partition(" ")[0], **(METHODS | OF_SOUNDS)[name])
         trained = method.fit(host, faces, context("fit", name, bits=method.bits))
 
         code = Uniform(Uniform.Params())
@@ -143,6 +158,7 @@ def fitted(tmp_path_factory):
             copies=[method.assemble(trained, host, own, ctx) for own in issued],
             clean=faces.read(np.arange(CLEAN)),
             ctx=context("attack", bits=method.bits),
+            info=faces.info,
         )
 
     return fit
@@ -188,7 +204,7 @@ def same(first, second):
     )
 
 
-def check_attacked(attack, generator, copy):
+def check_attacked(attack, generator, copy, info):
     check_generator(attack.name, generator)
     assert not any(
         module.training for step in generator.steps.values() for module in step.modules()
@@ -198,7 +214,7 @@ def check_attacked(attack, generator, copy):
         assert shapes(generator) == shapes(copy)
     latents = generator.prior([1, 2, 3])
     assert latents.shape == copy.prior([1, 2, 3]).shape
-    images = check_samples(attack.name, "images", generator.sample(latents), 3, IMAGES)
+    images = check_samples(attack.name, "samples", generator.sample(latents), 3, info)
     assert torch.equal(images, generator.sample(latents))
 
 
@@ -221,7 +237,7 @@ def test_model_attacks_keep_the_contract(attack, subject, method, fitted):
         attacked = list(attack.apply(surface(attack, case, [copy]), asked, case.ctx))
         assert [strength for strength, _ in attacked] == strengths
         for _, generator in attacked:
-            check_attacked(attack, generator, copy)
+            check_attacked(attack, generator, copy, case.info)
         results.append(tensors(*(generator for _, generator in attacked)))
     assert same(*results)
     assert same(tensors(copy, case.host.generator), before)
@@ -238,12 +254,12 @@ def test_pipeline_attacks_keep_the_contract(attack, subject, method, fitted):
     copy = case.copies[0] if subject == "copy" else case.host.generator
     before = tensors(copy, case.host.generator)
     generator, again = (attack.apply(surface(attack, case, [copy]), case.ctx) for _ in range(2))
-    check_attacked(attack, generator, copy)
+    check_attacked(attack, generator, copy, case.info)
     assert same(tensors(generator), tensors(again))
     assert same(tensors(copy, case.host.generator), before)
 
 
-@pytest.mark.parametrize("method", sorted(METHODS))
+@pytest.mark.parametrize("method", EVERY)
 @pytest.mark.parametrize("attack", attacks(CoalitionAttack))
 def test_coalition_attacks_keep_the_contract(attack, method, fitted):
     case = fitted(method)
@@ -251,12 +267,12 @@ def test_coalition_attacks_keep_the_contract(attack, method, fitted):
         copies = case.copies[: int(size)]
         before = tensors(*copies)
         merged, again = (attack.apply(surface(attack, case, copies), case.ctx) for _ in range(2))
-        check_attacked(attack, merged, copies[0])
+        check_attacked(attack, merged, copies[0], case.info)
         assert same(tensors(merged), tensors(again))
         assert same(tensors(*copies), before)
 
 
-@pytest.mark.parametrize("method", sorted(METHODS))
+@pytest.mark.parametrize("method", EVERY)
 @pytest.mark.parametrize("attack", attacks(ModelAttack))
 def test_identity_strengths_draw_the_same_images(attack, method, fitted):
     case, identity = fitted(method), attack.strength and attack.strength.identity

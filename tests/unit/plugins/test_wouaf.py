@@ -276,8 +276,8 @@ def test_drift_is_what_fine_tuning_does(host, context):
 
 def test_an_enlarged_reader_says_the_mean_of_four_quarters():
     params = WouafParams(bits=BITS, reader_channels=8)
-    small = reader.build(16, params)
-    large = reader.enlarged(small, 32, params)
+    small = reader.build((3, 16, 16), params)
+    large = reader.enlarged(small, (3, 32, 32), params)
     maps = torch.randn(2, 24, 4, 4, generator=torch.Generator().manual_seed(0))
     quarters = [maps[:, :, i : i + 2, j : j + 2] for i in (0, 2) for j in (0, 2)]
     expected = torch.stack([small.out(q.flatten(1)) for q in quarters]).mean(0)

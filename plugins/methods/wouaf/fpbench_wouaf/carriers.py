@@ -23,7 +23,8 @@ from fpbench.nn.modulation import Affine
 
 __all__ = ["CARRIERS", "Carrier", "Embedding", "LowRank", "layers_of"]
 
-_NORMS = (nn.GroupNorm, nn.BatchNorm2d)
+_NORMS = (nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d)
+_CONVS = {nn.Conv1d.forward: nn.functional.conv1d, nn.Conv2d.forward: nn.functional.conv2d}
 
 
 class Embedding(nn.Module):
@@ -181,7 +182,7 @@ class Demodulated(Amplitude):
         factor = _spread_over(_renormed(layer.weight, 1 + setting), layer, y)
         if layer.bias is None:
             return y * factor
-        bias = layer.bias if isinstance(layer, nn.Linear) else layer.bias[:, None, None]
+        bias = _spread_over(layer.bias[None], layer, y)
         shifted: Tensor = (y - bias) * factor + bias
         return shifted
 
@@ -224,7 +225,7 @@ class Norm(_Mapped):
 
     def _leaves(self, setting: Tensor, layer: Any, x: Tensor, y: Tensor) -> Tensor:
         scale, shift = setting.chunk(2, dim=1)
-        beta = layer.bias[:, None, None]
+        beta = _spread_over(layer.bias[None], layer, y)
         scaled: Tensor = (y - beta) * (1 + _spread_over(scale, layer, y))
         shifted: Tensor = scaled + beta + _spread_over(shift, layer, y)
         return shifted
@@ -311,15 +312,16 @@ class LowRank(Carrier):
         if updates.dim() == weight.dim() + 1:
             return updates
         full = weight.new_zeros(len(updates), *weight.shape)
-        full[..., weight.shape[2] // 2, weight.shape[3] // 2] = updates
+        centre: Any = (..., *(size // 2 for size in weight.shape[2:]))
+        full[centre] = updates
         return full
 
 
 class Separable(LowRank):
     """W + sum_k s[k] u[k] v[k] t[k]: rank one over outputs, inputs and the kernel's taps. Own.
 
-    A direction that also has a shape in the image plane: with nearly as few weights, a bit can be
-    an edge or a ripple and not only a tint.
+    A direction that also has a shape in the image plane, or in time: with nearly as few weights, a
+    bit can be an edge or a ripple and not only a tint.
     """
 
     title = "separable"
@@ -364,7 +366,7 @@ def layers_of(
         if on == "norms":
             return isinstance(module, _NORMS) and module.weight is not None
         # A subclass with a forward of its own need not compute weight times input plus bias.
-        conv = type(module).forward is nn.Conv2d.forward and getattr(module, "groups", 0) == 1
+        conv = type(module).forward in _CONVS and getattr(module, "groups", 0) == 1
         linear = attention and type(module).forward is nn.Linear.forward
         return (conv or linear) and (on == "weights" or module.bias is not None)
 
@@ -376,11 +378,11 @@ def layers_of(
 
 
 def _spread_over(values: Tensor, layer: nn.Module, x: Tensor) -> Tensor:
-    """(N, C) beside (N, C, H, W), or beside (N, ..., C) of a linear layer."""
+    """(N, C) beside (N, C, ...), or beside (N, ..., C) of a linear layer."""
     values = values.to(x.dtype)
     if isinstance(layer, nn.Linear):
         return values.view(len(values), *[1] * (x.dim() - 2), -1)
-    return values[:, :, None, None]
+    return values.view(*values.shape, *[1] * (x.dim() - 2))
 
 
 def _along(values: Tensor, weight: Tensor, dim: int) -> Tensor:
@@ -450,11 +452,13 @@ def _added(up: Tensor, down: Tensor, signs: Tensor, layer: Any, x: Tensor, y: Te
     if isinstance(layer, nn.Linear):
         seen = nn.functional.linear(x, down.flatten(1))
         return y + nn.functional.linear(seen * _spread_over(signs, layer, seen), up)
+    convolve = _CONVS[type(layer).forward]
+    point = [1] * (x.dim() - 2)
     if down.dim() == 2:
-        # The centre of the kernel sees the pixel itself.
-        high, wide = (k // 2 - p for k, p in zip(layer.kernel_size, layer.padding, strict=True))
-        x = x[:, :, high : x.shape[2] - high, wide : x.shape[3] - wide]
-        seen = nn.functional.conv2d(x, down[:, :, None, None], stride=layer.stride)
+        # The centre of the kernel sees the place itself.
+        for dim, (k, p) in enumerate(zip(layer.kernel_size, layer.padding, strict=True), start=2):
+            x = x.narrow(dim, k // 2 - p, x.shape[dim] - 2 * (k // 2 - p))
+        seen = convolve(x, down.view(*down.shape, *point), stride=layer.stride)
     else:
-        seen = nn.functional.conv2d(x, down, stride=layer.stride, padding=layer.padding)
-    return y + nn.functional.conv2d(seen * _spread_over(signs, layer, seen), up[:, :, None, None])
+        seen = convolve(x, down, stride=layer.stride, padding=layer.padding)
+    return y + convolve(seen * _spread_over(signs, layer, seen), up.view(*up.shape, *point))

@@ -1,4 +1,4 @@
-"""How unlike two batches of images are, for training."""
+"""How unlike two batches of samples are, for training."""
 
 from __future__ import annotations
 
@@ -17,13 +17,23 @@ if TYPE_CHECKING:
 __all__ = ["likeness_of"]
 
 
-def likeness_of(params: WouafParams, device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
-    """Squared difference, or LPIPS by the weights that are named: (images, targets) -> scalar.
+def likeness_of(
+    params: WouafParams, device: torch.device, *, relative: bool = False
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Squared difference, or LPIPS by the weights that are named: (samples, targets) -> scalar.
+
+    Args:
+        params: settings.
+        device: where samples are.
+        relative: whether the difference is one over each target's mean square, as of sounds, which
+            may be loud or faint; silence counts as one of -60 dB.
 
     Raises:
         MissingResource: the package lpips is not installed, or the file is not there.
         WrongWeights: the file is of another network.
     """
+    if relative:
+        return _relative
     if not params.perceptual:
         return lambda images, targets: (images - targets).square().mean()
     if not Path(params.perceptual).is_file():
@@ -36,3 +46,8 @@ def likeness_of(params: WouafParams, device: torch.device) -> Callable[[Tensor, 
     compare = network(params.perceptual_net, Path(params.perceptual)).eval()
     compare = compare.to(device).requires_grad_(False)
     return lambda images, targets: compare(images, targets).mean()
+
+
+def _relative(sounds: Tensor, targets: Tensor) -> Tensor:
+    error, power = ((x.square().flatten(1).mean(1)) for x in (sounds - targets, targets))
+    return (error / power.clamp_min(1e-6)).mean()

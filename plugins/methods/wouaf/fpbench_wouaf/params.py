@@ -34,16 +34,17 @@ class WouafParams(Params):
         worst_case: whether that noise points where it harms the code most.
         drift: fine-tuned copies of the host whose weight differences are added in training.
         shrink: whether half of the training codes are fainter, down to 0.3.
-        hardened: whether the reader trains on distorted images: "mild" as other methods of fpbench,
-            or "published".
+        hardened: whether the reader trains on distorted samples: "mild" as other methods of
+            fpbench, of sounds with shifts by up to 75 ms, too; or, of images, "published".
         latents: of the training: of the host's "prior", or encoded "photographs".
         likeness: what images shall be like: the "host"'s, or, of encoded ones, the "photograph".
-        likeness_weight: of the squared difference at first.
+        likeness_weight: of the squared difference at first; of sounds over the mean square.
         final_weight: of it later on.
         perceptual: the file of weights for LPIPS in the place of the squared difference.
         perceptual_net: network of these weights.
         reader: "small", or "resnet50" as published.
-        reader_channels: of the small one's first convolution.
+        reader_channels: of the small one's first convolution; a quarter of those of a reader of
+            sounds.
         steps: of training.
         cropped: share of them on quarters of the latents, which are a quarter of the work; the
             rest, or all where latents are no maps, is on whole samples.
@@ -54,13 +55,15 @@ class WouafParams(Params):
         weight_decay: of all of them.
         clip: largest norm of a gradient; 0 = any.
         cycle: steps after which the rates start again, as published; 0 = one cosine.
-        likeness_db: PSNR to the host's images that copies shall have on average: codes are folded
-            so loud that two copies, which nobody gets, have it; None = as they were trained.
+        likeness_db: PSNR to the host's images, or SNR to its sounds, that copies shall have on
+            average: codes are folded so loud that two copies, which nobody gets, have it; None = as
+            they were trained.
         reading: "plain"; "calibrated" by what the reader says of photographs; "retrained" after
             release on fine-tuned copies of the owner's own; or of "weights".
         photographs: that a reading is calibrated on, or copies are tuned on.
         tuned: copies that the owner tunes for a reader that is trained again.
         retraining_steps: of that training.
+        searched: whether sounds are read at 26 speeds from .88 to 1.13, and what is surest counts.
     """
 
     bits: Annotated[int, Field(ge=1, le=256)] = 32
@@ -100,6 +103,7 @@ class WouafParams(Params):
     photographs: Annotated[int, Field(ge=16)] = 400
     tuned: Annotated[int, Field(ge=2)] = 8
     retraining_steps: Count = 400
+    searched: bool = False
 
     @field_validator("layers")
     @classmethod

@@ -41,7 +41,8 @@ class Wouaf(Method[WouafParams]):
     placement = Placement.IN_MODEL
     keeps_sample = True
     gate = 0.95
-    afterwards = frozenset({"reading", "photographs", "tuned", "retraining_steps"})
+    modalities = frozenset({"image", "audio"})
+    afterwards = frozenset({"reading", "photographs", "tuned", "retraining_steps", "searched"})
     card = Card(
         "WOUAF, and other carriers in its place",
         "WOUAF: Kim, Min, Patel, Cheng, Yang, CVPR 2024",
@@ -84,10 +85,24 @@ class Wouaf(Method[WouafParams]):
         return Needs(memory_gib=3.0)
 
     def objection(self, info: SampleInfo, users: int) -> str:
-        """Sides must be multiples of 16: the small reader sees an eighth of a half."""
+        """What is for images, or for sounds, alone; and sides must be multiples of 16.
+
+        The small reader sees an eighth of a half of an image.
+        """
         del users
-        if self.params.reader == "small" and info.size % 16:
-            return f"expected images whose side is a multiple of 16, got {info.size}"
+        p = self.params
+        if info.modality == "image":
+            if p.searched:
+                return "expected sounds to search for their speed, got images; unset `searched`"
+            if p.reader == "small" and info.size % 16:
+                return f"expected images whose side is a multiple of 16, got {info.size}"
+            return ""
+        odd = {"reader": p.reader == "resnet50", "perceptual": bool(p.perceptual)}
+        odd["hardened"] = p.hardened == "published"
+        if any(odd.values()):
+            return f"expected images for `{max(odd, key=lambda n: odd[n])}` so set, got sounds"
+        if info.size % 64:
+            return f"expected sounds whose length is a multiple of 64, got {info.size}"
         return ""
 
     def refuse(self, host: Host[Any], attack: Attack[Any] | None) -> Refusal | None:
@@ -101,7 +116,7 @@ class Wouaf(Method[WouafParams]):
             for name, shape in known.items()
             if name.endswith(".weight") and re.search(self.params.layers, name)
         }
-        sides = (4,) if self.params.modulated == "conv" else (2, 4)
+        sides = (3, 4) if self.params.modulated == "conv" else (2, 3, 4)
         carrying = [s for s in shapes.values() if len(s) in sides]
         if self.params.carrier == "norm":
             carrying = [s for s in shapes.values() if len(s) == 1]
@@ -157,12 +172,11 @@ class Wouaf(Method[WouafParams]):
         from fpbench.nn.state import part
         from fpbench_wouaf import release, training
 
-        del ctx
         if self.reads is Reads.WEIGHTS:
             return release.weight_logits(state, host, evidence.copy, self.params)
         registry = evidence.registry
         weights = part(registry, "reader") or part(state, "reader")
-        logits = training.read_with(weights, evidence.samples, self.params)
+        logits = training.read_with(weights, evidence.samples, self.params, ctx.modality)
         return release.normalised(logits, registry["mean"]) if registry else logits
 
 

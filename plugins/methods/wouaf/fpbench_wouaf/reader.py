@@ -1,14 +1,16 @@
-"""The network that reads codes: small, or a ResNet-50 as published."""
+"""The network that reads codes: small, of images or sounds, or a ResNet-50 as published."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from fpbench.api import MissingResource
+from fpbench.nn.spectra import spectra
 
 if TYPE_CHECKING:
     from fpbench_wouaf.params import WouafParams
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["build", "enlarged"]
 
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_FAINT = 1e-2  # of a sound's level, below which a bin says nothing
+_FRAME = 256  # samples of a frame of sounds
 _HALVINGS = 3  # from the image to the last map of the small reader: an eighth of the side
 
 
@@ -86,24 +90,68 @@ class ResNetReader(nn.Module):
         return logits
 
 
-def build(side: int, params: WouafParams) -> nn.Module:
-    """The reader of images of a side, with weights as they are drawn."""
+class SoundReader(nn.Module):
+    """Convolutions over the frames of a spectrogram, and for each bit a mean over time.
+
+    Of each bin it sees the logarithm of the magnitude, and the phase: a faint tone that is added
+    with one sign or the other differs in nothing else. Each bit has weights of its own for the
+    frames, so that it may be read where it can be. A clip's level does not matter. The spectrogram
+    itself is averaged, too: what is easiest to learn is then linear.
+
+    Args:
+        sources: channels of a sound.
+        bits: K.
+        channels: a quarter of those of the convolutions.
+    """
+
+    def __init__(self, sources: int, bits: int, channels: int) -> None:
+        super().__init__()
+        width = 4 * channels
+        widths = [3 * sources * (_FRAME // 2 + 1), width, width, width]
+        self.convs = nn.ModuleList(
+            nn.Conv1d(a, b, 3, padding=1, bias=False) for a, b in itertools.pairwise(widths)
+        )
+        self.norms = nn.ModuleList(nn.GroupNorm(8, width) for _ in self.convs)
+        self.out = nn.Conv1d(widths[0] + width, 2 * bits, 1)
+
+    def forward(self, sounds: Tensor) -> Tensor:
+        """Logits (N, K) of sounds (N, C, T) in [-1, 1]."""
+        n, sources, length = sounds.shape
+        found = spectra(sounds.reshape(n * sources, length), _FRAME, _FRAME // 4)
+        power = found.real.square() + found.imag.square()
+        level = power.mean((1, 2), keepdim=True).sqrt().clamp_min(1e-4)
+        size = (power + 1e-12).sqrt() / level + _FAINT
+        phase = torch.view_as_real(found) / (level * size)[..., None]
+        seen = torch.cat([size.log()[..., None], phase], 3)  # (N sources, frames, bins, 3)
+        seen = seen.permute(0, 3, 2, 1).reshape(n, -1, seen.shape[1])
+        x = seen
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = nn.functional.leaky_relu(norm(conv(x)), 0.2)
+        said, sure = self.out(torch.cat([seen, x], 1)).chunk(2, dim=1)
+        logits: Tensor = (said * sure.softmax(2)).sum(2)
+        return logits
+
+
+def build(shape: Sequence[int], params: WouafParams) -> nn.Module:
+    """The reader of samples (C, H, W) or sounds (C, T), with weights as they are drawn."""
+    if len(shape) == 2:
+        return SoundReader(shape[0], params.bits, params.reader_channels)
     if params.reader == "resnet50":
         return ResNetReader(params.bits)
-    return SmallReader(side, params.bits, params.reader_channels)
+    return SmallReader(shape[-1], params.bits, params.reader_channels)
 
 
 @torch.no_grad()
-def enlarged(small: nn.Module, side: int, params: WouafParams) -> nn.Module:
-    """A reader of images of twice the side that goes on from one of their quarters.
+def enlarged(small: nn.Module, shape: Sequence[int], params: WouafParams) -> nn.Module:
+    """A reader of images (C, H, W) that goes on from one of their quarters.
 
     Its linear layer takes the mean of what the smaller one would say of the four quarters.
     """
-    large = build(side, params)
+    large = build(shape, params)
     state = dict(small.state_dict())
     if isinstance(small, SmallReader):
         weight = small.out.weight
-        edge = (side >> _HALVINGS) // 2
+        edge = (shape[-1] >> _HALVINGS) // 2
         maps = weight.view(params.bits, -1, edge, edge).repeat(1, 1, 2, 2) / 4
         state["out.weight"] = maps.flatten(1)
     large.load_state_dict(state)

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from fpbench.api import Context, ContractError, Generator, SampleStream, State, TrainedHost
-from fpbench.api.images import quantise, to_float
 from fpbench.nn.latents import drawn
 from fpbench.nn.losses import code_loss
 from fpbench.nn.schedule import set_rates, warm_cosine
@@ -42,7 +41,8 @@ def calibrated(weights: State, samples: SampleStream, params: WouafParams, ctx: 
     """``mean`` (K,): what a reader says, on average, of photographs of the training split."""
     chosen = torch.randperm(len(samples), generator=ctx.rng("calibration"))[: params.photographs]
     logits = [
-        read_with(weights, samples.read(own.numpy()), params) for own in torch.split(chosen, _CHUNK)
+        read_with(weights, samples.read(own.numpy()), params, ctx.modality)
+        for own in torch.split(chosen, _CHUNK)
     ]
     return {"mean": torch.cat(logits).mean(0)}
 
@@ -80,7 +80,7 @@ def retrained(
     model = opened(network, state, params)
     before = {name: value.clone() for name, value in network.named_parameters()}
     with torch.random.fork_rng(devices=[]):
-        eye = placed(reader.build(samples.info.size, params), ctx.device)
+        eye = placed(reader.build(samples.info.shape, params), ctx.device)
     eye.load_state_dict(part(state, "reader"))
     rates = Adam(
         [{"params": list(eye.parameters()), "lr": params.code_learning_rate / 4}], betas=(0.9, 0.99)
@@ -104,7 +104,7 @@ def retrained(
             signs = (codes.float() * 2 - 1) * (faint * float(state["loudness"]))[:, None]
             share = float(torch.rand((), generator=rng)) * 1.2
             move = drift[int(torch.randint(len(drift), (1,), generator=rng))]
-            photographs = to_float(
+            photographs = ctx.modality.to_float(
                 samples.read(torch.randint(len(samples), (_UNMARKED // 2,), generator=rng).numpy())
             )
             with torch.no_grad():
@@ -112,7 +112,7 @@ def retrained(
                     value.copy_(before[name]).add_(move[name], alpha=share)
                 latents = drawn(host, _BATCH, samples, rng, ctx.device)
                 entry = host.generator.run(latents, until=host.generator.output)
-                shown = quantise(behind(host.generator, model(entry, signs)))
+                shown = ctx.modality.quantise(behind(host.generator, model(entry, signs)))
                 shown[: len(photographs)] = photographs
             with run.autocast():
                 logits = eye(shown)

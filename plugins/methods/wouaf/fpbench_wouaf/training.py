@@ -13,16 +13,24 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from fpbench.api import Context, ContractError, Generator, SampleStream, State, TrainedHost
-from fpbench.api.images import quantise, to_float
+from fpbench.api import (
+    Context,
+    ContractError,
+    Generator,
+    Modality,
+    SampleStream,
+    State,
+    TrainedHost,
+)
 from fpbench.nn.distortions import soften
 from fpbench.nn.ema import Average, warmed_decay
 from fpbench.nn.latents import drawn
 from fpbench.nn.losses import code_loss
 from fpbench.nn.schedule import set_rates, warm_cosine
+from fpbench.nn.sound_distortions import disturb, shift
 from fpbench.nn.state import part, placed, prefixed
 from fpbench.training import TrainingRun
-from fpbench_wouaf import distortions, reader
+from fpbench_wouaf import distortions, reader, searching
 from fpbench_wouaf.carriers import CARRIERS, Carrier, Embedding, layers_of
 from fpbench_wouaf.disturbing import disturbed, drawn_for, drifts, may_be_disturbed
 from fpbench_wouaf.likeness import likeness_of
@@ -35,6 +43,8 @@ __all__ = ["Carried", "behind", "carried", "fit", "folded", "opened", "read_with
 _WHO = "method wouaf"
 _CHUNK = 32
 _BANK = 32  # batches that a bank of samples holds
+_FOUND = 0.75  # training accuracy from which on codes count as found
+_SHIFT_S = 0.075  # that sounds are moved by at most in a robust training
 _USES = 16  # how often a sample serves, with other codes, before the bank is made anew
 
 
@@ -100,14 +110,14 @@ def fit(host: TrainedHost, samples: SampleStream, params: WouafParams, ctx: Cont
     model.carrier.to(ctx.device)
     stage = _Stage(host, samples, target, drifts(host, samples, params, ctx), params, ctx)
 
-    side = samples.info.size
+    shape = samples.info.shape
     steps = round(params.steps * params.cropped) if stage.can_be_cut else 0
     with ctx.seeded("reader"):
-        eye = placed(reader.build(side // 2 if steps else side, params), ctx.device)
+        eye = placed(reader.build(_halved(shape) if steps else shape, params), ctx.device)
     if steps:
         eye = stage.train("crops", model, eye, (steps, params.batch), first=True)
         with ctx.seeded("enlarged"):
-            eye = placed(reader.enlarged(eye, side, params), ctx.device)
+            eye = placed(reader.enlarged(eye, shape, params), ctx.device)
     if rest := params.steps - steps:
         eye = stage.train("whole", model, eye, (rest, params.whole_batch), first=not steps)
     loudness = stage.loudness(model)
@@ -147,13 +157,23 @@ def opened(network: nn.Module, state: State, params: WouafParams) -> Carried:
 
 
 @torch.no_grad()
-def read_with(weights: Mapping[str, Tensor], images: Tensor, params: WouafParams) -> Tensor:
-    """Logits (N, K) of uint8 images (N, 3, H, W) by a reader of these weights, each by itself."""
+def read_with(
+    weights: Mapping[str, Tensor], samples: Tensor, params: WouafParams, modality: Modality[Any]
+) -> Tensor:
+    """Logits (N, K) by a reader of these weights, each sample by itself.
+
+    Args:
+        weights: of the reader.
+        samples: as files carry them.
+        params: settings.
+        modality: of the samples.
+    """
     with torch.random.fork_rng(devices=[]):
-        eye = reader.build(images.shape[-1], params)
+        eye = reader.build(samples.shape[1:], params)
     eye.load_state_dict(weights)
-    logits: Tensor = placed(eye, images.device).eval()(to_float(images))
-    return logits
+    eye = placed(eye, samples.device).eval()
+    seen = modality.to_float(samples)
+    return searching.surest(eye, seen) if params.searched else eye(seen)
 
 
 @dataclass(frozen=True)
@@ -181,6 +201,10 @@ class _Stage:
         entry = self._entry(1, self.ctx.rng("probe"))[0]
         alone = self.host.generator.output == list(self.host.generator.steps)[-1]
         return alone and entry.dim() == 4 and min(entry.shape[2:]) >= 4
+
+    @property
+    def _is_sound(self) -> bool:
+        return self.samples.info.modality == "audio"
 
     def bank(self, name: str, number: int, count: int) -> _Bank:
         """So many samples; in the training on "crops" a quarter of each, at a place of its own.
@@ -230,7 +254,7 @@ class _Stage:
         }
         optimiser = _optimiser(model, eye, p, 1.0 if first else 0.4)
         averages: dict[str, Average[Any]] = {key: Average(m) for key, m in modules.items()}
-        alike = likeness_of(p, ctx.device)
+        alike = likeness_of(p, ctx.device, relative=self._is_sound)
         last = not first or steps == p.steps
         bank, made = _Bank(torch.empty(0), torch.empty(0)), -1
         with TrainingRun(
@@ -256,6 +280,8 @@ class _Stage:
                 firm = p.likeness_weight if early else p.final_weight
                 # Half of the steps that may be disturbed are, and ask for no likeness.
                 firm *= 2 if may_be_disturbed(known, self.drifts, p) else 1
+                # Nor does sound ask for any before: its errors are relative, and are seen at once.
+                firmness = _firmness(known, 0.0003 if self._is_sound else 0.003)
                 right = []
                 for piece in run.pieces(batch):
                     own = rows[piece].to(ctx.device)
@@ -267,7 +293,7 @@ class _Stage:
                         images, logits, loss = reading()
                         # Likeness is asked of the weights as they are.
                         unlike = loss.new_zeros(()) if disturbance else alike(images, shown)
-                        run.backward(loss + firm * _firmness(known) * unlike, piece, batch)
+                        run.backward(loss + firm * firmness * unlike, piece, batch)
                     right.append(((logits > 0) == codes[piece]).float().mean())
                     run.log(reading=loss.detach())
                     if not disturbance:
@@ -299,7 +325,8 @@ class _Stage:
         with run.autocast():
             images = self._behind(model(entry, signs))
             with run.autocast(exact=True):
-                seen = self._seen(quantise(images), run, piece, batch)
+                seen = self.ctx.modality.quantise(images)
+                seen = self._seen(seen, run, piece, batch)
             logits = eye(seen)
             return images, logits, code_loss(logits, codes)
 
@@ -311,10 +338,12 @@ class _Stage:
         """
         if self.params.likeness_db is None:
             return 1.0
-        wanted = 10 ** (-self.params.likeness_db / 10) * 4  # of a range of 2
+        # Of a range of 2, or of a sound's own power.
+        wanted = 10 ** (-self.params.likeness_db / 10) * (1 if self._is_sound else 4)
         codes = self.ctx.training_codes(2, self.ctx.rng("loudness")).float() * 2 - 1
         entry, _ = self._entry(_CHUNK, self.ctx.rng("loudness samples"))
         shown = self._behind(self.target(entry)).clamp(-1, 1)
+        powers = shown.square().flatten(1).mean(1) if self._is_sound else 1.0
         low, high = 0.0, 3.0
         for _ in range(12):
             middle = (low + high) / 2
@@ -329,6 +358,7 @@ class _Stage:
                     .square()
                     .flatten(1)
                     .mean(1)
+                    .div(powers)
                     .log()
                     .mean()
                     for code in codes
@@ -345,7 +375,8 @@ class _Stage:
                 chosen = torch.randint(len(self.samples), (count,), generator=rng).numpy()
                 photographs = self.samples.read(chosen)
                 entry = self.host.encode(photographs, self.ctx, generator.output)
-                return entry, to_float(photographs) if p.likeness == "photograph" else None
+                shown = self.ctx.modality.to_float(photographs)
+                return entry, shown if p.likeness == "photograph" else None
             latents = drawn(self.host, count, self.samples, rng, self.ctx.device)
             entry = generator.run(latents, until=generator.output)
         if not isinstance(entry, Tensor):
@@ -367,10 +398,19 @@ class _Stage:
         return signs * torch.where(draws[0] < 0.5, 0.3 + 0.7 * draws[1], 1.0)[:, None]
 
     def _seen(self, images: Tensor, run: TrainingRun, piece: slice, batch: int) -> Tensor:
-        """Images as the reader meets them in training."""
+        """Samples as the reader meets them in training."""
         if self.params.hardened == "no":
             return images
         draws = run.draws("distortion", piece, batch)
+        if self._is_sound:
+            rate = self.samples.info.rate
+            assert rate is not None  # sounds have one
+            # A network that draws in steps of many samples is else read by where they lie.
+            own = run.draws("shift", piece, batch)
+            shifted = shift(images, own.uniform(-_SHIFT_S, _SHIFT_S) * rate)
+            shifted = shifted * own.uniform(-1, 1).sign().to(images)[:, None, None]
+            known = run.memory.get("accuracy", 0.5)
+            return shifted if known < _FOUND else disturb(shifted, rate, draws)
         if self.params.hardened == "mild":
             return soften(images, draws)
         return distortions.published(images, draws)
@@ -386,10 +426,10 @@ def behind(generator: Generator, images: Tensor) -> Tensor:
     return finished
 
 
-def _firmness(known: float) -> float:
-    """How firmly likeness is asked for: hardly, until codes can be read at all."""
-    if known < 0.75:
-        return 0.003
+def _firmness(known: float, first: float) -> float:
+    """How firmly likeness is asked for: hardly, as `first`, until codes can be read at all."""
+    if known < _FOUND:
+        return first
     return min(1.0, max(0.05, 0.05 + 0.95 * (known - 0.85) / 0.13))
 
 
@@ -435,3 +475,8 @@ def _quarters(
         return torch.stack(parts).contiguous(memory_format=torch.channels_last)
 
     return cut(entry), None if images is None else cut(images)
+
+
+def _halved(shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape of a sample of which both sides are cut in halves."""
+    return (shape[0], *(size // 2 for size in shape[1:]))
