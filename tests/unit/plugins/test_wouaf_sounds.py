@@ -78,12 +78,11 @@ def test_a_sound_reads_alike_alone_and_at_any_level(eye):
 
 
 @torch.no_grad()
-def test_where_in_a_clip_a_sound_lies_hardly_matters(eye):
+def test_in_which_frames_of_a_clip_a_sound_lies_does_not_matter(eye):
     inside = VOICE.clone()
-    inside[..., :700] = inside[..., -700:] = 0
-    moved = shift(inside, torch.full((3,), 333.0))
-    apart = (eye(moved) - eye(inside)).square().mean().sqrt()
-    assert apart < 0.1 * (eye(VOICE[:1]) - eye(VOICE[1:2])).square().mean().sqrt() + 0.02
+    inside[..., :900] = inside[..., -900:] = 0
+    moved = shift(inside, torch.full((3,), 320.0))
+    assert torch.allclose(eye(moved), eye(inside), atol=1e-4)
 
 
 class Tuned(nn.Module):

@@ -43,7 +43,8 @@ class WouafParams(Params):
         perceptual: the file of weights for LPIPS in the place of the squared difference.
         perceptual_net: network of these weights.
         reader: "small", or "resnet50" as published.
-        reader_channels: of the small one's first convolution.
+        reader_channels: of the small one's first convolution; a quarter of those of a reader of
+            sounds.
         steps: of training.
         cropped: share of them on quarters of the latents, which are a quarter of the work; the
             rest, or all where latents are no maps, is on whole samples.
