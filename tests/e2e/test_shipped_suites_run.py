@@ -1,7 +1,8 @@
 """Every suite that comes with fpbench runs to its page: two steps, narrow networks, few images.
 
 Its own data set stands on drawn pictures: a published one is prepared from them, a folder is a zip
-of them, with captions where it asks for some; decoders and pipelines have a few thousand weights.
+of them, with captions where it asks for some, or of synthesised sounds; decoders and pipelines have
+a few thousand weights.
 All its methods and attacks are there, at all their strengths.
 """
 
@@ -12,6 +13,7 @@ import zipfile
 
 import numpy as np
 import pytest
+import soundfile
 from click.testing import CliRunner
 from PIL import Image
 from tiny_autoencoders import saved_chain
@@ -19,6 +21,7 @@ from tiny_pipeline import pipeline
 
 from fpbench.builtin.published_sets.datasets import Published
 from fpbench.builtin.toy_faces.faces import draw
+from fpbench.builtin.toy_speech.dataset import ToySpeech
 from fpbench.cli.main import cli
 from fpbench.registry import load
 from fpbench.spec import read_suite, suite_names, suite_text
@@ -35,6 +38,9 @@ NARROW = {
     "scalable-gan": {"joint_steps": 2, "batch": 8, "latent_dim": 8},
     "weight-modulation": {"steps": 2},
     "hidden": {"steps": 2, "channels": 8},
+    "mel-decoder": {"steps": 2, "components": 12, "channels": 4, "batch": 4},
+    "hidden-audio": {"steps": 2, "channels": 8, "batch": 4},
+    "spread-spectrum-audio": {},
     "photographs": {},
     "invisible-watermark": {},
     "blind-watermark": {},
@@ -95,7 +101,21 @@ def stand_in(dataset, folder, monkeypatch):
         cls(cls.Params(**params)).prepare()
     elif dataset.name == "image-folder":
         return folder_of(dataset, folder)
+    elif dataset.name == "audio-folder":
+        return sounds_of(dataset, folder)
     return []
+
+
+def sounds_of(dataset, folder):
+    """A zip of synthesised sounds."""
+    speech = ToySpeech(ToySpeech.Params(rate=dataset.params.rate, length=dataset.params.length))
+    clips = speech.read("train", np.arange(sum(CUT["dataset"].values())))
+    with zipfile.ZipFile(folder / "sounds.zip", "w") as file:
+        for index, clip in enumerate(clips):
+            data = io.BytesIO()
+            soundfile.write(data, clip.T, dataset.params.rate, format="wav")
+            file.writestr(f"{index}.wav", data.getvalue())
+    return ["--set", f"dataset.path={folder / 'sounds.zip'}"]
 
 
 def folder_of(dataset, folder):
