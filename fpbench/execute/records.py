@@ -57,7 +57,8 @@ def cell_records(
         metric = directions[row["metric"]]
         about = {
             "metric_version": metric.version,
-            "unit": metric.unit,
+            # What samples are compared by has the unit that their modality tells.
+            "unit": plan.modality.titles.get(row["variant"], ("", metric.unit))[1],
             "higher_is_better": metric.higher_is_better,
         }
         records.append(_identified(base | row | about))

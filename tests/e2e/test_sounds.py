@@ -68,6 +68,7 @@ def test_sounds_are_measured_in_their_own_words_and_can_be_seen_and_heard(run, t
     assert found["outcome"] == Outcome.DONE
     assert found["value"] == pytest.approx(6.02, abs=0.1)
     assert (found["budget"], found["damage"]) == (8.0, found["value"])
+    assert found["unit"] == "dB"
     assert found["sample"]["titles"]["distance"] == ["log-spectral distance", "dB"]
     assert value(records, "spoken-blocks", "none", "imperceptibility", "si-snr")["value"] < 10
     assert value(records, "spoken-blocks", "none", "frechet-proxy", "copies")["value"] > 0
