@@ -112,7 +112,7 @@ def _notebook() -> str:
         f"```python\n{part}\n```" if is_code else part
         for part, is_code in zip(parts, code, strict=True)
     ]
-    return "\n\n".join(shown) + "\n"
+    return "\n\n".join([*shown, "[The notebook](notebook.ipynb) as a file."]) + "\n"
 
 
 def _decisions() -> str:
@@ -260,11 +260,21 @@ def _records(catalogue: Catalogue) -> str:
 def _api() -> str:
     import fpbench
     from fpbench import api
+    from fpbench.api import hooks
 
     lines = ["# What plugins import", "", _text(inspect.getdoc(api)), ""]
     lines += ["`fpbench.api` in full; [the guide for plugins](../plugins.md) says how it is used."]
     for name in sorted(api.__all__):
         lines += _described(f"fpbench.api.{name}", getattr(api, name))
+    lines += [
+        "",
+        "# Hooks { #hooks }",
+        "",
+        "Functions that a plugin's module marks with `@hookimpl`.",
+    ]
+    found = [name for name in vars(hooks) if name.startswith("fpbench_")]
+    for name in found:
+        lines += _described(name, getattr(hooks, name))
     lines += ["", "# From Python { #from-python }", "", "See [In Python](../python.md)."]
     for name in fpbench.__all__:
         lines += _described(f"fpbench.{name}", getattr(fpbench, name))
