@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fpbench.cli.options import component_names, json_option, suite_argument
+from fpbench.cli.completing import component_names
+from fpbench.cli.options import json_option, suite_argument
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -95,6 +95,8 @@ def facts(component: type[Component[Any]]) -> dict[str, str]:
     if not issubclass(component, Attack):
         return {}
     told = {"family": component.family, "access": ", ".join(sorted(component.access))}
+    if component.modalities is not None:
+        told["samples"] = ", ".join(sorted(component.modalities))
     knob = component.strength
     if knob is not None:
         grid = ", ".join(f"{value:g}" for value in knob.grid)
