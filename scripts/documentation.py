@@ -10,6 +10,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Iterator
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,10 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from fpbench.api import Attack, Component, Host, Method, Metric, Outcome, Params
+from fpbench.api import Component, Metric, Outcome, Params
 from fpbench.cli.main import cli
 from fpbench.registry import Catalogue, load
-from fpbench.registry.describing import cost, parameters
+from fpbench.registry.describing import cost, facts, parameters
 from fpbench.spec.model import TABLES
 from fpbench.store.fields import FIELDS
 
@@ -112,7 +113,7 @@ def _notebook() -> str:
         f"```python\n{part}\n```" if is_code else part
         for part, is_code in zip(parts, code, strict=True)
     ]
-    return "\n\n".join(shown) + "\n"
+    return "\n\n".join([*shown, "[The notebook](notebook.ipynb) as a file."]) + "\n"
 
 
 def _decisions() -> str:
@@ -213,20 +214,9 @@ def _card(cls: type[Component[Any]]) -> list[str]:
     lines = [f"**{card.title}.** {_text(card.summary)}", ""]
     if card.differs:
         lines += [f"*What differs from its source:* {_text(card.differs)}", ""]
-    facts = {"source": card.source, "licence": card.licence, "version": cls.version}
-    if isinstance(cls, type) and issubclass(cls, Method):
-        facts |= {"placement": cls.placement, "reads": cls.reads, "gives": cls.gives}
-        facts["asks of a host"] = ", ".join(sorted(cls.asks))
-    elif issubclass(cls, Host):
-        facts["offers"] = ", ".join(sorted(cls.offers))
-    elif issubclass(cls, Attack):
-        facts |= {"family": cls.family, "access": ", ".join(sorted(cls.access))}
-        if cls.strength is not None:
-            grid = ", ".join(f"{value:g}" for value in cls.strength.grid)
-            unit = f" ({cls.strength.unit})" if cls.strength.unit else ""
-            facts["strength"] = f"`{cls.strength.name}`{unit}: {grid}; {cls.strength.legal}"
-    facts["cost"] = cost(cls)
-    return [*lines, *(f"- {name}: {value}" for name, value in facts.items() if value)]
+    told = {"source": card.source, "licence": card.licence, "version": cls.version}
+    told |= {**facts(cls), "cost": cost(cls)}
+    return [*lines, *(f"- {name}: {value}" for name, value in told.items() if value)]
 
 
 def _records(catalogue: Catalogue) -> str:
@@ -237,17 +227,15 @@ def _records(catalogue: Catalogue) -> str:
         "",
         "`variant` names the numbers that a metric has for one cell. Formulas and reasons stand in "
         "[how each number is made](../numbers.md).",
-        "",
-        "| metric | what | rows and their variants | unit | better | version |",
-        "|---|---|---|---|---|---|",
     ]
     for name in catalogue.names("metrics"):
         cls = catalogue.component("metrics", name)
         assert issubclass(cls, Metric)
-        better = {True: "higher", False: "lower", None: ""}[cls.higher_is_better]
-        rows = (inspect.getdoc(cls.measure) or "").replace("\n\n", " ")
-        cells = [f"`{name}`", cls.card.summary, rows, cls.unit or "share", better, cls.version]
-        lines.append(f"| {' | '.join(map(_cell, cells))} |")
+        better = {True: "higher is better", False: "lower is better", None: "neither end is good"}
+        about = [cls.unit or "a share", better[cls.higher_is_better], f"version {cls.version}"]
+        lines += ["", f"### `{name}` {{ #metrics-{name} }}", "", _text(cls.card.summary), ""]
+        lines += [f"*Numbers of a cell:* {_text(inspect.getdoc(cls.measure))}", ""]
+        lines.append(f"*In* {', '.join(about)}.")
     lines += ["", "## Fields of a record", "", "A run keeps one JSON object a line in "]
     lines[-1] += "`records.jsonl`; `fpbench.open_run(…).records()` is the same as a pandas frame."
     lines += ["", "| field | what |", "|---|---|"]
@@ -260,11 +248,21 @@ def _records(catalogue: Catalogue) -> str:
 def _api() -> str:
     import fpbench
     from fpbench import api
+    from fpbench.api import hooks
 
     lines = ["# What plugins import", "", _text(inspect.getdoc(api)), ""]
     lines += ["`fpbench.api` in full; [the guide for plugins](../plugins.md) says how it is used."]
     for name in sorted(api.__all__):
         lines += _described(f"fpbench.api.{name}", getattr(api, name))
+    lines += [
+        "",
+        "# Hooks { #hooks }",
+        "",
+        "Functions that a plugin's module marks with `@hookimpl`.",
+    ]
+    found = [name for name in vars(hooks) if name.startswith("fpbench_")]
+    for name in found:
+        lines += _described(name, getattr(hooks, name))
     lines += ["", "# From Python { #from-python }", "", "See [In Python](../python.md)."]
     for name in fpbench.__all__:
         lines += _described(f"fpbench.{name}", getattr(fpbench, name))
@@ -275,7 +273,9 @@ def _described(name: str, thing: Any) -> list[str]:
     lines = ["", f"## `{name}` {{ #{name.replace('.', '-')} }}", ""]
     if isinstance(thing, type) or callable(thing):
         lines += [*_fenced(inspect.getdoc(thing))]
-    if isinstance(thing, type):
+    if isinstance(thing, type) and issubclass(thing, Enum):
+        lines += ["", ", ".join(f"`{each.name}`" for each in thing)]
+    elif isinstance(thing, type):
         for method, value in vars(thing).items():
             function = (
                 value.fget if isinstance(value, property) else getattr(value, "__func__", value)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from click.shell_completion import CompletionItem
+
+from fpbench.cli.completing import component_names, run_names, suite_names
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -68,43 +69,8 @@ cache_option = click.option(
 )
 
 
-def component_names(*kinds: str) -> Callable[..., list[CompletionItem]]:
-    """What a shell offers for a component of some kinds; of every kind if none is given."""
-
-    def complete(
-        context: click.Context, parameter: click.Parameter, begun: str
-    ) -> list[CompletionItem]:
-        from fpbench.registry import load
-        from fpbench.registry.catalogue import KINDS
-
-        root = context.find_root()
-        catalogue = load(root.params.get("plugins") or ())
-        return [
-            CompletionItem(name)
-            for kind in kinds or KINDS
-            for name in catalogue.names(kind)
-            if name.startswith(begun)
-        ]
-
-    return complete
-
-
-def _suites(context: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-    from fpbench.spec import suite_names
-
-    named = [CompletionItem(name) for name in suite_names() if name.startswith(begun)]
-    return named or [CompletionItem(begun, type="file")]
-
-
-def _runs(context: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-    folder = Path(context.params.get("runs") or "runs")
-    runs = sorted(path.parent.name for path in folder.glob("*/request.json"))
-    named = [CompletionItem(name) for name in runs if name.startswith(begun)]
-    return named or [CompletionItem(begun, type="dir")]
-
-
-suite_argument = click.argument("suite", shell_complete=_suites)
-run_argument = click.argument("run", shell_complete=_runs)
+suite_argument = click.argument("suite", shell_complete=suite_names)
+run_argument = click.argument("run", shell_complete=run_names)
 
 
 def suite_options(function: F) -> F:

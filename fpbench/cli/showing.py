@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fpbench.cli.options import component_names, json_option, suite_argument
+from fpbench.cli.completing import component_names
+from fpbench.cli.options import json_option, suite_argument
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,7 +72,7 @@ def _components(name: str, plugins: tuple[str, ...]) -> list[dict[str, Any]]:
     from fpbench.api.errors import nearest
     from fpbench.registry import load
     from fpbench.registry.catalogue import KINDS
-    from fpbench.registry.describing import cost
+    from fpbench.registry.describing import cost, facts
     from fpbench.spec.model import TABLES
 
     catalogue = load(plugins)
@@ -89,7 +90,7 @@ def _components(name: str, plugins: tuple[str, ...]) -> list[dict[str, Any]]:
             "version": cls.version,
             "from": catalogue.origin(kind, name),
             **asdict(cls.card),
-            **_facts(cls),
+            **facts(cls),
             "cost": cost(cls),
             "params": _params(cls.Params),
         }
@@ -122,30 +123,6 @@ def _params(params: type[Params]) -> dict[str, Any]:
 
     schema = params.model_json_schema().get("properties", {})
     return {each.name: schema[each.name] | asdict(each) for each in parameters(params)}
-
-
-def _facts(cls: type[Any]) -> dict[str, str]:
-    """What a suite's author asks of a method, a host or an attack beside its card."""
-    from fpbench.api import Attack, Host, Method
-
-    if issubclass(cls, Host):
-        return {"offers": ", ".join(sorted(cls.offers))}
-    if issubclass(cls, Method):
-        told = {"placement": cls.placement, "reads": cls.reads, "gives": cls.gives}
-        return {**told, "asks": ", ".join(sorted(cls.asks))}
-    if not issubclass(cls, Attack):
-        return {}
-    facts = {"family": cls.family, "access": ", ".join(sorted(cls.access))}
-    if cls.modalities is not None:
-        facts["samples"] = ", ".join(sorted(cls.modalities))
-    knob = cls.strength
-    if knob is not None:
-        grid = ", ".join(f"{v:g}" for v in knob.grid)
-        unit = f" ({knob.unit})" if knob.unit else ""
-        facts["strength"] = f"{knob.name}{unit}: {grid}; {knob.legal}"
-        if knob.identity is not None:
-            facts["strength"] += f", {knob.identity:g} changes nothing"
-    return facts
 
 
 def _told(parameter: Mapping[str, Any]) -> str:

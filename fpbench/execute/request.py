@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from fpbench.api import SpecError
+from fpbench.api.errors import nearest
 from fpbench.plan import DataFacts, Plan, PlannedBackbone, make_plan, plan_backbones
 from fpbench.plan.data import look_at, modality_of
 from fpbench.registry import Catalogue, load
@@ -140,6 +141,10 @@ def kept_request(folder: Path) -> Request:
         return Request.from_json(text).portable()
     except (OSError, ValueError, KeyError, RecursionError) as error:
         said = _first(error) if isinstance(error, ValidationError) else str(error)
+        beside = [path.parent for path in folder.parent.glob("*/request.json")]
+        near = nearest(folder.name, [path.name for path in beside]) if beside else ""
+        if not folder.exists() and near.endswith("?"):
+            raise SpecError([f"{folder}: expected the folder of a run, got none{near}"]) from None
         raise SpecError(
             [
                 f"{folder}: expected the folder of a run with a request.json, got none that can be "

@@ -126,7 +126,7 @@ def _asked_lines(plan: Plan) -> list[str]:
     """Copies, images, negatives, splits and trainings, as they will be."""
     suite, counts = plan.suite, plan.facts.counts
     people, nobody = suite.population, suite.negatives
-    copies = {f"{suite.users(method):,}" for method in suite.methods}
+    copies = {f"{suite.users(method):,}" for method in suite.methods} or {f"{people.copies:,}"}
     splits = ", ".join(f"{counts[split]:,} {split}" for split in counts)
     seeds = len(suite.training.seeds)
     return [

@@ -81,6 +81,32 @@ def meanings(params: type[Params]) -> dict[str, str]:
     return {name: meaning for name in own if (meaning := own[name] or said.get(name, ""))}
 
 
+def facts(component: type[Component[Any]]) -> dict[str, str]:
+    """What a suite's author asks of a method, a host or an attack beside its card."""
+    if issubclass(component, Host):
+        return {"offers": ", ".join(sorted(component.offers))}
+    if issubclass(component, Method):
+        return {
+            "placement": str(component.placement),
+            "reads": str(component.reads),
+            "gives": str(component.gives),
+            "asks": ", ".join(sorted(component.asks)),
+        }
+    if not issubclass(component, Attack):
+        return {}
+    told = {"family": component.family, "access": ", ".join(sorted(component.access))}
+    if component.modalities is not None:
+        told["samples"] = ", ".join(sorted(component.modalities))
+    knob = component.strength
+    if knob is not None:
+        grid = ", ".join(f"{value:g}" for value in knob.grid)
+        unit = f" ({knob.unit})" if knob.unit else ""
+        told["strength"] = f"{knob.name}{unit}: {grid}; {knob.legal}"
+        if knob.identity is not None:
+            told["strength"] += f", {knob.identity:g} changes nothing"
+    return told
+
+
 def cost(component: type[Component[Any]]) -> str:
     """What it takes, in a few words that hold for all its parameters; empty where nothing is paid.
 

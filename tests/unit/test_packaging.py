@@ -3,6 +3,8 @@ import re
 import tomllib
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -40,6 +42,19 @@ def test_messages_lead_to_nothing_that_a_wheel_lacks():
             assert not beside.search(text), (path, text)
             for extra in re.findall(r"uv sync --extra (\w+)", text):
                 assert f"pip install 'fpbench[{extra}]'" in text, (path, text)
+
+
+def test_forms_and_citation_can_be_read():
+    forms = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
+    assert {path.stem for path in forms} == {"attack", "config", "method", "number"}
+    for path in forms:
+        form = yaml.safe_load(path.read_text())
+        parts = form.get("body", [])
+        assert len({part["id"] for part in parts}) == len(parts)
+        assert all(part["attributes"]["label"] for part in parts)
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (cited["version"], cited["license"]) == (project["version"], project["license"])
 
 
 def _said(tree):

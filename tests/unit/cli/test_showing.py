@@ -124,3 +124,14 @@ def test_a_suite_of_ones_own_is_completed_as_a_file():
     complete = BashComplete(cli, {}, "fpbench", "_FPBENCH_COMPLETE")
     (item,) = complete.get_completions(["run"], str(Path("folder") / "su"))
     assert item.type == "file"
+
+
+@pytest.mark.parametrize("verb", ["status", "retry", "logs", "score"])
+def test_a_run_that_is_misspelt_is_guessed(command, verb, tmp_path, monkeypatch):
+    (tmp_path / "runs" / "quickstart").mkdir(parents=True)
+    (tmp_path / "runs" / "quickstart" / "request.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    folder = "runs/quikstart" if verb == "score" else "quikstart"
+    code, _, err = command(verb, folder)
+    assert code == 2
+    assert "did you mean 'quickstart'?" in err

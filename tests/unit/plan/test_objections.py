@@ -3,6 +3,7 @@
 import pytest
 
 from fpbench.api import MissingResource, SampleInfo, SpecError
+from fpbench.execute.request import Request
 from fpbench.nn.limits import objection
 from fpbench.plan import make_plan
 from fpbench.registry import load
@@ -52,3 +53,14 @@ def test_a_missing_download_is_refused_with_the_command(tmp_path, monkeypatch):
 def test_a_parameter_without_effect_is_refused():
     with pytest.raises(SpecError, match="path_weight needs architecture"):
         plan("host.path_weight=2.0")
+
+
+def test_where_the_images_of_a_small_folder_went_is_said_first(suite_file):
+    few = ("train = 64\ntest = 64", "train = 4\ntest = 64")
+    hungry = ('use = "tiny-host"', 'use = "stylegan2"')
+    with pytest.raises(SpecError) as caught:
+        Request(str(suite_file(few, hungry)), plugins=("fpbench.testing.fakes",)).plan()
+    first, second = caught.value.problems[:2]
+    assert first.startswith("dataset toy-faces: of 132 images 64 are in test and 64 in reference")
+    assert "4 are left to train on" in first
+    assert second.startswith("host stylegan2: expected at least a batch")
