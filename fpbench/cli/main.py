@@ -39,16 +39,24 @@ if TYPE_CHECKING:
     "--plugin",
     "plugins",
     multiple=True,
-    metavar="MODULE",
-    help="Load a further plugin module; repeats.",
+    metavar="MODULE|FILE.py",
+    help="Load a further plugin, a module or a single file; repeats.",
+)
+@click.option(
+    "-P",
+    "--without",
+    "left_out",
+    multiple=True,
+    metavar="NAME",
+    help="Leave out an installed plugin, by its name or that of its distribution; repeats.",
 )
 @click.pass_context
-def cli(context: click.Context, plugins: tuple[str, ...]) -> None:
+def cli(context: click.Context, plugins: tuple[str, ...], left_out: tuple[str, ...]) -> None:
     """Measure fingerprints of generative image models.
 
     Start with `fpbench run quickstart`.
     """
-    context.obj = plugins
+    context.obj = (*plugins, *(f"no:{name}" for name in left_out))
 
 
 @cli.command()
