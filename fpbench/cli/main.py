@@ -12,6 +12,7 @@ import click
 
 from fpbench.cli import exits
 from fpbench.cli.attacking import attack
+from fpbench.cli.checking import check
 from fpbench.cli.comparing import compare, say_detectable
 from fpbench.cli.diagnosing import doctor
 from fpbench.cli.explaining import why
@@ -264,6 +265,7 @@ def show_plugins(plugins: tuple[str, ...]) -> None:
 
 cli.add_command(attack)
 cli.add_command(board)
+cli.add_command(check)
 cli.add_command(compare)
 cli.add_command(doctor)
 cli.add_command(export)

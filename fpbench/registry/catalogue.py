@@ -14,7 +14,7 @@ import inspect
 import re
 import traceback
 import warnings
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -269,7 +269,7 @@ def offered_by(module: ModuleType) -> dict[str, list[Any]]:
     return offered
 
 
-def _points(left_out: Collection[str]) -> list[EntryPoint]:
+def _points(left_out: Set[str]) -> list[EntryPoint]:
     """All entry points; of one name fpbench's own come first.
 
     Raises:
@@ -376,17 +376,20 @@ def check_class(kind: str, cls: Any, origin: str) -> None:
     missing = [a for a in ("name", "version", "Params", "card") if not hasattr(cls, a)]
     if missing:
         raise PluginError(f"{who}: expected the class attributes {missing}; add them")
-    if not isinstance(cls.name, str) or not NAME.fullmatch(cls.name):
+    name: object = cls.name
+    if not (isinstance(name, str) and NAME.fullmatch(name)):
         plain = "-".join(re.findall("[a-z0-9]+", str(cls.name).lower())) or "my-own"
         raise PluginError(
             f"{who}: expected a name of lower-case words joined by hyphens, got {cls.name!r}; call "
             f"it '{plain}'"
         )
-    if not isinstance(cls.version, str) or not cls.version:
+    version: object = cls.version
+    if not (isinstance(version, str) and version):
         raise PluginError(
             f'{who}: expected a version as text, got {cls.version!r}; write version = "1"'
         )
-    if not (isinstance(cls.Params, type) and issubclass(cls.Params, Params)):
+    params: object = cls.Params
+    if not (isinstance(params, type) and issubclass(params, Params)):
         raise PluginError(f"{who}: expected Params to be a subclass of fpbench.api.Params")
     if not isinstance(cls.card, Card | property):
         raise PluginError(

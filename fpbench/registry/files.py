@@ -11,6 +11,9 @@ from types import ModuleType
 
 from fpbench.api import PluginError
 
+FILE_MODULE = "fpbench_file_"
+"""How the names of modules begin that are single files."""
+
 _DIGEST = "__fpbench_digest__"
 
 
@@ -34,7 +37,7 @@ def module_of(path: Path) -> ModuleType:
             f"expected a Python file, got {path}, which is none; name a file like ./mymethod.py, "
             "or the dotted name of a module that is installed"
         )
-    name = "fpbench_file_" + re.sub(r"\W", "_", place.stem)
+    name = FILE_MODULE + re.sub(r"\W", "_", place.stem)
     digest = hashlib.sha256(place.read_bytes()).hexdigest()
     known = sys.modules.get(name)
     if known is None:
