@@ -23,6 +23,7 @@ from fpbench.cli.preparing import prepare
 from fpbench.cli.publishing import board, export, verify
 from fpbench.cli.reporting import report
 from fpbench.cli.running import retry, run, say_remarks
+from fpbench.cli.scaffolding import new
 from fpbench.cli.scoring import score
 from fpbench.cli.serving import serve
 from fpbench.cli.tracing import issue, trace
@@ -271,6 +272,7 @@ cli.add_command(doctor)
 cli.add_command(export)
 cli.add_command(logs)
 cli.add_command(merge)
+cli.add_command(new)
 cli.add_command(prepare)
 cli.add_command(report)
 cli.add_command(retry)

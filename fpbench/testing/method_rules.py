@@ -559,6 +559,21 @@ def _refuse(trial: MethodTrial) -> str:
     return f"{len(attacks) - 1} attacks"
 
 
+def _gate(trial: MethodTrial) -> str:
+    method, right = trial.method, trial.right()
+    if method.trains and trial.world.steps:
+        raise Skip(f"trained for {trial.world.steps} steps alone; --steps 0 trains it to its end")
+    if method.gives is Gives.PRESENCE:
+        raise Skip("presences are judged by negatives, too")
+    if right < method.gate:
+        raise ContractError(
+            f"{trial.who}: expected at least {method.gate:g} to be read right of untouched copies, "
+            f"as its `gate` says, got {right:.3f}; a run shows it as not converged, and ranks it "
+            "nowhere"
+        )
+    return f"{right:.0%}"
+
+
 def _device(trial: MethodTrial) -> str:
     if not torch.cuda.is_available():
         raise Skip("this machine has no other device than the CPU")
@@ -588,5 +603,6 @@ RULES: tuple[Rule, ...] = (
     Rule("file", "a copy's file opens as the same copy", _file),
     Rule("secrets", "a copy's file holds nothing that the owner reads with", _secrets),
     Rule("blind", "images without a fingerprint read as nobody's code", _blind),
+    Rule("gate", "untouched copies are read right", _gate),
     Rule("device", "it follows the device", _device),
 )

@@ -53,7 +53,7 @@ def evidence(level: str, share: float) -> CellEvidence:
         registered=10,
         false_rate=0.01,
         attack_costs=() if level == "none" else [{"attack_s": 0.1}] * _COPIES,
-        costs={"fit_s": 1.0, "issue_s": 0.1, "extract_ms": 1.0, "memory_bytes": 1.0},
+        costs={"host_fit_s": 1.0, "fit_s": 1.0, "issue_s": 0.1, "extract_s_per_image": 0.001},
     )
 
 
