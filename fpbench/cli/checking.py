@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from fpbench.cli import exits
-from fpbench.cli.options import json_option
+from fpbench.cli.options import json_option, weights_option
 
 if TYPE_CHECKING:
     from fpbench.registry import Catalogue
@@ -59,6 +60,7 @@ _MARKS = {"kept": "ok", "broken": "BROKEN", "skipped": "-", "not reached": "-"}
     metavar="FILE.xml",
     help="Write the results as JUnit's XML, too.",
 )
+@weights_option
 @json_option
 @click.pass_obj
 def check(
@@ -71,6 +73,7 @@ def check(
     steps: int,
     rules: tuple[str, ...],
     junit: Path | None,
+    weights: Path | None,
     as_json: bool,
 ) -> None:
     """Check whether a plugin keeps the rules: NAME of a component or plugin, or PATH.
@@ -85,7 +88,7 @@ def check(
     from fpbench.testing.targets import targets
 
     catalogue = load(plugins)
-    setup = _setup(catalogue, size, folder, dataset, host, steps or None)
+    setup = replace(_setup(catalogue, size, folder, dataset, host, steps or None), weights=weights)
     results: list[Result] = []
     for target in targets(named, catalogue):
         for result in _results(target, setup, catalogue, rules):

@@ -13,6 +13,7 @@ import unittest
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -71,12 +72,14 @@ class Setup:
         dataset: that hosts and methods learn from; None = drawn images.
         size: of drawn images, pixels.
         steps: at which each training is cut; None = at its end.
+        weights: folder of files that are brought by hand.
     """
 
     host: Host[Any] | None = None
     dataset: Dataset[Any] | None = None
     size: int = 32
     steps: int | None = 20
+    weights: Path | None = None
 
 
 class Check:
@@ -163,7 +166,13 @@ class Check:
         if host is None and wants:
             cls: Any = self._subject.catalogue.get("hosts", "stylegan2")
             host = cls(cls.Params(**_SMALL_HOST)) if cls is not None else None
-        return World(host=host, dataset=setup.dataset, size=setup.size, steps=setup.steps)
+        return World(
+            host=host,
+            dataset=setup.dataset,
+            size=setup.size,
+            steps=setup.steps,
+            weights=setup.weights,
+        )
 
 
 @dataclass(frozen=True)

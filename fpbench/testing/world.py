@@ -38,6 +38,7 @@ class World:
         size: of drawn ones, pixels.
         steps: at which each training is cut; None = at its end.
         device: where all of it happens.
+        weights: folder of files that are brought by hand.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class World:
         size: int = 32,
         steps: int | None = None,
         device: str = "cpu",
+        weights: Path | None = None,
     ) -> None:
         if folder is None:
             folder = Path(tempfile.mkdtemp(prefix="fpbench-check-"))
@@ -58,6 +60,7 @@ class World:
         self.dataset = dataset or drawn_images(size, train)
         self.host = host or TinyHost(TinyHost.Params())
         self.steps = steps
+        self.weights = weights
         self._store = Store(folder / "conformance")
         self.images = SplitStream(self.dataset, "train", self.device)
         self.test = SplitStream(self.dataset, "test", self.device)
@@ -79,6 +82,7 @@ class World:
             info=self.info,
             fitted=fitted,
             trial_steps=self.steps,
+            weights=self.weights,
         )
 
     def latents(self, generator: Generator, seeds: Sequence[int]) -> Latents:
@@ -114,7 +118,13 @@ class World:
 
     def elsewhere(self, device: str) -> World:
         """The same world on another device."""
-        return World(host=self.host, dataset=self.dataset, steps=self.steps, device=device)
+        return World(
+            host=self.host,
+            dataset=self.dataset,
+            steps=self.steps,
+            device=device,
+            weights=self.weights,
+        )
 
 
 def drawn_images(size: int, train: int = 256) -> Dataset[Any]:
