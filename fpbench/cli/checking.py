@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 
 _MARKS = {"kept": "ok", "broken": "BROKEN", "skipped": "-", "not reached": "-"}
 
+_USED = {
+    "method": "-m {0}",
+    "attack": "-a {0}",
+    "host": "--set host.use={0}",
+    "dataset": "--set dataset.use={0}",
+    "metric": "",
+}
+"""How a suite is told to use a component of a kind."""
+
 
 @click.command()
 @click.argument("named", metavar="NAME|PATH")
@@ -180,4 +189,11 @@ def _last(results: list[Result], broken: list[Result], named: str) -> str:
         said = f"{len(broken)} of {len(results)} rules are broken: {names}"
         return f"{said}. Next: mend the first, then fpbench check {named}"
     kept = sum(result.verdict is Verdict.KEPT for result in results)
-    return f"All rules are kept: {kept}, {len(results) - kept} say nothing here."
+    said = f"All rules are kept: {kept}, and {len(results) - kept} say nothing here"
+    kind, _, name = results[0].component.partition(" ")
+    if kind not in _USED:
+        return f"{said}."
+    loaded = f" -p {named}" if named.endswith(".py") else ""
+    install = f"pip install -e {named}, then " if Path(named).is_dir() else ""
+    used = _USED[kind].format(name)
+    return f"{said}. Next: {install}fpbench{loaded} run quickstart {used}".rstrip()

@@ -177,7 +177,7 @@ class AttackTrial(Trial):
         self, numbers: Sequence[int], strength: float, ctx: Any, *, chance: int = 1
     ) -> Tensor:
         """Attacked samples of some numbers, by an attack on samples."""
-        attack, given = self.attack, self.victim.drawn(0)[list(numbers)]
+        attack, given = self.attack, self.world.some()[list(numbers)]
         assert isinstance(attack, SampleAttack)
         seen = boundary.Loan("the images", {"images": given})
         made = self.called(
@@ -224,7 +224,7 @@ class AttackTrial(Trial):
 
     def untouched(self) -> Tensor:
         """What is compared with what the attack makes."""
-        if isinstance(self.attack, ForgeryAttack):
+        if isinstance(self.attack, SampleAttack | ForgeryAttack):
             return self.world.some()
         return self.victim.drawn(0)
 

@@ -47,6 +47,15 @@ def test_every_fault_is_caught_by_the_rule_that_names_it(command, written, fault
     assert "expected" in found[rule]
 
 
+def test_the_last_line_says_what_to_do_next(command, written):
+    path = written(broken_plugins.text_of())
+    code, out, _ = command("check", path, "--rule", "card")
+    assert (code, out.splitlines()[-1].split("Next: ")[1]) == (
+        0,
+        f"fpbench -p {path} run quickstart -m mine",
+    )
+
+
 def test_results_are_written_for_machines(command, written, tmp_path):
     path = written(broken_plugins.text_of("raises in issue"))
     code, out, _ = command("check", path, "--junit", tmp_path / "check.xml")
