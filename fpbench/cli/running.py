@@ -181,7 +181,8 @@ def _say_summary(plan: Plan, summary: Any, folder: Path, page: Path | None, seco
         click.echo(f"Logs: {folder / 'logs'}")
     if page is not None:
         click.echo(f"Open the leaderboard: {page.resolve().as_uri()}")
-        click.echo(f"Records: {folder / 'records.jsonl'}   Your own method next: see README.md")
+        records, yours = folder / "records.jsonl", "fpbench new method NAME"
+        click.echo(f"Records: {records}   Your own method next: {yours}")
     else:
         click.echo(f"Render the page with: fpbench report {folder}")
 

@@ -114,10 +114,9 @@ def test_a_plugin_with_a_wrong_hook_is_unavailable(installed, command, text, sai
 
 def test_of_two_distributions_with_one_plugin_name_the_second_is_named(installed, command):
     for name in ("beside", "again"):
-        text = TWIN.format(base="Blind", kind="methods").replace(
-            "Twin(Blind):", "Twin(Blind):\n name='x'"
-        )
-        installed(name, text.replace("name='x'", f"name = '{name}-method'"))
+        text = TWIN.format(base="Blind", kind="methods")
+        own = f'name = "{name}-method"'
+        installed(name, text.replace('"Another of the same name."', own))
         (installed.place / f"{name}-1.0.dist-info" / "entry_points.txt").write_text(
             f"[fpbench]\nhidden = {name}\n"
         )
