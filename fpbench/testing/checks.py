@@ -31,6 +31,8 @@ from fpbench.api import (
 from fpbench.registry import Catalogue, load
 from fpbench.registry.catalogue import KINDS
 from fpbench.testing import attack_rules, dataset_rules, host_rules, method_rules, metric_rules
+from fpbench.testing.attack_trial import AttackTrial
+from fpbench.testing.method_trial import MethodTrial
 from fpbench.testing.rules import Result, Rule, Trial, Verdict, judged
 from fpbench.testing.shared_rules import (
     OF_CLASSES,
@@ -43,8 +45,8 @@ from fpbench.testing.world import World
 __all__ = ["KINDS_CHECKED", "BoundRule", "Check", "Setup", "check", "rules_for"]
 
 _TRIALS: Mapping[str, tuple[Callable[[Any, World], Trial], tuple[Rule, ...]]] = {
-    "methods": (method_rules.MethodTrial, method_rules.RULES),
-    "attacks": (attack_rules.AttackTrial, attack_rules.RULES),
+    "methods": (MethodTrial, method_rules.RULES),
+    "attacks": (AttackTrial, attack_rules.RULES),
     "hosts": (host_rules.HostTrial, host_rules.RULES),
     "datasets": (dataset_rules.DatasetTrial, dataset_rules.RULES),
     "metrics": (metric_rules.MetricTrial, metric_rules.RULES),
@@ -153,7 +155,7 @@ class Check:
             return Plain(component), None
         make, _ = _TRIALS[self.kind]
         trial = make(component, self._world(component))
-        if isinstance(trial, method_rules.MethodTrial):
+        if isinstance(trial, MethodTrial):
             trial.catalogue = self._catalogue
         return trial, None
 

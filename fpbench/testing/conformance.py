@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from fpbench.api import Dataset, Host, Method
-from fpbench.testing.method_rules import RULES, USERS, MethodTrial
+from fpbench.testing.method_rules import RULES
+from fpbench.testing.method_trial import USERS, MethodTrial
 from fpbench.testing.rules import Skip
 from fpbench.testing.world import World
 

@@ -26,7 +26,7 @@ class DatasetTrial(Trial):
 
     def __init__(self, dataset: Dataset[Any], world: World) -> None:
         super().__init__(f"dataset {dataset.name}", dataset, world)
-        self.component = self.dataset = dataset
+        self.dataset = dataset
 
     def info(self) -> SampleInfo:
         """What is known of its samples."""

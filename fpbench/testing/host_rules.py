@@ -15,7 +15,7 @@ from fpbench.api.samples import check_samples
 from fpbench.nn.latents import rows, shapes
 from fpbench.stages import boundary
 from fpbench.stages.checks import check_generator, check_opened, check_state
-from fpbench.testing.method_rules import differing, same
+from fpbench.testing.method_trial import differing, same
 from fpbench.testing.rules import Broken, Rule, Skip, Trial, under, undisturbed
 from fpbench.testing.shared_rules import OF_COMPONENTS, pure
 from fpbench.testing.world import IMAGES, World
@@ -34,7 +34,7 @@ class HostTrial(Trial):
 
     def __init__(self, host: Host[Any], world: World) -> None:
         super().__init__(f"host {host.name}", host, world)
-        self.component = self.host = host
+        self.host = host
 
     def state(self, seed: int = 0, chance: int = 1, *, again: bool = False) -> State:
         """Of `fit`; `again` is a second time under the same conditions."""

@@ -67,7 +67,7 @@ class MetricTrial(Trial):
 
     def __init__(self, metric: Metric[Any], world: World) -> None:
         super().__init__(f"metric {metric.name}", metric, world)
-        self.component = self.metric = metric
+        self.metric = metric
 
     def rows(self, level: str, share: float, chance: int = 1) -> Sequence[Row]:
         """Of a cell."""

@@ -106,7 +106,7 @@ class Trial:
     def __init__(self, who: str, component: Component[Any], world: World) -> None:
         self.who = who
         self.world = world
-        self.needs = component.needs
+        self.component: Any = component
         self.disturbed: dict[str, set[str]] = {}
         self.ends: dict[str, dict[int, tuple[bytes, ...]]] = {}
         self.seconds: dict[str, float] = {}

@@ -97,10 +97,8 @@ def _name(subject: Subject) -> str:
 
 
 def _same_class(one: type, other: type) -> bool:
-    return one is other or (one.__module__, one.__qualname__) == (
-        other.__module__,
-        other.__qualname__,
-    )
+    files = [getattr(sys.modules.get(each.__module__), "__file__", None) for each in (one, other)]
+    return one is other or (one.__qualname__ == other.__qualname__ and files[0] == files[1])
 
 
 def _card(subject: Subject) -> str:
