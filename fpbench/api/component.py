@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar, Generic, TypeVar
 
 from fpbench.api.params import Params, local_digest
@@ -19,12 +21,15 @@ class Component(ABC, Generic[P]):
         version: raised whenever its numbers change.
         Params: its parameter model.
         card: what the page says of it.
+        assets: files that were trained elsewhere and are brought by hand, name -> SHA-256;
+            `Context.asset` opens them, a plan says which are missing. May depend on parameters.
     """
 
     name: ClassVar[str]
     version: ClassVar[str]
     Params: ClassVar[type[Params]]
     card: Card
+    assets: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, params: P) -> None:
         self.params = params

@@ -442,19 +442,30 @@ class PostHocMethod(Method[P]):
                 f"method {self.name}: expected the issued state to hold 'code', got "
                 f"{sorted(issued)}; keep the default issue() or add the code to what it returns"
             )
-        return _marked(host.generator, self.embedder(state, ctx), issued["code"], ctx)
+        embedder = self.embedder(state, ctx)
+        return _marked(self.name, host.generator, embedder, issued["code"], ctx)
 
     def unpack(self, packed: State, host: Host[Any], ctx: Context) -> Generator:
         """The host's steps, and behind them the embedder with the user's code."""
         own, rest = taken(f"method {self.name}: unpack", packed, POST)
         weights = {name.removeprefix("embedder."): t for name, t in own.items() if name != "code"}
         generator = host.unpack(rest, ctx)
-        return _marked(generator, self.embedder_of(weights, ctx), own["code"], ctx)
+        return _marked(self.name, generator, self.embedder_of(weights, ctx), own["code"], ctx)
 
 
-def _marked(generator: Generator, embedder: Module, code: Tensor, ctx: Context) -> Generator:
+def _marked(
+    name: str, generator: Generator, embedder: object, code: Tensor, ctx: Context
+) -> Generator:
+    from torch import nn
+
     from fpbench.api.post import PostStep
 
+    if not isinstance(embedder, nn.Module):
+        raise ContractError(
+            f"method {name}: embedder: expected a torch.nn.Module, got a "
+            f"{type(embedder).__name__}; write a class with `forward(images, codes)` that holds "
+            "what it marks with as parameters or buffers"
+        )
     step = PostStep(embedder, code, ctx.modality).to(ctx.device)
     return generator.replace(POST, step, after=list(generator.steps)[-1])
 

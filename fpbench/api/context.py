@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     import numpy as np
     import torch
@@ -101,6 +102,21 @@ class Context(ABC):
 
         All stages and copies share it, so `name` says whose it is and all that it is made of: the
         component, its parameters, the digest of its files.
+        """
+
+    @abstractmethod
+    def asset(self, name: str, *, sha256: str) -> Path:
+        """A file that is brought by hand, in the folder of `--weights` or `FPBENCH_WEIGHTS`.
+
+        A component that opens one says so in its `assets`, so that a plan can tell what is missing.
+
+        Args:
+            name: of the file, perhaps with folders before it.
+            sha256: of its content, hexadecimal.
+
+        Raises:
+            MissingResource: it is not there; says how to bring it.
+            StageError: a file of that name is there and is another one.
         """
 
     @abstractmethod

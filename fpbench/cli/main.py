@@ -12,6 +12,7 @@ import click
 
 from fpbench.cli import exits
 from fpbench.cli.attacking import attack
+from fpbench.cli.checking import check
 from fpbench.cli.comparing import compare, say_detectable
 from fpbench.cli.diagnosing import doctor
 from fpbench.cli.explaining import why
@@ -31,6 +32,7 @@ from fpbench.cli.preparing import prepare
 from fpbench.cli.publishing import board, export, verify
 from fpbench.cli.reporting import report
 from fpbench.cli.running import retry, run, say_remarks
+from fpbench.cli.scaffolding import new
 from fpbench.cli.scoring import score
 from fpbench.cli.serving import serve
 from fpbench.cli.showing import info, show
@@ -49,16 +51,24 @@ if TYPE_CHECKING:
     "--plugin",
     "plugins",
     multiple=True,
-    metavar="MODULE",
-    help="Load a further plugin module; repeats.",
+    metavar="MODULE|FILE.py",
+    help="Load a further plugin, a module or a single file; repeats.",
+)
+@click.option(
+    "-P",
+    "--without",
+    "left_out",
+    multiple=True,
+    metavar="NAME",
+    help="Leave out an installed plugin, by its name or that of its distribution; repeats.",
 )
 @click.pass_context
-def cli(context: click.Context, plugins: tuple[str, ...]) -> None:
+def cli(context: click.Context, plugins: tuple[str, ...], left_out: tuple[str, ...]) -> None:
     """Measure fingerprints of generative image models.
 
     Start with `fpbench run quickstart`.
     """
-    context.obj = plugins
+    context.obj = (*plugins, *(f"no:{name}" for name in left_out))
 
 
 @cli.command()
@@ -233,12 +243,14 @@ def show_plugins(plugins: tuple[str, ...], as_json: bool) -> None:
 
 cli.add_command(attack)
 cli.add_command(board)
+cli.add_command(check)
 cli.add_command(compare)
 cli.add_command(doctor)
 cli.add_command(export)
 cli.add_command(info)
 cli.add_command(logs)
 cli.add_command(merge)
+cli.add_command(new)
 cli.add_command(prepare)
 cli.add_command(report)
 cli.add_command(retry)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -46,6 +46,7 @@ def prepare(
     found = [_dataset(read, only_list)]
     found += [_weights(backbone, weights, only_list) for backbone in read.backbones]
     found += [row for method in read.methods for row in _method(method, only_list)]
+    found += [row for who, each in read.opening for row in _assets(who, each, weights)]
     missing = [row for row in found if row["ready"] == "no"]
     if as_json:
         click.echo(json.dumps(found, indent=2))
@@ -100,6 +101,17 @@ def _method(method: SuiteMethod, only_list: bool) -> list[dict[str, str]]:
     if missing:
         return [{"what": what, "ready": "no", "note": missing}]
     return [{"what": what, "ready": "yes", "note": note}] if note else []
+
+
+def _assets(who: str, component: Any, folder: Path | None) -> list[dict[str, str]]:
+    """Files that a component opens; fpbench fetches none of them."""
+    from fpbench.plan.assets import missing_assets
+
+    missing = missing_assets(component, folder)
+    if missing:
+        return [{"what": who, "ready": "no", "note": said} for said in missing]
+    names = ", ".join(sorted(component.assets))
+    return [{"what": who, "ready": "yes", "note": names}] if names else []
 
 
 def _weights(backbone: Backbone, folder: Path | None, only_list: bool) -> dict[str, str]:

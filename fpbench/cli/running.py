@@ -186,7 +186,8 @@ def _say_summary(plan: Plan, summary: Any, folder: Path, page: Path | None, seco
             f"Records: {folder / 'records.jsonl'}, in Python: fpbench.open_run({str(folder)!r})"
         )
         click.echo(
-            f"Next: `fpbench export {folder} -o FILE.zip` makes a file that others can check"
+            f"Next: `fpbench export {folder} -o FILE.zip` makes a file that others can check; "
+            "`fpbench new method NAME` starts a method of your own"
         )
     else:
         click.echo(f"Render the page with: fpbench report {folder}")

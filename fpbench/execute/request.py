@@ -84,7 +84,8 @@ class Request:
         backbones = plan_backbones(suite.backbones, folder, self.backbones)
         facts = self.data or look_at(suite, progress)
         modality = modality_of(suite, facts, catalogue)
-        return make_plan(suite, catalogue.metrics(), backbones, facts, modality), catalogue
+        plan = make_plan(suite, catalogue.metrics(), backbones, facts, modality)
+        return replace(plan, weights=folder), catalogue
 
     def knowing(self, backbones: Iterable[PlannedBackbone], data: DataFacts) -> Request:
         """The same request, for which neither weights nor images are looked for again."""

@@ -36,6 +36,8 @@ def identity(component: Any, *, without: Collection[str] = ()) -> dict[str, Any]
     # A data set's is among the facts of a plan, so that plans can be made where it is not.
     if not isinstance(component, Dataset) and (files := planned_files(component)):
         own["files"] = files
+    if component.assets:
+        own["assets"] = dict(component.assets)
     if isinstance(component, Chain):
         own["parts"] = [identity(attack) for attack, _ in component.parts]
     return own

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from fpbench.api import (
@@ -90,6 +91,7 @@ class Plan:
     fits: tuple[Fit, ...]
     points: tuple[Point, ...]
     cells: tuple[Cell, ...]
+    weights: Path | None = None  # folder of files that are brought by hand; no part of any key
 
     @property
     def distance_count(self) -> int:

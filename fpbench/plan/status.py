@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fpbench.api import Gives
+from fpbench.plan.assets import missing_assets
 from fpbench.plan.faults import Fault, asked
 from fpbench.plan.pending import is_done
 from fpbench.plan.plan import Plan
@@ -105,6 +106,11 @@ def status_of(plan: Plan, store: Store) -> Status:
             *((item.label, item.reason) for item in plan.suite.unavailable),
             *((f"backbone {b.name}", b.reason) for b in plan.backbones if b.reason),
             *((f"method {m.label}", why) for m in plan.suite.methods if (why := _lacks(m))),
+            *(
+                (who, why)
+                for who, component in plan.suite.opening
+                for why in missing_assets(component, plan.weights)
+            ),
         ),
         asked=tuple(_asked_lines(plan)),
         supported=tuple(_score_lines(plan)),

@@ -17,6 +17,7 @@ from fpbench.execute.request import Request
 from fpbench.execute.run import Run as Execution
 from fpbench.execute.run import Settings, alone_in
 from fpbench.python.runs import Run
+from fpbench.registry.catalogue import LEFT_OUT
 from fpbench.report.build import build_page
 
 _NOTHING: Mapping[str, object] = MappingProxyType({})
@@ -54,7 +55,8 @@ def run(
         device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU if there is one.
         jobs: at the same time; None = one for each GPU, else for each core, at most four.
         weights: folder of network weights brought by hand.
-        plugins: further plugin modules, as `fpbench -p MODULE`; processes must find them.
+        plugins: further plugin modules or files, as `fpbench -p MODULE`; processes must find them.
+            "no:NAME" leaves out an installed plugin.
         allow_commands: run the commands and functions that the suite brings.
 
     Returns:
@@ -107,7 +109,9 @@ def _toml(value: object) -> str:
 
 def _command(request: Request, runs: Path, name: str | None) -> str:
     """The command that does the same, for the records."""
-    words = ["fpbench", *(word for module in request.plugins for word in ("-p", module))]
+    words = ["fpbench"]
+    for name in request.plugins:
+        words += ["-P", name.removeprefix(LEFT_OUT)] if name.startswith(LEFT_OUT) else ["-p", name]
     words += ["run", request.suite, "--runs", str(runs), *(["--name", name] if name else [])]
     for option, values in (
         ("--set", request.assignments),

@@ -2,7 +2,8 @@
 
 Discovery reads metadata only. Loading imports the plugins' torch-free `plugin.py` modules; one
 that fails to import, or breaks a contract, becomes *unavailable* with its error and matters only to
-suites that name it. So does a name that two of them offer: it is nobody's.
+suites that name it. So does a name that two of them offer: it is nobody's. Beside what is installed
+a plugin may be a module, or a single file, that is named.
 """
 
 from __future__ import annotations
@@ -10,17 +11,21 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import re
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import FunctionType, ModuleType
 from typing import Any
 
 import pluggy
 
 from fpbench.api import (
     Attack,
+    Card,
     Cluster,
     Code,
     Component,
@@ -35,6 +40,12 @@ from fpbench.api import (
     hooks,
 )
 from fpbench.api.errors import nearest
+from fpbench.registry.files import is_file, module_of
+
+LEFT_OUT = "no:"
+"""Stands before the name of a plugin that is to be left out, among those that are to be loaded."""
+NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+"""Of a component: words of lower case and digits, joined by hyphens."""
 
 KINDS: Mapping[str, type[Component[Any]]] = {
     "modalities": Modality,
@@ -72,10 +83,12 @@ class Catalogue:
 
     Attributes:
         unavailable: plugins that failed to load.
+        left_out: those that were to be left out.
         distributions: plugin name -> distribution and version, for all that loaded.
     """
 
     unavailable: list[Unavailable] = field(default_factory=list)
+    left_out: list[Unavailable] = field(default_factory=list)
     distributions: dict[str, str] = field(default_factory=dict)
     _classes: dict[str, dict[str, type[Component[Any]]]] = field(
         default_factory=lambda: {kind: {} for kind in KINDS}
@@ -145,9 +158,9 @@ class Catalogue:
         return text
 
     def broken(self, name: str) -> Unavailable | None:
-        """The plugin that failed to load and, by its name, should have offered `name`."""
+        """The plugin that is not loaded and, by its name, should have offered `name`."""
         wanted = _plain(name)
-        for plugin in self.unavailable:
+        for plugin in (*self.unavailable, *self.left_out):
             if wanted in _plain(plugin.plugin):
                 return plugin
         return None
@@ -175,31 +188,115 @@ class Catalogue:
         origins.append(origin)
 
 
-def load(extra_modules: Iterable[str] = ()) -> Catalogue:
-    """Load every installed plugin and the named extra modules.
+def load(plugins: Iterable[str] = ()) -> Catalogue:
+    """Load every installed plugin and those that are named.
 
     Args:
-        extra_modules: dotted names of further plugin modules, as `-p MODULE` gives them.
+        plugins: dotted names of further plugin modules or paths of files, as `-p` gives them;
+            "no:NAME" leaves out the installed plugin of that name, or all of that distribution.
 
     Raises:
-        PluginError: an extra module cannot be imported, or breaks its contract.
+        PluginError: a named one cannot be imported, or breaks its contract; or none is installed
+            that is to be left out.
     """
     manager = pluggy.PluginManager(hooks.PROJECT)
     manager.add_hookspecs(hooks)
     catalogue = Catalogue(_relay=manager.hook)
-    points = sorted(entry_points(group=hooks.ENTRY_POINT_GROUP), key=lambda p: p.name)
-    for point in points:
-        _register(manager, catalogue, point.name, _origin_of(point), point.load)
-    for module in extra_modules:
+    named = list(plugins)
+    out = {name.removeprefix(LEFT_OUT) for name in named if name.startswith(LEFT_OUT)}
+    for point in _points(out):
+        origin = _origin_of(point)
+        if out & _names_of(point):
+            said = f"left out with -P {min(out & _names_of(point))}"
+            catalogue.left_out.append(Unavailable(point.name, origin, said, ""))
+        else:
+            _register(manager, catalogue, point.name, origin, point.load)
+    for name in named:
+        if name.startswith(LEFT_OUT):
+            continue
         before = len(catalogue.unavailable)
-        importer = functools.partial(importlib.import_module, module)
-        _register(manager, catalogue, module, module, importer)
+        origin = Path(name).name if is_file(name) else name
+        _register(manager, catalogue, name, origin, functools.partial(imported, name))
         if len(catalogue.unavailable) > before:
             raise PluginError(
-                f"plugin module '{module}': expected a plugin that loads, got: "
+                f"plugin '{name}': expected a plugin that loads, got: "
                 f"{catalogue.unavailable[-1].error}; mend it, or check the name given with -p"
             )
     return catalogue
+
+
+def imported(name: str) -> ModuleType:
+    """The module of a dotted name, or of the path of a file.
+
+    Raises:
+        PluginError: there is no such file, or another of its name was loaded.
+    """
+    return module_of(Path(name)) if is_file(name) else importlib.import_module(name)
+
+
+def offered_by(module: ModuleType) -> dict[str, list[Any]]:
+    """What the hooks of a plugin module give, by kind; what it is nobody has looked at.
+
+    Raises:
+        PluginError: it has none, or one that is no hook, or whose result is no list.
+    """
+    own = {name: each for name, each in vars(module).items() if name.startswith("fpbench_")}
+    bare = [
+        name
+        for name, each in own.items()
+        if isinstance(each, FunctionType) and not hasattr(each, f"{hooks.PROJECT}_impl")
+    ]
+    if bare:
+        raise PluginError(
+            f"expected `@hookimpl` above {bare[0]}(), got a plain function, which nobody calls; "
+            "write `from fpbench.api import hookimpl`, and `@hookimpl` above it"
+        )
+    if not any(hasattr(each, f"{hooks.PROJECT}_impl") for each in own.values()):
+        raise PluginError(
+            "expected a hook such as fpbench_methods(), got a module without any; write one that "
+            "returns your classes, with `@hookimpl` above it"
+        )
+    offered = {}
+    for kind in KINDS:
+        if (function := own.get(f"fpbench_{kind}")) is not None:
+            given = function()
+            if not isinstance(given, list | tuple):
+                raise PluginError(
+                    f"fpbench_{kind}(): expected a list of classes, got {type(given).__name__}; "
+                    "return one"
+                )
+            offered[kind] = list(given)
+    return offered
+
+
+def _points(left_out: Set[str]) -> list[EntryPoint]:
+    """All entry points; of one name fpbench's own come first.
+
+    Raises:
+        PluginError: none has a name that is to be left out.
+    """
+    points = sorted(
+        entry_points(group=hooks.ENTRY_POINT_GROUP),
+        key=lambda point: (point.name, not _is_own(point), _origin_of(point)),
+    )
+    known = {name for point in points for name in _names_of(point)}
+    for name in sorted(left_out - known):
+        raise PluginError(
+            f"-P {name}: expected an installed plugin or distribution, got a name that none has"
+            f"{nearest(name, sorted(known))}"
+        )
+    return points
+
+
+def _names_of(point: EntryPoint) -> set[str]:
+    """By which names it may be left out; what fpbench itself stands on may not."""
+    if _is_own(point):
+        return set() if point.name == "builtin" else {point.name}
+    return {point.name} if point.dist is None else {point.name, point.dist.name}
+
+
+def _is_own(point: EntryPoint) -> bool:
+    return point.dist is not None and point.dist.name == hooks.PROJECT
 
 
 def _register(
@@ -213,6 +310,12 @@ def _register(
         module = importer()
         if manager.is_registered(module):
             return  # named twice
+        if name in catalogue.distributions:
+            raise PluginError(
+                f"expected one plugin called '{name}', got two, from "
+                f"{catalogue.distributions[name]} and from {origin}; rename the entry point of "
+                "one, uninstall it, or leave its distribution out with -P"
+            )
         offered = _offered(manager, module, name, origin)
     except GeneratorExit:
         raise
@@ -231,16 +334,10 @@ def _offered(
     manager: pluggy.PluginManager, module: Any, name: str, origin: str
 ) -> dict[str, list[type[Component[Any]]]]:
     """What a plugin offers by kind, checked; the manager knows it from now on."""
-    if manager.has_plugin(name):
-        raise PluginError(f"expected one plugin called '{name}', got another; uninstall one")
-    offered = {
-        kind: list(function())
-        for kind in KINDS
-        if (function := getattr(module, f"fpbench_{kind}", None)) is not None
-    }
+    offered = offered_by(module)
     for kind, classes in offered.items():
         for cls in classes:
-            _check_class(kind, cls, origin)
+            check_class(kind, cls, origin)
     try:
         manager.register(module, name)
         manager.check_pending()
@@ -265,7 +362,13 @@ def _origin_of(point: EntryPoint) -> str:
     return f"{dist.name} {dist.version}" if dist is not None else point.value
 
 
-def _check_class(kind: str, cls: Any, origin: str) -> None:
+def check_class(kind: str, cls: Any, origin: str) -> None:
+    """That a class may be registered.
+
+    Raises:
+        PluginError: it is no finished class of its kind, or lacks a name, version, card or `Params`
+            as they must be.
+    """
     base = KINDS[kind]
     who = f"{kind}: {getattr(cls, '__name__', cls)!s} from {origin}"
     if not (isinstance(cls, type) and issubclass(cls, base)):
@@ -273,8 +376,25 @@ def _check_class(kind: str, cls: Any, origin: str) -> None:
     missing = [a for a in ("name", "version", "Params", "card") if not hasattr(cls, a)]
     if missing:
         raise PluginError(f"{who}: expected the class attributes {missing}; add them")
-    if not issubclass(cls.Params, Params):
+    name: object = cls.name
+    if not (isinstance(name, str) and NAME.fullmatch(name)):
+        plain = "-".join(re.findall("[a-z0-9]+", str(cls.name).lower())) or "my-own"
+        raise PluginError(
+            f"{who}: expected a name of lower-case words joined by hyphens, got {cls.name!r}; call "
+            f"it '{plain}'"
+        )
+    version: object = cls.version
+    if not (isinstance(version, str) and version):
+        raise PluginError(
+            f'{who}: expected a version as text, got {cls.version!r}; write version = "1"'
+        )
+    params: object = cls.Params
+    if not (isinstance(params, type) and issubclass(params, Params)):
         raise PluginError(f"{who}: expected Params to be a subclass of fpbench.api.Params")
+    if not isinstance(cls.card, Card | property):
+        raise PluginError(
+            f"{who}: expected `card` to be a fpbench.api.Card, got {type(cls.card).__name__}"
+        )
     if inspect.isabstract(cls):
         abstract = sorted(cls.__abstractmethods__)
         raise PluginError(f"{who}: expected a finished class, got abstract methods {abstract}")

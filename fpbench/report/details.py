@@ -338,7 +338,11 @@ def costs(board: Board, method: MethodInfo) -> list[tuple[str, str]]:
         ("Peak memory of training", cost.get("peak_memory_bytes"), "MiB", show.mebibytes),
         ("Peak GPU memory of training", cost.get("peak_gpu_bytes"), "MiB", show.mebibytes),
     ]
-    return [(name, f"{text(v)} {unit}") for name, v, unit, text in facts if v is not None]
+    told = [(name, f"{text(v)} {unit}") for name, v, unit, text in facts if v is not None]
+    if method.trained_elsewhere:
+        elsewhere = f"trained elsewhere: {', '.join(sorted(method.about['assets']))}"
+        told = [(name, elsewhere if name == "Training the method" else v) for name, v in told]
+    return told
 
 
 def method_strips(
@@ -378,9 +382,12 @@ def repeat(board: Board, method: MethodInfo) -> list[tuple[str, list[str]]]:
         return []
     first = mine[0]
     inputs, packages = first.get("inputs") or {}, first.get("environment") or {}
+    plugin = first["method"].get("distribution") or {}
     facts = [
         ("Command", list(dict.fromkeys(r.get("command", "") for r in mine))),
         ("Method", [f"{first['method'].get('name')} version {first['method'].get('version')}"]),
+        ("Plugin", [f"{plugin.get('name', '')} {plugin.get('version', '')}".strip()]),
+        ("Packages that it computes with", [show.plain(first["method"].get("packages") or {})]),
         ("Parameters", [show.plain(first["method"].get("params", {}))]),
         ("Stage key of the host", [inputs.get("host", "")]),
         ("Stage key of the training", list(dict.fromkeys(_fits(mine)))),

@@ -411,6 +411,8 @@ def _cost(
     def shown(method: MethodInfo) -> Shown:
         number = board.number(method.label, NONE, "cost")
         value = number.cost.get(name)
+        if name == "fit_s" and method.trained_elsewhere:
+            return Shown("elsewhere")
         return replace(
             show.cell(number, text(value)), sort=None if value is None else value * scale
         )

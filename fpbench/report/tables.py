@@ -112,6 +112,11 @@ class MethodInfo:
         """False for a method that trains nothing, so that one run says all."""
         return bool(self.about.get("trains", True))
 
+    @property
+    def trained_elsewhere(self) -> bool:
+        """Whether it stands on files that were trained elsewhere, and trains nothing itself."""
+        return bool(self.about.get("assets")) and not self.trains
+
 
 @dataclass(frozen=True)
 class PointInfo:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from fpbench.api import Attack, Code, Dataset, ForgeryAttack, Host, Method, Params
+from fpbench.api import Attack, Code, Component, Dataset, ForgeryAttack, Host, Method, Params
 from fpbench.api.params import Command, local_names, marked_names
 
 Count = Annotated[int, Field(ge=1)]
@@ -386,6 +386,16 @@ class Suite:
             "strangers": [{"label": s.label, **_described(s.component)} for s in self.strangers],
         }
 
+    @property
+    def opening(self) -> list[tuple[str, Component[Any]]]:
+        """What may open files that are brought by hand, each with what it is called."""
+        return [
+            (f"host {self.host.name}", self.host),
+            *((f"stranger {each.label}", each.component) for each in self.strangers),
+            *((f"method {each.label}", each.component) for each in self.methods),
+            *((f"attack {each.label}", each.component) for each in self.attacks),
+        ]
+
     def _told(self, method: SuiteMethod) -> dict[str, Any]:
         component = method.component
         told = {"label": method.label, **_described(component), "copies": self.users(method)}
@@ -395,7 +405,8 @@ class Suite:
 
 
 def _described(component: Any) -> dict[str, Any]:
-    return {**component_json(component), "card": asdict(component.card)}
+    told = {**component_json(component), "card": asdict(component.card)}
+    return told | ({"assets": dict(component.assets)} if component.assets else {})
 
 
 def component_json(component: Any) -> dict[str, Any]:

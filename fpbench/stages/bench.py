@@ -264,6 +264,7 @@ class Bench:
             fitted=fitted,
             modality=self.modality,
             info=self.info,
+            weights=self.plan.weights,
         )
 
     def latents(self, generator: Generator, images: Sequence[Drawn]) -> Latents:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -25,6 +26,7 @@ from fpbench.api import (
 from fpbench.api.context import Peers
 from fpbench.builtin.image.modality import Image
 from fpbench.plan import is_reserved
+from fpbench.plan.assets import find_asset
 from fpbench.stages.checks import check_state
 from fpbench.stages.interrupt import Interrupt, Stopped
 from fpbench.store import Store
@@ -57,6 +59,8 @@ class StageContext(Context):
         fitted: what an attack has learnt before.
         modality: of the samples; None = images.
         info: what is known of them; None = nothing, and who asks is refused.
+        trial_steps: at which trainings are cut; None = at their ends.
+        weights: folder of files that are brought by hand; None = there is none.
     """
 
     def __init__(
@@ -78,6 +82,7 @@ class StageContext(Context):
         modality: Modality[Any] | None = None,
         info: SampleInfo | None = None,
         trial_steps: int | None = None,
+        weights: Path | None = None,
     ) -> None:
         self._device = device
         self._root = seed_root
@@ -97,6 +102,7 @@ class StageContext(Context):
         self._modality = modality or Image(NoParams())
         self._info = info
         self._trial_steps = trial_steps
+        self._weights = weights
         self.trials: dict[str, tuple[int, float]] = {}
         self.curves: dict[str, list[dict[str, float]]] = {}
         self.sheets: dict[str, np.ndarray] = {}
@@ -198,6 +204,7 @@ class StageContext(Context):
             modality=self._modality,
             info=self._info,
             trial_steps=self._trial_steps,
+            weights=self._weights,
         )
 
     @contextmanager
@@ -208,6 +215,10 @@ class StageContext(Context):
             seed = derive_seed(*self._root, "global", purpose, *indices)
             torch.manual_seed(seed)  # noqa: TID251 - the one place
             yield
+
+    def asset(self, name: str, *, sha256: str) -> Path:
+        """See `Context.asset`."""
+        return find_asset(name, sha256, self._weights)
 
     def training_codes(self, count: int, rng: torch.Generator) -> Tensor:
         """See `Context.training_codes`."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import sys
 from functools import cache
 from importlib.metadata import (
     Distribution,
@@ -12,10 +14,12 @@ from importlib.metadata import (
     packages_distributions,
     version,
 )
+from pathlib import Path
 from typing import Any
 
 from fpbench.api import hooks
 from fpbench.plan import Cell, Plan
+from fpbench.registry.files import FILE_MODULE
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
@@ -27,7 +31,8 @@ def cell_origins(plan: Plan, cell: Cell) -> dict[str, Origin]:
 
     Returns:
         "dataset", "host", "method", and where there are such "model" and "image" -> `distribution`
-        with `name` and `version`, and of the method `packages`, name -> version.
+        with `name` and `version` (of a single file its name, and the start of its SHA-256), and of
+        the method `packages`, name -> version.
     """
     parts: dict[str, Any] = {"dataset": plan.suite.dataset, "host": plan.suite.host}
     for name, point in (("model", cell.point.model), ("image", cell.point.image)):
@@ -41,7 +46,11 @@ def cell_origins(plan: Plan, cell: Cell) -> dict[str, Origin]:
 
 
 def _named(component: Any) -> dict[str, str]:
-    found = _distribution(_top(component))
+    top = _top(component)
+    if top.startswith(FILE_MODULE):
+        file = Path(str(sys.modules[top].__file__))
+        return {"name": file.name, "version": hashlib.sha256(file.read_bytes()).hexdigest()[:16]}
+    found = _distribution(top)
     if found is None:
         return {"name": "", "version": ""}
     return {"name": found.name, "version": found.version}

@@ -119,6 +119,7 @@ def try_trainings(plan: Plan, store: Store, device: torch.device, steps: int) ->
             modality=plan.modality,
             info=plan.facts.info,
             trial_steps=steps,
+            weights=plan.weights,
         )
 
     def generator(who: str, host: Host[Any]) -> tuple[State, Trial]:

@@ -19,6 +19,7 @@ from pydantic import Field
 from fpbench.api import (
     Card,
     Context,
+    Dataset,
     Enrolled,
     Evidence,
     Generator,
@@ -36,11 +37,13 @@ from fpbench.api import (
     State,
     TrainedHost,
     User,
+    digest,
     hookimpl,
 )
 from fpbench.api.packing import alone
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
     from torch.nn import Module
 
@@ -122,6 +125,47 @@ class TinyHost(Host[TinyHostParams]):
 
         del ctx
         return networks.finetune(state, generator, images, learning_rate, marks)
+
+
+class SmoothParams(Params):
+    """Size and counts.
+
+    Attributes:
+        size: height and width, pixels.
+        train: images to train on.
+        test: images that nothing is trained on; as many for reference.
+    """
+
+    size: Annotated[int, Field(ge=4, le=1024)] = 48
+    train: Annotated[int, Field(ge=1)] = 256
+    test: Annotated[int, Field(ge=1)] = 256
+
+
+class SmoothImages(Dataset[SmoothParams]):
+    """Smooth random images of any size; image i of a split is a function of the split and i."""
+
+    name = "smooth-images"
+    version = "1"
+    drawn = True
+    Params = SmoothParams
+    card = _CARD
+
+    def info(self) -> SampleInfo:
+        """Size and counts."""
+        p = self.params
+        counts = {"train": p.train, "test": p.test, "reference": p.test}
+        return SampleInfo.of_images(p.size, counts)
+
+    def digest(self) -> str:
+        """The images follow from the parameters."""
+        return digest({self.name: self.version, **self.params.model_dump()})
+
+    def read(self, split: str, indices: np.ndarray) -> np.ndarray:
+        """(N, H, W, 3) uint8."""
+        from fpbench.testing import networks
+
+        first = ("train", "test", "reference").index(split) * 2**24
+        return networks.smooth([first + int(index) for index in indices], self.params.size)
 
 
 class FakeParams(Params):
@@ -479,6 +523,12 @@ class Weighed(Method[FakeParams]):
         if found is None or found.shape != state["bias"].shape:
             return torch.zeros(1, self.bits)
         return (found - state["bias"]).detach()[None, : self.bits]
+
+
+@hookimpl
+def fpbench_datasets() -> list[type[Dataset[Any]]]:
+    """Smooth images."""
+    return [SmoothImages]
 
 
 @hookimpl

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -79,6 +80,17 @@ class Marked(nn.Module):
         del codes
         pattern = _patterns(1, images.shape[-1]).to(images).reshape(1, 1, *images.shape[-2:])
         return images * 0.5 + self.amplitude * pattern
+
+
+def smooth(seeds: Sequence[int], size: int) -> np.ndarray:
+    """(N, size, size, 3) uint8: 4×4 random colours each, enlarged; row i of seed i alone."""
+    rows = [
+        torch.rand(3, 4, 4, generator=torch.Generator().manual_seed(seed))  # of its own
+        for seed in seeds
+    ]
+    large = nn.functional.interpolate(torch.stack(rows), size, mode="bilinear")
+    made: np.ndarray = (large * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    return made
 
 
 def one_hot(number: Tensor, count: int) -> Tensor:

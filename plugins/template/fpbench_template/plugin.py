@@ -6,7 +6,7 @@ from fpbench.api import Card, Params, PostHocMethod, hookimpl
 class SpreadParams(Params):
     """`bits`: length of a code. `strength`: of each pattern, on images in [-1, 1]."""
 
-    bits: int = 16
+    bits: int = 32
     strength: float = 0.02
 
 

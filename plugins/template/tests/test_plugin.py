@@ -1,8 +1,9 @@
+import pytest
 from fpbench_template.plugin import SpreadSpectrum
 
-from fpbench.testing.conformance import check_method
+from fpbench.testing.checks import rules_for
 
 
-def test_method_keeps_the_contract(tmp_path):
-    result = check_method(SpreadSpectrum(SpreadSpectrum.Params()), tmp_path)
-    assert result.right > 0.9
+@pytest.mark.parametrize("rule", rules_for(SpreadSpectrum), ids=str)
+def test_it_keeps_the_rule(rule):
+    rule.check()

@@ -38,6 +38,7 @@ def installed(monkeypatch, tmp_path):
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
         (info / "entry_points.txt").write_text(f"[fpbench]\n{name} = {name}\n")
 
+    install.place = tmp_path
     yield install
     for path in tmp_path.glob("*.py"):
         sys.modules.pop(path.stem, None)
@@ -95,6 +96,9 @@ def test_what_every_run_needs_from_two_distributions_names_both(
         ("def fpbench_methods(config): ...", "missing 1 required positional argument"),
         ("def fpbench_methods(): return [int]", "expected a subclass of Method"),
         ("def fpbench_methods(): raise SystemExit(0)", "SystemExit: 0"),
+        ("def fpbench_methods(): return None", "expected a list of classes, got NoneType"),
+        ("def hook(): ...\ndef fpbench_methods(): ...", "expected `@hookimpl` above fpbench_meth"),
+        ("def hook(): ...", "got a module without any; write one that returns your classes"),
     ],
 )
 def test_a_plugin_with_a_wrong_hook_is_unavailable(installed, command, text, said):
@@ -106,6 +110,46 @@ def test_a_plugin_with_a_wrong_hook_is_unavailable(installed, command, text, sai
     catalogue.stage_finished("train", "train x", "done", 1.0)
     code, out, _ = command("plugins")
     assert (code, said in out) == (6, True)
+
+
+def test_of_two_distributions_with_one_plugin_name_the_second_is_named(installed, command):
+    for name in ("beside", "again"):
+        text = TWIN.format(base="Blind", kind="methods")
+        own = f'name = "{name}-method"'
+        installed(name, text.replace('"Another of the same name."', own))
+        (installed.place / f"{name}-1.0.dist-info" / "entry_points.txt").write_text(
+            f"[fpbench]\nhidden = {name}\n"
+        )
+    catalogue = load()
+    assert catalogue.origin("methods", "hidden").startswith("fpbench ")
+    assert [b.distribution for b in catalogue.unavailable] == ["again 1.0", "beside 1.0"]
+    code, out, _ = command("plugins")
+    assert (code, "two, from fpbench 0" in out, "and from beside 1.0; rename" in out) == (6, 1, 1)
+    assert command("-P", "again", "-P", "beside", "plugins")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("name = 'My Method'", "got 'My Method'; call it 'my-method'"),
+        ("version = 2", "expected a version as text, got 2"),
+        ("card = None", "expected `card` to be a fpbench.api.Card, got NoneType"),
+    ],
+)
+def test_a_class_that_is_not_as_it_must_be_makes_its_plugin_unavailable(installed, line, said):
+    body = f'"Another of the same name."\n    {line}'
+    text = TWIN.format(base="Blind", kind="methods")
+    installed("odd", text.replace('"Another of the same name."', body))
+    assert said in load().broken("odd").error
+
+
+def test_a_plugin_is_left_out(command, suite_file):
+    assert "hidden" not in load(["no:hidden"]).names("methods")
+    suite = suite_file(('use = "blind"', 'use = "hidden"'))
+    code, out, _ = command("-P", "hidden", "-p", "fpbench.testing.fakes", "plan", suite)
+    assert (code, "left out with -P hidden" in out) == (0, True)
+    code, _, err = command("-P", "hiden", "plugins")
+    assert (code, "did you mean 'hidden'?" in err) == (6, True)
 
 
 def test_a_plugin_named_twice_is_loaded_once(installed, monkeypatch):
