@@ -58,6 +58,21 @@ runs_option = click.option(
 beside_option = click.option(
     "--store", type=_FOLDER, help="Folder of artefacts; default: the store beside RUN."
 )
+registry_option = click.option(
+    "--registry",
+    "place",
+    required=True,
+    metavar="REGISTRY",
+    help="A file (SQLite), or postgresql://…, as `fpbench users init` makes it.",
+)
+places_option = click.option(
+    "--place",
+    "places",
+    multiple=True,
+    metavar="NAME=PATH",
+    callback=lambda ctx, param, given: _places(given),
+    help="Where files of a bundle's host, method or data set are, by parameter; repeats.",
+)
 cache_option = click.option(
     "--store",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
@@ -65,6 +80,18 @@ cache_option = click.option(
     show_default=True,
     help="Folder of artefacts.",
 )
+
+
+def _places(given: tuple[str, ...]) -> dict[str, Path]:
+    """Parameter -> path of NAME=PATH."""
+    found: dict[str, Path] = {}
+    for each in given:
+        name, equals, path = each.partition("=")
+        if not (name and equals and path) or name in found:
+            text = f"expected NAME=PATH, each name once, got {each!r}"
+            raise click.BadParameter(text, param_hint="--place")
+        found[name] = Path(path)
+    return found
 
 
 def suite_options(function: F) -> F:

@@ -99,6 +99,8 @@ class Registry:
     def add_model(self, name: str, facts: Mapping[str, Any]) -> Model:
         """Enter a trained method whose codes have `facts["bits"]` bits.
 
+        0 bits are those of a method that knows its users by their numbers alone.
+
         Once more with the same facts changes nothing.
 
         Args:
@@ -299,7 +301,7 @@ class Registry:
         """
         with self._database.reading() as connection:
             found = issuing.model_of(connection, model)
-            rows = _streamed(connection, found)
+            rows, codes = _streamed(connection, found), codes and found.bits > 0
             return tables.write(file, (_cells(row, codes=codes) for row in rows), codes=codes)
 
     def head(self) -> str:

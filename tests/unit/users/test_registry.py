@@ -106,7 +106,7 @@ def test_facts_come_back_as_they_were_and_stay(opened):
     with pytest.raises(SpecError, match="another name"):
         opened.add_model("with facts", {**facts, "bits": 8})
     with pytest.raises(SpecError, match="with bits"):
-        opened.add_model("none", {"bits": 0})
+        opened.add_model("none", {"bits": -1})
 
 
 def test_models_have_codes_of_their_own(opened):
