@@ -91,7 +91,9 @@ def issue(
         trained.issue(code, number).save(output)
     except BaseException:
         click.echo(f"{user}: code {number} of model {model} is his; no copy was made", err=True)
-        click.echo("Next: mend what is said below, and the same command with --again", err=True)
+        said = ", ".join(f"--place {name}=PATH" for name in trained.unplaced)
+        mend = f"say where files are ({said})" if said else "mend what is said below"
+        click.echo(f"Next: {mend}, and give the same command with --again", err=True)
         raise
     click.echo(f"{user}: code {number} of model {model}; the copy is in {output}")
     click.echo(f"Next: hand {output} over; `fpbench users audit {place}`, and note the head")

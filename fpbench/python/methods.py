@@ -45,13 +45,24 @@ class TrainedMethod:
         bits: length K of a code; 0 for a method without codes.
         users: number U of users who have a copy.
         size: height and width of an image, pixels; length of a sound.
+        unplaced: of a bundle, parameters whose files were there when it was trained, and of which
+            nobody has said where they are.
     """
 
-    def __init__(self, opened: OpenRun, fit: Fit, device: str = "", *, trains: bool = True) -> None:
+    def __init__(
+        self,
+        opened: OpenRun,
+        fit: Fit,
+        device: str = "",
+        *,
+        trains: bool = True,
+        unplaced: tuple[str, ...] = (),
+    ) -> None:
         self.label, self.seed = fit.method.label, fit.seed
         self.bits = fit.method.component.bits
         self.users = len(opened.plan.users(fit))
         self.size = opened.plan.facts.info.size
+        self.unplaced = unplaced
         self._run, self._fit = opened, fit
         self._trains = trains  # copies that are trainings of the host, where the store lacks them
         self._threads = stage_threads(opened.request, Kind.COPY)
