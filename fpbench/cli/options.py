@@ -34,10 +34,13 @@ SHARE = Number(0, 1, min_open=True, max_open=True)
 _HOURS = Number(0, min_open=True)
 _COUNT = click.IntRange(1, 1024)
 
+FALSE_RATE = 1e-3
+"""Of a trace, unless another is asked for."""
+
 false_rate_option = click.option(
     "--false-rate",
     type=SHARE,
-    default=1e-3,
+    default=FALSE_RATE,
     show_default=True,
     help="Chance, per reading, that anybody innocent in the registry is named.",
 )

@@ -14,6 +14,7 @@ import click
 
 from fpbench.cli import exits
 from fpbench.cli.options import (
+    FALSE_RATE,
     beside_option,
     false_rate_option,
     json_option,
@@ -87,6 +88,7 @@ def issue(
             trained.check_room(registry.count(model) + 1)
             issued = registry.issue(model, user, min_distance=min_distance)
             number, code = issued.number, issued.code
+        _warn(trained.bits, registry.count(model))
     try:
         trained.issue(code, number).save(output)
     except BaseException:
@@ -161,6 +163,8 @@ def trace(
 
     if as_json and json_lines:
         raise click.UsageError("--json and --json-lines exclude each other.")
+    if output is not None and output.suffix == ".html":
+        raise click.UsageError(f"-o {output}: name the report's JSON; its page is written beside.")
     if verify is not None:
         again = None
         if method is not None:
@@ -175,7 +179,7 @@ def trace(
     with Registry.open(place) as registry:
         check_model(registry, model, trained)
         inquiry = Inquiry(registry, model, false_rate, rule)
-        check_sizes(trained, files)
+        check_sizes(trained, files, looking("{} headers looked at"))
         report = traced(
             inquiry,
             readers.of(inquiry),
@@ -206,6 +210,15 @@ def _listed(images: Sequence[Path]) -> list[File]:
     if lacking:
         click.echo(f"{lacking:,} images cannot be read, and are left out", err=True)
     return files
+
+
+def _warn(bits: int, codes: int) -> None:
+    """Say it where whoever is issued a code could never be named."""
+    from fpbench.stats import supports
+
+    if bits and not supports(bits, codes, FALSE_RATE):
+        text = f"{bits} bits cannot tell {codes:,} users apart at a false rate of {FALSE_RATE:g}"
+        click.echo(f"{text}: trace will name nobody", err=True)
 
 
 def _active(registry: Registry, model: str, user: str) -> tuple[int, np.ndarray]:
@@ -241,10 +254,8 @@ def _sentences(
     inquiry: Inquiry, images: Sequence[TracedImage], verdicts: Sequence[dict[str, Any]]
 ) -> None:
     """A line for each who is accused, or one that says why nobody is."""
-    bits, codes = (
-        inquiry.facts["bits"],
-        f"{inquiry.codes:,} {'users' if inquiry.of_scores else 'codes'}",
-    )
+    bits = inquiry.facts["bits"]
+    codes = f"{inquiry.codes:,} {'codes' if bits else 'users'}"
     for of, verdict in _beside(images, verdicts):
         name, best = "all together" if len(of) > 1 else of[0].name, verdict["best"]
         for suspect in verdict["accused"]:
@@ -304,16 +315,14 @@ def _read_again(
     from fpbench.users import Inquiry
 
     inquiry = Inquiry(registry, report.model, report.false_rate, report.rule, codes=report.codes)
-    reader = readers.of(inquiry)
-    problems = []
-    logits = np.concatenate([rows for _, rows in readings(reader, files)])
-    if not np.allclose(logits, report.readings, atol=1e-4):
-        problems.append("readings: expected what the method reads, got others")
-    now, then = inquiry.negatives, report.scores_of_negatives
-    if now.keys() != then.keys() or not all(
-        now[source].shape == then[source].shape
-        and np.allclose(now[source], then[source], atol=1e-4)
-        for source in now
-    ):
-        problems.append("negatives: expected what the method reads, got others")
-    return problems
+    parts = [rows for _, rows in readings(inquiry, readers.of(inquiry), files)]
+    now = {"readings": np.concatenate(parts), **inquiry.negatives}
+    then = {"readings": report.readings, **report.scores_of_negatives}
+    return [
+        f"{what}: expected what the method reads, got others"
+        for what in sorted(now.keys() | then.keys())
+        if what not in now
+        or what not in then
+        or now[what].shape != then[what].shape
+        or not np.allclose(now[what], then[what], atol=1e-4)
+    ]

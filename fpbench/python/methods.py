@@ -25,11 +25,12 @@ from fpbench.plan import Fit, Kind, Want
 from fpbench.python.cards import CopyCard, Part, part_of
 from fpbench.python.computing import computing, draw
 from fpbench.python.copies import Copy
+from fpbench.python.unmarked import read_unmarked
 from fpbench.stages import boundary
-from fpbench.stages.bench import Bench, chunks, images_of
+from fpbench.stages.bench import Bench, images_of
 from fpbench.stages.enrol import enrolled_for
 from fpbench.stages.images import from_memory
-from fpbench.stages.interrupt import Interrupt, Stopped
+from fpbench.stages.interrupt import Interrupt
 from fpbench.stages.issue import copy_for, copy_of
 from fpbench.stages.measuring import Measurer
 from fpbench.stages.process import Visit
@@ -187,19 +188,8 @@ class TrainedMethod:
         Raises:
             MissingResource: the data set is out of reach, as it may be of a bundle.
         """
-        bench, fit = self._bench, self._fit
-        sources = fit.method.component.negatives & set(bench.plan.sources(fit, None))
-        found = {}
         with computing(self._threads, self._interrupt):
-            for source in sorted(sources):
-                reader = ImageReader(bench, fit, (source,), [Want()])
-                with boundary.unharmed(f"{self.label}: extract", *bench.loans(fit)):
-                    for chunk in chunks(bench.plan.negatives(source, None)):
-                        if self._interrupt.requested:
-                            raise Stopped
-                        reader.read(_unmarked(bench, source, chunk), chunk)
-                found[source] = reader.arrays(lambda want: "")["/logits"]
-        return found
+            return read_unmarked(self._bench, self._fit, self._interrupt)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -323,14 +313,6 @@ def trained(opened: OpenRun, label: str, seed: int, device: str = "") -> Trained
             ]
         )
     return TrainedMethod(opened, seeds[seed], device)
-
-
-def _unmarked(bench: Bench, source: str, chunk: np.ndarray) -> torch.Tensor:
-    """Images of negatives, by their numbers."""
-    if source == "real":
-        return bench.test_images.read(chunk)
-    host, wanted = bench.host.generator, bench.host_images(int(chunk[-1]) + 1)
-    return boundary.drawn(host, bench.latents(host, [wanted[i] for i in chunk]))
 
 
 def _part(kind: str, component: Component[Any], opened: OpenRun) -> Part:

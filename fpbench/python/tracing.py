@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -96,16 +96,21 @@ def check_model(registry: Registry, model: str, trained: TrainedMethod) -> None:
         SpecError: they are of another one, or it has no such model.
     """
     found = registry.model(model)
-    known = {name: found.facts.get(name) for name in trained.facts if name != "bits"}
-    own = {name: value for name, value in trained.facts.items() if name != "bits"}
-    if known != own or found.bits != trained.bits:
+    known, own = dict(found.facts) | {"bits": found.bits}, trained.facts
+    differ = [name for name in own if known.get(name) != own[name]]
+    if differ:
+        then = ", ".join(f"{name} {_short(known.get(name))}" for name in differ)
+        now = ", ".join(f"{name} {_short(own[name])}" for name in differ)
         raise SpecError(
             [
-                f"model {model}: expected the training that issued its codes, "
-                f"{found.facts.get('method')} {str(found.facts.get('training'))[:16]}, got "
-                f"{own['method']} {own['training'][:16]}; name the run that it was issued from"
+                f"model {model}: expected the training that issued its codes ({then}), got another "
+                f"({now}); name the run or bundle that it was issued from"
             ]
         )
+
+
+def _short(value: object) -> str:
+    return str(value)[:16]
 
 
 class Readers:
@@ -165,28 +170,41 @@ def listed(given: Sequence[Path]) -> tuple[list[File], int]:
             raise SpecError([f"{path}: expected images, got {got}"]) from error
         found += [File(name, partial(files.read, name)) for name in sorted(listing.images)]
         lacking += len(listing.unusable)
+    if not found:
+        raise SpecError([f"trace: expected images that can be read, got {lacking:,} that cannot"])
     return found, lacking
 
 
-def check_sizes(trained: TrainedMethod, files: Iterable[File]) -> None:
+def check_sizes(
+    trained: TrainedMethod,
+    files: Sequence[File],
+    on_look: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
     """See by their headers that images are of the run's size, before any of them is decoded.
+
+    Args:
+        trained: who reads.
+        files: in order.
+        on_look: told how many of how many are looked at.
 
     Raises:
         UnfitImage: one is not.
     """
-    for file in files:
+    for done, file in enumerate(files, start=1):
         _check_size(file.name, pixels.announced_size(_bytes(file)), trained.size)
+        on_look(done, len(files))
 
 
 def readings(
-    trained: TrainedMethod, files: Sequence[File]
+    inquiry: Inquiry, reader: TrainedMethod, files: Sequence[File]
 ) -> Iterator[tuple[list[TracedImage], np.ndarray]]:
-    """What is read, some images at a time: with their digests, and (N, K) float32 logits.
+    """What is read, some images at a time: with their digests, (N, K) float32 logits or (N, R).
 
     Images are taken as they are; none is resized. Nothing is kept of those that were handed on.
 
     Args:
-        trained: who reads.
+        inquiry: that they are read for.
+        reader: who reads for it.
         files: in order.
 
     Raises:
@@ -200,8 +218,10 @@ def readings(
             data = _bytes(file)
             digest = hashlib.sha256(data).hexdigest()
             read.append(TracedImage(name=Path(file.name).name, sha256=digest))
-            images.append(_decoded(file.name, data, trained.size))
-        yield read, trained.extract(np.stack(images))
+            images.append(_decoded(file.name, data, reader.size))
+        found = reader.extract(np.stack(images))
+        # Of an empty registry the run's own users' scores are read, which are nobody's.
+        yield read, found[:, : inquiry.codes] if inquiry.of_scores else found
 
 
 def traced(
@@ -235,9 +255,7 @@ def traced(
     rows: list[np.ndarray] = []
     verdicts: list[dict[str, Any]] = []
     done = 0
-    for read, found_in in readings(reader, files):
-        # Of an empty registry the run's own users' scores are read, which are nobody's.
-        logits = found_in[:, : inquiry.codes] if inquiry.of_scores else found_in
+    for read, logits in readings(inquiry, reader, files):
         if pool or keep:
             images += read
             rows.append(logits)

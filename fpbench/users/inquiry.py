@@ -92,7 +92,32 @@ class Inquiry:
         else:
             read = pooled(readings) if pool else readings
             found = trace(self._packed, read, self._false_rate, self._rule, jobs=self._jobs)
-        return tuple(_named(self._registry, self._model.name, v, self._packed) for v in found)
+        return self._named(found)
+
+    def _named(self, verdicts: Sequence[Verdict]) -> tuple[dict[str, Any], ...]:
+        """Verdicts with the users behind the numbers, asked for at once."""
+        told = [
+            asdict(verdict) | {"accused": [asdict(s) for s in verdict.accused]}
+            for verdict in verdicts
+        ]
+        suspects = [s for verdict in told for s in (*verdict["accused"], verdict["best"]) if s]
+        name = self._model.name
+        owners = self._registry.owners(name, [suspect["number"] for suspect in suspects])
+        for suspect in suspects:
+            number = suspect["number"]
+            owner, code = owners.get(number, (None, b""))
+            # What was searched is a file beside the registry; nobody is named by that alone.
+            if owner is None or (self._model.bits and code != self._packed[number].tobytes()):
+                raise StoreError(
+                    f"registry {self._registry.name}: expected code {number} of model {name} as "
+                    "its flat file has it, got another; run `fpbench users audit`"
+                )
+            suspect |= {
+                "user": owner.user,
+                "status": owner.status,
+                "issued_at": owner.issued_at.isoformat(),
+            }
+        return tuple(told)
 
     def report(
         self,
@@ -164,29 +189,6 @@ def checked(report: Report, registry: Registry) -> list[str]:
     if made.tried != report.tried:
         problems.append(f"tried: expected {made.tried}, got {report.tried}")
     return problems
-
-
-def _named(
-    registry: Registry, model: str, verdict: Verdict, packed: NDArray[np.uint8]
-) -> dict[str, Any]:
-    """A verdict with the users behind the numbers."""
-    told = asdict(verdict)
-    for suspect in (*told["accused"], *([told["best"]] if told["best"] else ())):
-        number = suspect["number"]
-        # What was searched is a file beside the registry; nobody is named by that alone.
-        if (np.packbits(registry.code(model, number)) != packed[number]).any():
-            raise StoreError(
-                f"registry {registry.name}: expected code {number} of model {model} as its flat "
-                "file has it, got another; run `fpbench users audit`"
-            )
-        owner = registry.owner(model, number)
-        suspect |= {
-            "user": owner.user,
-            "status": owner.status,
-            "issued_at": owner.issued_at.isoformat(),
-        }
-    told["accused"] = list(told["accused"])
-    return told
 
 
 def _lasting(verdicts: Sequence[dict[str, Any]]) -> list[Any]:

@@ -14,7 +14,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from fpbench.api import SpecError
-from fpbench.users import chain, issuing, sql, tables
+from fpbench.users import bulk, chain, issuing, sql, tables
 from fpbench.users.cache import CodeCache
 from fpbench.users.codes import Draw, Near
 from fpbench.users.database import Database
@@ -263,6 +263,18 @@ class Registry:
         with self._database.reading() as connection:
             found = issuing.model_of(connection, model)
             return _owner(model, self._row(connection, found, number))
+
+    def owners(self, model: str, numbers: Iterable[int]) -> dict[int, tuple[Owner, bytes]]:
+        """Whose these codes are or were, and the codes themselves, packed, from the database.
+
+        Numbers that no code has are left out.
+        """
+        with self._database.reading() as connection:
+            found = issuing.model_of(connection, model)
+            own = sa.select(CODE).where(CODE.c.model_id == found.identity)
+            wanted = sorted({int(number) for number in numbers})
+            rows = bulk.among(connection, own, CODE.c.number, wanted)
+            return {row.number: (_owner(model, row), bytes(row.code)) for row in rows}
 
     def code(self, model: str, number: int) -> NDArray[np.bool_]:
         """`(K,)` bool: the code itself, from the database; a secret of the owner.
