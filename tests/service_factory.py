@@ -14,6 +14,7 @@ class PixelReader:
     """Bit k is whether pixel k is bright."""
 
     size, bits = SIZE, BITS
+    reads_images = True
     facts = {  # noqa: RUF012
         "bits": BITS,
         "method": "pixels",
