@@ -85,18 +85,6 @@ cache_option = click.option(
 )
 
 
-def _places(given: tuple[str, ...]) -> dict[str, Path]:
-    """Parameter -> path of NAME=PATH."""
-    found: dict[str, Path] = {}
-    for each in given:
-        name, equals, path = each.partition("=")
-        if not (name and equals and path) or name in found:
-            text = f"expected NAME=PATH, each name once, got {each!r}"
-            raise click.BadParameter(text, param_hint="--place")
-        found[name] = Path(path)
-    return found
-
-
 def suite_options(function: F) -> F:
     """What every command takes that reads a suite."""
     return _with(
@@ -276,3 +264,15 @@ def _with(function: F, *options: Callable[[F], F]) -> F:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def _places(given: tuple[str, ...]) -> dict[str, Path]:
+    """Parameter -> path of NAME=PATH."""
+    found: dict[str, Path] = {}
+    for each in given:
+        name, equals, path = each.partition("=")
+        if not (name and equals and path) or name in found:
+            text = f"expected NAME=PATH, each name once, got {each!r}"
+            raise click.BadParameter(text, param_hint="--place")
+        found[name] = Path(path)
+    return found

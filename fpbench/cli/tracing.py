@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 @runs_option
 @beside_option
 @places_option
+@json_option
 @click.pass_obj
 def issue(
     plugins: tuple[str, ...],
@@ -65,6 +66,7 @@ def issue(
     runs: Path,
     store: Path | None,
     places: dict[str, Path],
+    as_json: bool,
 ) -> None:
     """Issue a copy of a trained METHOD of RUN to a user.
 
@@ -97,6 +99,10 @@ def issue(
         mend = f"say where files are ({said})" if said else "mend what is said below"
         click.echo(f"Next: {mend}, and give the same command with --again", err=True)
         raise
+    if as_json:
+        told = {"user": user, "model": model, "number": number, "copy": str(output)}
+        click.echo(json.dumps(told))
+        return
     click.echo(f"{user}: code {number} of model {model}; the copy is in {output}")
     click.echo(f"Next: hand {output} over; `fpbench users audit {place}`, and note the head")
 
