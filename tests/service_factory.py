@@ -16,6 +16,7 @@ class PixelReader:
     """Bit k is whether pixel k is bright."""
 
     size, bits, info = SIZE, BITS, SampleInfo.of_images(SIZE, {})
+    reads_images = True
     facts = {  # noqa: RUF012
         "bits": BITS,
         "method": "pixels",

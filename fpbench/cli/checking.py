@@ -164,7 +164,7 @@ def _component(catalogue: Catalogue, kind: str, selector: str | None) -> Any:
         return None
     option = f"--{kind.removesuffix('s')}"
     try:
-        name, params = selected(selector)
+        name, params, _ = selected(selector)
     except ValueError as error:
         raise SpecError([f"{option}: {error}"]) from None
     if catalogue.get(kind, name) is None:

@@ -36,10 +36,13 @@ SHARE = Number(0, 1, min_open=True, max_open=True)
 _HOURS = Number(0, min_open=True)
 _COUNT = click.IntRange(1, 1024)
 
+FALSE_RATE = 1e-3
+"""Of a trace, unless another is asked for."""
+
 false_rate_option = click.option(
     "--false-rate",
     type=SHARE,
-    default=1e-3,
+    default=FALSE_RATE,
     show_default=True,
     help="Chance, per reading, that anybody innocent in the registry is named.",
 )
@@ -59,6 +62,21 @@ runs_option = click.option(
 )
 beside_option = click.option(
     "--store", type=_FOLDER, help="Folder of artefacts; default: the store beside RUN."
+)
+registry_option = click.option(
+    "--registry",
+    "place",
+    required=True,
+    metavar="REGISTRY",
+    help="A file (SQLite), or postgresql://…, as `fpbench users init` makes it.",
+)
+places_option = click.option(
+    "--place",
+    "places",
+    multiple=True,
+    metavar="NAME=PATH",
+    callback=lambda ctx, param, given: _places(given),
+    help="Where files of a bundle's host, method or data set are, by parameter; repeats.",
 )
 cache_option = click.option(
     "--store",
@@ -257,3 +275,15 @@ def _with(function: F, *options: Callable[[F], F]) -> F:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def _places(given: tuple[str, ...]) -> dict[str, Path]:
+    """Parameter -> path of NAME=PATH."""
+    found: dict[str, Path] = {}
+    for each in given:
+        name, equals, path = each.partition("=")
+        if not (name and equals and path) or name in found:
+            text = f"expected NAME=PATH, each name once, got {each!r}"
+            raise click.BadParameter(text, param_hint="--place")
+        found[name] = Path(path)
+    return found

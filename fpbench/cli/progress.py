@@ -38,8 +38,14 @@ def progress(*, quiet: bool = False) -> Lines:
     return Live() if sys.stderr.isatty() and not quiet else Lines(quiet=quiet)
 
 
-def looking() -> Callable[[int, int], None]:
-    """Says how far a first look at a data set is: nothing of a short one, then now and then."""
+def looking(
+    what: str = "data set: {} samples looked at",
+) -> Callable[[int, int], None]:
+    """Says how far something is that is done to many: nothing of a short one, then now and then.
+
+    Args:
+        what: is done, with {} for "10 of 20".
+    """
     began = shown = time.monotonic()
 
     def say(done: int, total: int) -> None:
@@ -50,7 +56,7 @@ def looking() -> Callable[[int, int], None]:
         shown = now
         left = (now - began) / done * (total - done)
         click.echo(
-            f"data set: {done:,} of {total:,} samples looked at, about {left:,.0f} s left",
+            f"{what.format(f'{done:,} of {total:,}')}, about {left:,.0f} s left",
             err=True,
         )
 

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fpbench.cli.options import beside_option, false_rate_option, runs_option
+from fpbench.cli.options import (
+    beside_option,
+    false_rate_option,
+    places_option,
+    registry_option,
+    runs_option,
+)
 
 if TYPE_CHECKING:
     from fpbench.serve import Token
@@ -17,13 +23,7 @@ _VARIABLE = "FPBENCH_TOKEN"
 
 
 @click.command()
-@click.option(
-    "--registry",
-    "place",
-    required=True,
-    metavar="REGISTRY",
-    help="A file (SQLite), or postgresql://…, as `fpbench users init` makes it.",
-)
+@registry_option
 @click.option("--method", required=True, metavar="RUN:METHOD[@SEED]", help="Who reads.")
 @click.option(
     "--host", default="127.0.0.1", show_default=True, help="Address to listen on: this machine's."
@@ -57,6 +57,7 @@ _VARIABLE = "FPBENCH_TOKEN"
 )
 @runs_option
 @beside_option
+@places_option
 @click.pass_obj
 def serve(
     plugins: tuple[str, ...],
@@ -70,6 +71,7 @@ def serve(
     per_minute: int,
     runs: Path,
     store: Path | None,
+    places: dict[str, Path],
 ) -> None:
     """Answer over HTTP whom images lead to: a page with a form, and POST /trace.
 
@@ -80,7 +82,7 @@ def serve(
     from fpbench.python.tracing import traced_method
 
     token = _token(token_file)
-    trained, model = traced_method(method, runs, store, plugins)
+    trained, model = traced_method(method, runs, store, plugins, places)
     limits = service.Limits(max_mib, per_minute)
     with service.Desk(trained, model, place, false_rate) as desk, service.bound(host, port) as door:
         app = service.application(desk, token, limits, lambda line: click.echo(line, err=True))

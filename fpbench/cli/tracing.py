@@ -5,37 +5,35 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from fpbench.cli import exits
-from fpbench.cli.options import false_rate_option, json_option, runs_option
+from fpbench.cli.options import (
+    FALSE_RATE,
+    beside_option,
+    false_rate_option,
+    json_option,
+    places_option,
+    registry_option,
+    runs_option,
+)
+from fpbench.cli.progress import looking
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from fpbench.users import Registry, Report
-
-_registry_option = click.option(
-    "--registry",
-    "place",
-    required=True,
-    metavar="REGISTRY",
-    help="A file (SQLite), or postgresql://…, as `fpbench users init` makes it.",
-)
-_store_option = click.option(
-    "--store",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of artefacts; default: the store beside RUN.",
-)
+    from fpbench.python.tracing import File, Readers
+    from fpbench.users import Inquiry, Registry, Report, TracedImage
 
 
 @click.command()
 @click.argument("method", metavar="RUN:METHOD[@SEED]")
-@_registry_option
+@registry_option
 @click.option("--user", required=True, help="Who gets the copy, as the registry calls him.")
 @click.option(
     "-o",
@@ -53,7 +51,8 @@ _store_option = click.option(
     help="In how many bits his code must differ from every other one at least.",
 )
 @runs_option
-@_store_option
+@beside_option
+@places_option
 @json_option
 @click.pass_obj
 def issue(
@@ -66,6 +65,7 @@ def issue(
     min_distance: int,
     runs: Path,
     store: Path | None,
+    places: dict[str, Path],
     as_json: bool,
 ) -> None:
     """Issue a copy of a trained METHOD of RUN to a user.
@@ -79,7 +79,7 @@ def issue(
     from fpbench.python.tracing import traced_method
     from fpbench.users import Registry
 
-    trained, model = traced_method(method, runs, store, plugins)
+    trained, model = traced_method(method, runs, store, plugins, places)
     if output.exists() and any(output.iterdir()):
         raise SpecError([f"-o {output}: expected an empty folder, got files; name another one"])
     with Registry.open(place) as registry:
@@ -87,9 +87,18 @@ def issue(
         if again:
             number, code = _active(registry, model, user)
         else:
+            trained.check_room(registry.count(model) + 1)
             issued = registry.issue(model, user, min_distance=min_distance)
             number, code = issued.number, issued.code
-    trained.issue(code, number).save(output)
+        _warn(trained.bits, registry.count(model))
+    try:
+        trained.issue(code, number).save(output)
+    except BaseException:
+        click.echo(f"{user}: code {number} of model {model} is his; no copy was made", err=True)
+        said = ", ".join(f"--place {name}=PATH" for name in trained.unplaced)
+        mend = f"say where files are ({said})" if said else "mend what is said below"
+        click.echo(f"Next: {mend}, and give the same command with --again", err=True)
+        raise
     if as_json:
         told = {"user": user, "model": model, "number": number, "copy": str(output)}
         click.echo(json.dumps(told))
@@ -100,7 +109,7 @@ def issue(
 
 @click.command()
 @click.argument("images", nargs=-1, type=click.Path(path_type=Path))
-@_registry_option
+@registry_option
 @click.option(
     "--method", metavar="RUN:METHOD[@SEED]", help="Who reads; not needed with --verify alone."
 )
@@ -126,8 +135,12 @@ def issue(
     metavar="REPORT.json",
     help="Compute a report again instead; with --method its images are read again, too.",
 )
+@click.option(
+    "--json-lines", is_flag=True, help="Print a line of JSON for each image, as soon as it is read."
+)
 @runs_option
-@_store_option
+@beside_option
+@places_option
 @json_option
 @click.pass_obj
 def trace(
@@ -140,8 +153,10 @@ def trace(
     pool: bool,
     output: Path | None,
     verify: Path | None,
+    json_lines: bool,
     runs: Path,
     store: Path | None,
+    places: dict[str, Path],
     as_json: bool,
 ) -> None:
     """Say whom IMAGES, files or folders, lead to: an accountable user, or nobody.
@@ -149,28 +164,67 @@ def trace(
     Everybody who ever got a code counts, whose copy was revoked too. The exit code is 0 whoever it
     is, 1 if a report does not hold.
     """
-    from fpbench.python.tracing import check_model, read_images, traced_method
-    from fpbench.users import Registry, report_of
+    from fpbench.python.tracing import Readers, check_model, check_sizes, traced, traced_method
+    from fpbench.users import Inquiry, Registry
 
+    if as_json and json_lines:
+        raise click.UsageError("--json and --json-lines exclude each other.")
+    if output is not None and output.suffix == ".html":
+        raise click.UsageError(f"-o {output}: name the report's JSON; its page is written beside.")
     if verify is not None:
-        _verify(verify, place, images, method, runs, store, plugins)
+        again = None
+        if method is not None:
+            again = Readers(traced_method(method, runs, store, plugins, places)[0])
+        _verify(verify, place, images, again)
         return
     if method is None or not images:
         raise click.UsageError("Name IMAGES and --method, or a report to --verify.")
-    trained, model = traced_method(method, runs, store, plugins)
-    files = _files(images)
+    trained, model = traced_method(method, runs, store, plugins, places)
+    readers = Readers(trained)
+    files = _listed(images)
     with Registry.open(place) as registry:
         check_model(registry, model, trained)
-        read, logits = read_images(trained, files)
-        report = report_of(registry, model, read, logits, false_rate, rule, pool=pool)
+        inquiry = Inquiry(registry, model, false_rate, rule)
+        check_sizes(trained, files, looking("{} headers looked at"))
+        report = traced(
+            inquiry,
+            readers.of(inquiry),
+            files,
+            pool=pool,
+            keep=as_json or output is not None,
+            say=_nothing if as_json else _lines if json_lines else partial(_sentences, inquiry),
+            on_read=looking("{} images read"),
+        )
+    if report is not None:
+        _hand_over(report, output, as_json=as_json, silent=json_lines)
+
+
+def _hand_over(report: Report, output: Path | None, *, as_json: bool, silent: bool) -> None:
     if output is not None:
         _write(report, output)
     if as_json:
         click.echo(report.model_dump_json(indent=2))
-        return
-    _say(report)
-    if output is not None:
-        click.echo(f"Evidence: {output}, and as a page {output.with_suffix('.html')}")
+    elif not silent:
+        page = output.with_suffix(".html") if output else ""
+        click.echo(f"Evidence: {output}, and as a page {page}")
+
+
+def _listed(images: Sequence[Path]) -> list[File]:
+    from fpbench.python.tracing import listed
+
+    files, lacking = listed(images)
+    if lacking:
+        click.echo(f"{lacking:,} images cannot be read, and are left out", err=True)
+    return files
+
+
+def _warn(bits: int, codes: int) -> None:
+    """Say it where whoever is issued a code could never be named."""
+    from fpbench.stats import supports
+
+    if bits and not supports(bits, codes, FALSE_RATE):
+        text = f"{bits} bits cannot tell {codes:,} users apart at a false rate of {FALSE_RATE:g}"
+        click.echo(f"{text}: trace will name nobody", err=True)
 
 
 def _active(registry: Registry, model: str, user: str) -> tuple[int, np.ndarray]:
@@ -183,76 +237,98 @@ def _active(registry: Registry, model: str, user: str) -> tuple[int, np.ndarray]
     raise SpecError([f"{user}: {text}; leave --again out to issue one"])
 
 
-def _files(given: Sequence[Path]) -> list[tuple[str, bytes]]:
-    """Name and bytes of every image."""
-    from fpbench.builtin.image_folder.files import open_files
-
-    found = []
-    for path in given:
-        if path.is_file() and path.suffix.lower() != ".zip":
-            found.append((path.name, path.read_bytes()))
-            continue
-        files = open_files(path)
-        found += [(name, files.read(name)) for name in sorted(files.listing().images)]
-    return found
-
-
 def _write(report: Report, output: Path) -> None:
     from fpbench.report.tracing import write_trace
+    from fpbench.store.objects import write_text
 
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
     write_trace(report.model_dump(mode="json"), output.with_suffix(".html"))
+    write_text(output, report.model_dump_json(indent=2) + "\n")
 
 
-def _say(report: Report) -> None:
-    names = ["all together"] if report.pooled else [image.name for image in report.images]
-    for name, verdict in zip(names, report.verdicts, strict=True):
-        best = verdict["best"]
+def _nothing(images: Sequence[TracedImage], verdicts: Sequence[dict[str, Any]]) -> None:
+    pass
+
+
+def _lines(images: Sequence[TracedImage], verdicts: Sequence[dict[str, Any]]) -> None:
+    """A line of JSON for each verdict."""
+    for of, verdict in _beside(images, verdicts):
+        told = {"images": [image.model_dump() for image in of], **verdict}
+        click.echo(json.dumps(told, ensure_ascii=False))
+
+
+def _sentences(
+    inquiry: Inquiry, images: Sequence[TracedImage], verdicts: Sequence[dict[str, Any]]
+) -> None:
+    """A line for each who is accused, or one that says why nobody is."""
+    bits = inquiry.facts["bits"]
+    codes = f"{inquiry.codes:,} {'codes' if bits else 'users'}"
+    for of, verdict in _beside(images, verdicts):
+        name, best = "all together" if len(of) > 1 else of[0].name, verdict["best"]
         for suspect in verdict["accused"]:
-            click.echo(
-                f"{name}: {suspect['user']} ({suspect['status']}), {suspect['match']} of "
-                f"{report.facts['bits']} bits, p = {suspect['p_value']:.2g}, family-wise "
-                f"{suspect['family_wise']:.2g} over {report.codes:,} codes"
-            )
+            chances = f"p = {suspect['p_value']:.2g}, family-wise {suspect['family_wise']:.2g}"
+            who = f"{suspect['user']} ({suspect['status']}), {_match(suspect, bits)}"
+            click.echo(f"{name}: {who}, {chances} over {codes}")
         if not verdict["accused"]:
-            said = f", the best has {best['match']}" if best else ""
+            said = f", the best has {_match(best, bits)}" if best else ""
             click.echo(f"{name}: nobody; {verdict['reason']}{said}")
 
 
-def _verify(
-    path: Path,
-    place: str,
-    images: Sequence[Path],
-    method: str | None,
-    runs: Path,
-    store: Path | None,
-    plugins: tuple[str, ...],
-) -> None:
-    import numpy as np
+def _match(suspect: dict[str, Any], bits: int) -> str:
+    return f"{suspect['match']} of {bits} bits" if bits else f"{suspect['match']:.4g} deviations"
 
-    from fpbench.python.tracing import read_images, traced_method
+
+def _beside(
+    images: Sequence[TracedImage], verdicts: Sequence[dict[str, Any]]
+) -> Iterator[tuple[Sequence[TracedImage], dict[str, Any]]]:
+    together = len(verdicts) < len(images)
+    return zip([images] if together else [[image] for image in images], verdicts, strict=True)
+
+
+def _verify(path: Path, place: str, images: Sequence[Path], readers: Readers | None) -> None:
     from fpbench.users import Registry, checked, read_report
 
     report = read_report(path)
     with Registry.open(place) as registry:
         problems = checked(report, registry)
-    if images:
-        files = _files(images)
-        digests = {hashlib.sha256(data).hexdigest() for _, data in files}
-        problems += [
-            f"{image.name}: expected the file that was read, got no file with its digest"
-            for image in report.images
-            if image.sha256 not in digests
-        ]
-        if method is not None and not problems:
-            trained, _ = traced_method(method, runs, store, plugins)
-            by_digest = {hashlib.sha256(data).hexdigest(): (name, data) for name, data in files}
-            _, logits = read_images(trained, [by_digest[image.sha256] for image in report.images])
-            if not np.allclose(logits, report.readings, atol=1e-4):
-                problems.append("readings: expected what the method reads, got others")
+        if images:
+            by_digest = {_digest(file): file for file in _listed(images)}
+            problems += [
+                f"{image.name}: expected the file that was read, got no file with its digest"
+                for image in report.images
+                if image.sha256 not in by_digest
+            ]
+            if readers is not None and not problems:
+                again = [by_digest[image.sha256] for image in report.images]
+                problems += _read_again(report, registry, again, readers)
     for problem in problems:
         click.echo(problem, err=True)
     click.echo("Result: " + ("DOES NOT HOLD" if problems else "HOLDS"))
     if problems:
         sys.exit(exits.VERIFICATION_FAILED)
+
+
+def _digest(file: File) -> str:
+    return hashlib.sha256(file.data()).hexdigest()
+
+
+def _read_again(
+    report: Report, registry: Registry, files: Sequence[File], readers: Readers
+) -> list[str]:
+    """What the method reads otherwise than the report says."""
+    import numpy as np
+
+    from fpbench.python.tracing import readings
+    from fpbench.users import Inquiry
+
+    inquiry = Inquiry(registry, report.model, report.false_rate, report.rule, codes=report.codes)
+    parts = [rows for _, rows in readings(inquiry, readers.of(inquiry), files)]
+    now = {"readings": np.concatenate(parts), **inquiry.negatives}
+    then = {"readings": report.readings, **report.scores_of_negatives}
+    return [
+        f"{what}: expected what the method reads, got others"
+        for what in sorted(now.keys() | then.keys())
+        if what not in now
+        or what not in then
+        or now[what].shape != then[what].shape
+        or not np.allclose(now[what], then[what], atol=1e-4)
+    ]

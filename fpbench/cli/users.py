@@ -60,7 +60,8 @@ def init(place: str, model: str, bits: int | None, facts: Path | None, as_json: 
     click.echo(
         f"Next: `fpbench users add {place} USER`"
         if model
-        else f"Next: `fpbench users init {place} --model NAME --bits K` enters a model"
+        else f"Next: `fpbench issue RUN:METHOD --registry {place} --user NAME -o DIR`, or "
+        f"`fpbench users init {place} --model NAME --bits K` enters a model of your own"
     )
 
 

@@ -25,7 +25,7 @@ from fpbench.publish.archive import Bundle, open_bundle
 from fpbench.publish.verify import bundle_request
 from fpbench.publish.weights import HOST, Made, Training, WeightsCard, read_weights_card
 from fpbench.python.absent import Absent
-from fpbench.python.cards import Part, component_of
+from fpbench.python.cards import Part, component_of, unplaced
 from fpbench.python.copies import NO_PLACES
 from fpbench.python.methods import TrainedMethod
 from fpbench.registry import Catalogue
@@ -106,7 +106,10 @@ def _loaded(
         files[training.enrolled] = plan.enrol_key(fit)
     for name, key in files.items():
         store.put(key, _state(bundle.folder, name), {})
-    return TrainedMethod(OpenRun(path, request, plan, catalogue, store), fit, trains=False)
+    parts = (("host", _part(card.host)), ("method", _part(training.method)))
+    lacking = [name for part in parts for name in unplaced(*part, places, catalogue)]
+    run = OpenRun(path, request, plan, catalogue, store)
+    return TrainedMethod(run, fit, trains=False, unplaced=tuple(lacking))
 
 
 def _training(card: WeightsCard, path: Path, label: str, seed: int) -> Training:
@@ -187,7 +190,7 @@ def _dataset(plan: Plan, places: Mapping[str, str | Path]) -> Absent:
     files = [name for name in sorted(local_names(type(real.params))) if params[name]]
     lacking = [name for name in files if name not in places]
     if lacking:
-        said = f"places={{{lacking[0]!r}: PATH}}"
+        said = f"places={{{lacking[0]!r}: PATH}}, or --place {lacking[0]}=PATH"
         return Absent(plan.facts, None, f"samples of {real.name}; say where they are: {said}")
     said = json.dumps(params | {name: str(places[name]) for name in files})
     found: Dataset[Any] = type(real)(type(real.params).model_validate_json(said))

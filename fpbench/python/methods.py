@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from fpbench.api import Component, Generator, Latents, PassiveMethod, Reads, SpecError, User
+from fpbench.api import (
+    Component,
+    Generator,
+    Gives,
+    Latents,
+    PassiveMethod,
+    Reads,
+    SpecError,
+    User,
+)
 from fpbench.api.errors import nearest
 from fpbench.execute.machine import resolve_device, stage_threads
 from fpbench.execute.runs import OpenRun
@@ -16,8 +25,10 @@ from fpbench.plan import Fit, Kind, Want
 from fpbench.python.cards import CopyCard, Part, part_of
 from fpbench.python.computing import computing, draw
 from fpbench.python.copies import Copy
+from fpbench.python.unmarked import read_unmarked
 from fpbench.stages import boundary
 from fpbench.stages.bench import Bench, images_of
+from fpbench.stages.enrol import enrolled_for
 from fpbench.stages.images import from_memory
 from fpbench.stages.interrupt import Interrupt
 from fpbench.stages.issue import copy_for, copy_of
@@ -36,14 +47,25 @@ class TrainedMethod:
         users: number U of users who have a copy.
         size: height and width of an image, pixels; length of a sound.
         info: of the samples that it reads.
+        unplaced: of a bundle, parameters whose files were there when it was trained, and of which
+            nobody has said where they are.
     """
 
-    def __init__(self, opened: OpenRun, fit: Fit, device: str = "", *, trains: bool = True) -> None:
+    def __init__(
+        self,
+        opened: OpenRun,
+        fit: Fit,
+        device: str = "",
+        *,
+        trains: bool = True,
+        unplaced: tuple[str, ...] = (),
+    ) -> None:
         self.label, self.seed = fit.method.label, fit.seed
         self.bits = fit.method.component.bits
         self.users = len(opened.plan.users(fit))
         self.info = opened.plan.facts.info
         self.size = self.info.size
+        self.unplaced = unplaced
         self._run, self._fit = opened, fit
         self._trains = trains  # copies that are trainings of the host, where the store lacks them
         self._threads = stage_threads(opened.request, Kind.COPY)
@@ -79,20 +101,97 @@ class TrainedMethod:
         """A copy with a code of one's own, for somebody outside the run; nothing of it is kept.
 
         Args:
-            code: (K,) bool.
+            code: (K,) bool; (0,) where a method that gives scores knows users by number alone.
             number: of the user, 0 or more, which what a method draws for him depends on.
 
         Raises:
-            SpecError: the code is of another length, or the method has no codes.
+            SpecError: the code is of another length, there is no such number, or the method leads
+                to nobody.
             StoreError: an artefact of the run is missing or damaged.
         """
         bits = f"expected a code of {self.bits} bits, bool ({self.bits},), got {code.dtype}"
-        if not self.bits or code.shape != (self.bits,) or code.dtype != bool or number < 0:
+        if code.shape != (self.bits,) or code.dtype != bool or number < 0:
             raise SpecError([f"{self.label}: {bits} {code.shape} for number {number}"])
+        self.check_room(number + 1)
         own = torch.from_numpy(code.copy()).to(self._bench.device)
         with computing(self._threads, self._interrupt):
-            generator = copy_for(self._bench, self._fit, User(number, own))
+            generator = copy_for(self._bench, self._fit, User(self._behind + number, own))
         return self._as_copy(generator)
+
+    @property
+    def leads_to_nobody(self) -> str:
+        """Why users of a registry cannot be told apart by it; empty where they can.
+
+        Of scores each user's must depend on him alone: else a new one would change what was said
+        of all others. A passive method knows the models that it has learnt, and no other.
+        """
+        method = self._fit.method.component
+        if isinstance(method, PassiveMethod):
+            return (
+                "a passive method, which puts nothing into copies and knows its run's users alone"
+            )
+        if method.gives is Gives.PRESENCE:
+            return "one that says whether there is a mark, and not whose"
+        if method.gives is Gives.SCORES and not method.separable:
+            return "one whose scores of a user depend on all others"
+        return ""
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether it reads images, and not the weights of a copy."""
+        return self._fit.method.component.reads is Reads.SAMPLES
+
+    def check_room(self, users: int) -> None:
+        """See that so many users of a registry can be told apart.
+
+        Raises:
+            SpecError: they cannot: the method leads to nobody, or to fewer.
+        """
+        if self.leads_to_nobody:
+            got = f"expected a method that leads to users, got {self.leads_to_nobody}"
+            raise SpecError([f"{self.label}: {got}"])
+        method, behind = self._fit.method.component, self._behind
+        against = method.objection(self._bench.info, behind + users) if behind else ""
+        if against:
+            own = f"{behind} of them are the run's own, before whom nobody stands"
+            raise SpecError([f"{self.label}: {users} users of a registry: {against} ({own})"])
+
+    @property
+    def _behind(self) -> int:
+        """Number of the first user outside the run, of a method that knows users by number."""
+        return 0 if self.bits else self._bench.plan.outsiders(self._fit).stop
+
+    def enrolled(self, users: int) -> TrainedMethod:
+        """The same method, which reads scores (N, R) of the first R users of a registry.
+
+        Args:
+            users: R, at least 1.
+
+        Raises:
+            SpecError: the method gives no scores, or cannot tell so many users apart.
+        """
+        self.check_room(users)
+        if self.bits or users < 1:
+            text = f"expected a method that gives scores, and at least one user, got {users}"
+            raise SpecError([f"{self.label}: {text}"])
+        bench = self._bench
+        other = TrainedMethod(self._run, self._fit, str(bench.device), trains=self._trains)
+        code = torch.zeros(0, dtype=torch.bool, device=bench.device)
+        people = [User(self._behind + number, code) for number in range(users)]
+        with computing(self._threads, self._interrupt):
+            other._bench.stand_in(self._fit, enrolled_for(bench, self._fit, people), users)
+        return other
+
+    def negatives(self) -> dict[str, np.ndarray]:
+        """What is read in images without a mark, source -> (n, U): the run's own, in their order.
+
+        Of the sources on which the method must not fire: real images, and those of the host.
+
+        Raises:
+            MissingResource: the data set is out of reach, as it may be of a bundle.
+        """
+        with computing(self._threads, self._interrupt):
+            return read_unmarked(self._bench, self._fit, self._interrupt)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -103,7 +202,7 @@ class TrainedMethod:
             "method": method.component.name,
             "version": method.component.version,
             "training": self._fit.training,
-            "codes": method.code.name,
+            "codes": method.code.name if self.bits else str(Gives.SCORES),
         }
 
     def _as_copy(self, generator: Generator) -> Copy:

@@ -11,19 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from fpbench.report.site import Pages, static
+from fpbench.store.objects import write_text
 
 _INLINE = {"style": "style.css", "script": "page.js"}
 
 
 def write_trace(report: Mapping[str, Any], output: Path) -> None:
-    """Write the page of a report.
+    """Write the page of a report, whole or not at all.
 
     Args:
         report: as `fpbench trace` writes it.
         output: the HTML file.
     """
     pages = _pages(output.parent, "Evidence of a trace", "trace")
-    pages.write(output.name, "trace.html.j2", back="", evidence="", **_verdicts(report))
+    write_text(output, pages.text("trace.html.j2", back="", evidence="", **_verdicts(report)))
 
 
 def served_trace(report: Mapping[str, Any]) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from fpbench.python.tracing import check_model, read_images
+from fpbench.python.tracing import File, Readers, check_model, check_sizes, traced
 from fpbench.serve.refusing import Refused
-from fpbench.users import Registry, report_of
+from fpbench.users import Inquiry, Registry
 
 if TYPE_CHECKING:
     from fpbench.python.methods import TrainedMethod
@@ -36,7 +37,7 @@ class Desk:
     """
 
     def __init__(self, trained: TrainedMethod, model: str, place: str, false_rate: float) -> None:
-        self._trained, self._model, self._false_rate = trained, model, false_rate
+        self._readers, self._model, self._false_rate = Readers(trained), model, false_rate
         self._waiting = 0
         self._thread = ThreadPoolExecutor(1, "desk")  # a connection belongs to its thread
         try:
@@ -86,7 +87,10 @@ class Desk:
             self._waiting -= 1
 
     def _trace(self, files: Sequence[tuple[str, bytes]], pool: bool) -> Report:
-        read, logits = read_images(self._trained, files)
-        return report_of(
-            self._registry, self._model, read, logits, self._false_rate, "best", pool=pool
-        )
+        inquiry = Inquiry(self._registry, self._model, self._false_rate)
+        given = [File(name, partial(bytes, data)) for name, data in files]
+        reader = self._readers.of(inquiry)
+        check_sizes(reader, given)
+        report = traced(inquiry, reader, given, pool=pool, keep=True)
+        assert report is not None  # which was asked for
+        return report

@@ -84,6 +84,7 @@ class Bench:
         self._states: dict[str, dict[str, Tensor]] = {}
         self._loans: dict[str, boundary.Loan] = {}
         self._registries: dict[int, boundary.Loan] = {}
+        self._registered: dict[int, int] = {}
         self._codes: dict[int, np.ndarray] = {}
         self._seeds: dict[Drawn, int] = {}
         self.read_alone: set[int] = set()  # fits whose reader was seen to read images one by one
@@ -129,6 +130,15 @@ class Bench:
             empty = boundary.Loan("the registry", {})
             self._registries[fit.index] = self._loan(key, "the registry") if key else empty
         return self._registries[fit.index]
+
+    def registered(self, fit: Fit) -> int:
+        """How many users readings tell apart: the run's, or those of `stand_in`."""
+        return self._registered.get(fit.index, len(self.plan.users(fit)))
+
+    def stand_in(self, fit: Fit, prepared: dict[str, Tensor], users: int) -> None:
+        """Read for other users than the run's: so many, and what was prepared of them."""
+        self._registries[fit.index] = boundary.Loan("the registry", prepared)
+        self._registered[fit.index] = users
 
     def _loan(self, key: str, what: str) -> boundary.Loan:
         if key not in self._loans:

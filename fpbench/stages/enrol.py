@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from fpbench.api import State, User
+from fpbench.api import Generator, State, User
 from fpbench.plan import Fit, Stage
 from fpbench.stages import boundary
 from fpbench.stages.bench import Bench, chunks
 from fpbench.stages.checks import check_state
 from fpbench.stages.context import to_arrays
-from fpbench.stages.issue import copy_of, issued_to
+from fpbench.stages.issue import copy_for, copy_of, issued_for, issued_to
 from fpbench.stages.process import call
 
 
@@ -49,9 +49,18 @@ def enrol(stage: Stage, bench: Bench) -> None:
 
 def enrolled(bench: Bench, fit: Fit, users: Iterable[int], key: str = "") -> State:
     """What a method prepares of some users; with the key of a stage it may keep checkpoints."""
+    return _prepared(bench, fit, [_enrolled(bench, fit, user) for user in users], key)
+
+
+def enrolled_for(bench: Bench, fit: Fit, users: Iterable[User]) -> State:
+    """What a method prepares of users outside the run, each of whom it tells apart on his own."""
+    return _prepared(bench, fit, [_enrolled_for(bench, fit, user) for user in users])
+
+
+def _prepared(bench: Bench, fit: Fit, people: list[EnrolledUser], key: str = "") -> State:
     ctx = bench.context("enrol", fit.drawn_from, key=key, bits=fit.method.component.bits)
     method, who = fit.method.component, f"{fit.method.label}: enrol"
-    people, loan = [_enrolled(bench, fit, user) for user in users], bench.fit_loan(fit)
+    loan = bench.fit_loan(fit)
     with boundary.unharmed(who, bench.host_loan, loan):
         host, samples = bench.lent_host(), bench.train_images
         made = call(method.enrol, loan.lent(), host, people, samples, ctx)
@@ -62,14 +71,22 @@ def _enrolled(bench: Bench, fit: Fit, user: int) -> EnrolledUser:
     return EnrolledUser(
         bench.user(fit, user),
         lambda: issued_to(bench, fit, user),
-        lambda count: _samples(bench, fit, user, count),
+        lambda count: _samples(bench, copy_of(bench, fit, user), f"enrol {user}", count),
     )
 
 
-def _samples(bench: Bench, fit: Fit, user: int, count: int) -> Tensor:
-    """(count, 3, H, W) images of a user's copy that nothing is measured on."""
+def _enrolled_for(bench: Bench, fit: Fit, user: User) -> EnrolledUser:
+    purpose = f"enrol outside {user.index}"
+    return EnrolledUser(
+        user,
+        lambda: issued_for(bench, fit, user),
+        lambda count: _samples(bench, copy_for(bench, fit, user), purpose, count),
+    )
+
+
+def _samples(bench: Bench, copy: Generator, purpose: str, count: int) -> Tensor:
+    """(count, 3, H, W) images of a copy that nothing is measured on."""
     import torch
 
-    copy, purpose = copy_of(bench, fit, user), f"enrol {user}"
     latents = (bench.latents(copy, [(purpose, int(i)) for i in chunk]) for chunk in chunks(count))
     return torch.cat([boundary.drawn(copy, own) for own in latents])

@@ -11,7 +11,7 @@ from fpbench.plan import Fit, Stage
 from fpbench.stages import boundary
 from fpbench.stages.bench import Bench
 from fpbench.stages.checks import check_state
-from fpbench.stages.context import to_arrays
+from fpbench.stages.context import StageContext, to_arrays
 from fpbench.stages.process import call
 
 
@@ -39,12 +39,24 @@ def copy_of(bench: Bench, fit: Fit, user: int) -> Generator:
 def copy_for(bench: Bench, fit: Fit, user: User) -> Generator:
     """The copy of somebody outside the run, with a code of his own; nothing of it is kept."""
     method, who = fit.trainer, f"{fit.method.label}: issue"
-    loan, ctx = bench.fit_loan(fit), bench.context("issue", "outside", user.index)
+    issued, loan = issued_for(bench, fit, user), bench.fit_loan(fit)
+    ctx = _outside(bench, user)
     with boundary.unharmed(who, bench.host_loan, loan):
-        made = call(method.issue, loan.lent(), bench.lent_host(), user, bench.train_images, ctx)
-        issued = boundary.cloned(check_state(who, made))
         copy = call(method.assemble, loan.lent(), bench.lent_host(), issued, ctx)
     return boundary.returned(copy)
+
+
+def issued_for(bench: Bench, fit: Fit, user: User) -> dict[str, Tensor]:
+    """What is issued to somebody outside the run; once more, it is the same."""
+    method, who = fit.trainer, f"{fit.method.label}: issue"
+    loan, ctx = bench.fit_loan(fit), _outside(bench, user)
+    with boundary.unharmed(who, bench.host_loan, loan):
+        made = call(method.issue, loan.lent(), bench.lent_host(), user, bench.train_images, ctx)
+    return boundary.cloned(check_state(who, made))
+
+
+def _outside(bench: Bench, user: User) -> StageContext:
+    return bench.context("issue", "outside", user.index)
 
 
 def issued_to(bench: Bench, fit: Fit, user: int) -> dict[str, Tensor]:

@@ -41,6 +41,7 @@ from fpbench.stages.columns import Columns
 from fpbench.stages.origins import cell_origins
 from fpbench.stages.process import Visit
 from fpbench.stages.resources import environment
+from fpbench.stats import CALIBRATING, TESTING
 from fpbench.store import Store
 
 if TYPE_CHECKING:
@@ -224,9 +225,9 @@ class Measurer:
             # Every other image calibrates; attacked ones show the same latents, so they are halved
             # alike. What sets no threshold is tried whole.
             silent = method.negatives & negatives.keys()
-            negatives |= {s: _rows(negatives[s], slice(1, None, 2)) for s in silent}
+            negatives |= {s: _rows(negatives[s], TESTING) for s in silent}
             calibration = {
-                s: _rows(self.column(fit, plan.null_key(fit, s, None), Want()), slice(0, None, 2))
+                s: _rows(self.column(fit, plan.null_key(fit, s, None), Want()), CALIBRATING)
                 for s in method.negatives & set(plan.sources(fit, None))
             }
         readings, own = self._readings(fit, point.model), plan.column(fit, read)

@@ -625,7 +625,7 @@ class ImageReader:
         with torch.no_grad():
             state, host = bench.fit_loan(fit).lent(), bench.lent_host()
             reading = method.extract(state, host, evidence, self._extract_ctx)
-        shape = reading_shape(method, rows, len(bench.plan.users(fit)))
+        shape = reading_shape(method, rows, bench.registered(fit))
         # In memory of its own: it may be a buffer that is filled again and again.
         return check_reading(f"{fit.method.label}: extract", reading, shape).to(
             torch.float32, copy=True

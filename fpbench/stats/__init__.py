@@ -15,7 +15,16 @@ from fpbench.stats.attribution import (
     unregistered,
     verification,
 )
-from fpbench.stats.calibration import calibrated_threshold, pool
+from fpbench.stats.calibration import (
+    CALIBRATING,
+    TESTING,
+    Yardstick,
+    calibrated_threshold,
+    pool,
+    score_tail,
+    score_threshold,
+    yardstick,
+)
 from fpbench.stats.frechet import Reference, frechet, frechet_by_copy, moments, reference
 from fpbench.stats.intervals import (
     RATE_RULE,
@@ -63,8 +72,10 @@ from fpbench.stats.tails import (
 )
 
 __all__ = [
+    "CALIBRATING",
     "LEAST_COPIES",
     "RATE_RULE",
+    "TESTING",
     "Attributability",
     "Collusion",
     "Comparison",
@@ -81,6 +92,7 @@ __all__ = [
     "ScoreTable",
     "Standing",
     "Surprise",
+    "Yardstick",
     "accused",
     "attributability",
     "auroc",
@@ -119,6 +131,8 @@ __all__ = [
     "ranks",
     "rate",
     "reference",
+    "score_tail",
+    "score_threshold",
     "supports",
     "surprise_threshold",
     "survives",
@@ -127,4 +141,5 @@ __all__ = [
     "unsurpassed",
     "upper_bound",
     "verification",
+    "yardstick",
 ]

@@ -1,10 +1,12 @@
 """Thresholds of real-valued scores from scores of unmarked images, and decisions of several images.
 
 Letters: n negatives, j how many of them lie on or above the threshold, N images, K bits, C copies,
-m images of a group, G groups.
+m images of a group, G groups, U columns of scores: one a registered user, or the one of a presence.
 """
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +15,9 @@ from fpbench.stats.power import negatives_needed
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+
+CALIBRATING, TESTING = slice(0, None, 2), slice(1, None, 2)
+"""Which negatives of a source set thresholds of scores, and which ones those are tried on."""
 
 # Lets products that are whole numbers in exact arithmetic be so after rounding (.29 * 100).
 _ROUNDING = 1e-12
@@ -50,6 +55,110 @@ def calibrated_threshold(negatives: npt.ArrayLike, false_rate: float) -> float |
         return None
     place = max(scores.size - math.floor(rate * (scores.size + 1)), 0)
     return float(np.partition(scores, place)[place])
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """What scores are measured by.
+
+    Attributes:
+        mean: `(U,)` of each column over negatives.
+        deviation: `(U,)`, above 0.
+    """
+
+    mean: Floats
+    deviation: Floats
+
+    def standardised(self, scores: npt.ArrayLike) -> Floats:
+        """`(N, U)` of scores `(N, U)`, or of presences `(N,)`."""
+        return (_columns(scores) - self.mean) / self.deviation
+
+
+def yardstick(sources: Sequence[npt.ArrayLike]) -> Yardstick:
+    """Mean and deviation of each column over calibration negatives.
+
+    The larger one of the sources is taken, so that no source is accused more than is stated.
+
+    Args:
+        sources: `(n, U)` scores of each source, or `(n,)` presences; at least one source.
+    """
+    columns = [_columns(scores) for scores in sources]
+    mean = np.max([column.mean(axis=0) for column in columns], axis=0)
+    deviation = np.max([column.std(axis=0) for column in columns], axis=0)
+    # A column that is the same whatever it is shown has no unit; it then never fires.
+    return Yardstick(mean, np.where(deviation > 0, deviation, 1.0))
+
+
+def score_threshold(
+    sources: Sequence[npt.ArrayLike], false_rate: float, images: int = 1, *, claim: bool = False
+) -> float | None:
+    """Threshold t of "accuse at a standardised score of t or more": the largest of the sources'.
+
+    Args:
+        sources: calibration negatives as in `yardstick`.
+        false_rate: alpha in (0, 1): that any of the U users is accused, or with `claim` a given
+            one.
+        images: m whose mean is judged.
+        claim: whether one column is looked at instead of the largest.
+
+    Returns:
+        t, or None where a source has fewer than 3 / alpha groups of m images, however many claims
+        are made of each.
+    """
+    found = []
+    for scores in _judged(sources, images):
+        if len(scores) < negatives_needed(false_rate):
+            return None
+        above = calibrated_threshold(scores.ravel() if claim else scores.max(1), false_rate)
+        assert above is not None  # of enough images
+        found.append(float(np.nextafter(above, np.inf)))
+    return max(found, default=None)
+
+
+def score_tail(
+    sources: Sequence[npt.ArrayLike],
+    scores: npt.ArrayLike,
+    images: int = 1,
+    *,
+    claim: bool = False,
+) -> Floats:
+    """Chance of a standardised score of s or more without a mark, as `score_threshold` counts it.
+
+    (1 + number of negatives that reach s) / (1 + n), a conformal p value (Vovk et al. 2005): it is
+    at most alpha where s is at least the threshold of alpha, and never below 1 / (1 + n).
+
+    Args:
+        sources: calibration negatives as in `yardstick`.
+        scores: s, of any shape.
+        images: m whose mean s is.
+        claim: whether s is of one given column instead of the largest.
+
+    Returns:
+        The largest of the sources', in (0, 1], in the shape of `scores`; 1 where a source has no
+        group of m images.
+    """
+    tails = []
+    for found in _judged(sources, images):
+        ordered = np.sort(found.ravel() if claim else found.max(1))
+        reached = len(ordered) - np.searchsorted(ordered, scores, side="left")
+        tails.append((1 + reached) / (1 + len(ordered)))
+    return np.asarray(np.max(tails, axis=0), dtype=np.float64)
+
+
+def _judged(sources: Sequence[npt.ArrayLike], images: int) -> list[Floats]:
+    """Standardised scores of each source, of means of groups."""
+    own, found = yardstick(sources), []
+    for source in sources:
+        scores = _columns(source)
+        if images > 1:
+            scores = pool(scores, np.array([len(scores)]), images)[0] / images
+        found.append(own.standardised(scores))
+    return found
+
+
+def _columns(scores: npt.ArrayLike) -> Floats:
+    values = np.asarray(scores, dtype=np.float64)
+    return values.reshape(len(values), -1)
 
 
 def pool(logits: npt.ArrayLike, counts: npt.ArrayLike, images: int) -> tuple[Floats, Ints]:

@@ -69,7 +69,7 @@ def _refuse(trial: AttackTrial) -> str:
         for copies in (1, 2, 1000):
             for clean in (0, 16, 10**5):
                 for strength in strengths:
-                    setting = Setting(method, world.host, copies, clean, strength)
+                    setting = Setting(method, world.host, copies, clean, strength, world.info)
                     said: object = pure(f"{trial.who}: refuse", partial(attack.refuse, setting))
                     if not (said is None or (isinstance(said, Refusal) and said.reason)):
                         raise ContractError(

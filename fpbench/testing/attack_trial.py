@@ -54,7 +54,7 @@ class AttackTrial(Trial):
     def setting(self, strength: float | None) -> Setting:
         """What the plan would ask about."""
         method = self.victim.method
-        return Setting(method, self.world.host, USERS, CLEAN, strength)
+        return Setting(method, self.world.host, USERS, CLEAN, strength, self.world.info)
 
     def strengths(self) -> list[float | None]:
         """Those that are tried, from weakest to strongest."""

@@ -58,7 +58,7 @@ def targets(named: str, catalogue: Catalogue) -> Iterator[Target]:
             yield from _of_module(named)
         return
     try:
-        name, params = selected(named)
+        name, params, _ = selected(named)
     except ValueError as error:
         raise SpecError([f"check: {error}"]) from None
     found = [kind for kind in KINDS if name in catalogue.names(kind)]

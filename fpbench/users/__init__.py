@@ -15,7 +15,8 @@ except ImportError as error:
     ) from error
 
 from fpbench.users.codes import Draw, uniform
-from fpbench.users.evidence import Report, TracedImage, checked, read_report, report_of
+from fpbench.users.evidence import Report, TracedImage, read_report
+from fpbench.users.inquiry import Inquiry, checked
 from fpbench.users.registry import Registry
 from fpbench.users.rows import Imported, Issued, Model, Owner
 from fpbench.users.search import Found, Hits, above, nearest
@@ -25,6 +26,7 @@ __all__ = [
     "Found",
     "Hits",
     "Imported",
+    "Inquiry",
     "Issued",
     "Model",
     "Owner",
@@ -35,6 +37,5 @@ __all__ = [
     "checked",
     "nearest",
     "read_report",
-    "report_of",
     "uniform",
 ]

@@ -61,8 +61,8 @@ class CodeCache:
         # Read before anything of the database is: what it tells of is committed then.
         told = self._told(model)
         width, rows = -(-model.bits // 8), count(connection, model)
-        if rows == 0:
-            return np.zeros((0, width), np.uint8)
+        if rows == 0 or width == 0:
+            return np.zeros((rows, width), np.uint8)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         note = self._true(connection, model, width, told)
         if note is None:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
-from dataclasses import asdict
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,12 +10,10 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from fpbench.api import Params, StoreError
-from fpbench.users.tracing import Rule, Verdict, pooled, trace
+from fpbench.users.tracing import Rule
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from fpbench.users.registry import Registry
 
 _MOST_BYTES = 2**28
 
@@ -52,7 +46,10 @@ class Report(Params):
         rule: who is accused.
         pooled: whether all images are of one source and were read together.
         images: in the order of the readings.
-        logits: (N, K) float32, little-endian, in base64.
+        logits: (N, K) float32, little-endian, in base64; of scores (N, R).
+        negatives: of scores, source -> (n, R) what was read in images without a mark, alike: every
+            other one calibrates.
+        tried: of scores, source -> how many readings of the other ones are accused, of how many.
         verdicts: one a reading, with users.
     """
 
@@ -69,6 +66,8 @@ class Report(Params):
     pooled: bool
     images: Annotated[tuple[TracedImage, ...], Field(min_length=1)]
     logits: str
+    negatives: dict[str, str] = Field(default_factory=dict)
+    tried: dict[str, tuple[int, int]] = Field(default_factory=dict)
     verdicts: tuple[dict[str, Any], ...]
 
     @property
@@ -78,95 +77,40 @@ class Report(Params):
         Raises:
             StoreError: it is not that.
         """
-        bits, raw = int(self.facts.get("bits", 0)), base64.b64decode(self.logits)
-        if bits < 1 or len(raw) != 4 * bits * len(self.images):
+        found = self._floats(self.logits, "logits")
+        if len(found) != len(self.images):
             raise StoreError(
-                f"report: expected {len(self.images)} readings of {bits} bits, got {len(raw)} "
-                "bytes; it was changed"
+                f"report: expected {len(self.images)} readings, got {len(found)}; it was changed"
             )
-        return np.frombuffer(raw, "<f4").reshape(len(self.images), bits)
+        return found
+
+    @property
+    def scores_of_negatives(self) -> dict[str, NDArray[np.float32]]:
+        """`negatives` as arrays.
+
+        Raises:
+            StoreError: they are none.
+        """
+        return {source: self._floats(text, source) for source, text in self.negatives.items()}
+
+    def _floats(self, text: str, what: str) -> NDArray[np.float32]:
+        """(n, K) or (n, R) of base64."""
+        columns = int(self.facts.get("bits", 0)) or self.codes
+        if not columns and not text:
+            return np.zeros((len(self.images), 0), np.float32)
+        try:
+            raw = base64.b64decode(text, validate=True)
+            return np.frombuffer(raw, "<f4").reshape(-1, columns)
+        except ValueError as error:
+            raise StoreError(
+                f"report: expected float32 readings of {columns} columns as {what}, got {error}; "
+                "it was changed"
+            ) from None
 
 
-def report_of(
-    registry: Registry,
-    model: str,
-    images: Sequence[TracedImage],
-    logits: NDArray[np.float32],
-    false_rate: float,
-    rule: Rule,
-    *,
-    pool: bool,
-    jobs: int = 1,
-) -> Report:
-    """Search a registry for whom readings lead to.
-
-    Args:
-        registry: open.
-        model: in it.
-        images: that were read.
-        logits: (N, K), one row an image.
-        false_rate: α.
-        rule: who is accused.
-        pool: whether the images are of one source; then there is one verdict.
-        jobs: processes of the search.
-
-    Raises:
-        SpecError: there is no such model.
-    """
-    head = registry.head()
-    packed, _ = registry.codes(model)
-    found = registry.model(model)
-    return Report(
-        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        fpbench=version("fpbench"),
-        registry=Path(registry.name).name,
-        head=head,
-        codes=len(packed),
-        model=model,
-        facts=dict(found.facts) | {"bits": found.bits},
-        false_rate=false_rate,
-        rule=rule,
-        pooled=pool,
-        images=tuple(images),
-        logits=base64.b64encode(logits.astype("<f4").tobytes()).decode(),
-        verdicts=_verdicts(registry, model, packed, logits, false_rate, rule, pool=pool, jobs=jobs),
-    )
-
-
-def checked(report: Report, registry: Registry) -> list[str]:
-    """What of a report is not what its readings and the registry come to; empty if all is.
-
-    The registry may have grown since: codes that were issued later are left out, and the head that
-    the report names must be in its log.
-
-    Raises:
-        SpecError: there is no such model.
-        StoreError: the registry was changed behind its log, or written anew.
-    """
-    registry.audit(report.head)
-    found, (packed, _) = registry.model(report.model), registry.codes(report.model)
-    problems = []
-    facts = dict(found.facts) | {"bits": found.bits}
-    if facts != report.facts:
-        problems.append(f"model {report.model}: expected the facts {facts}, got {report.facts}")
-    if len(packed) < report.codes:
-        problems.append(f"codes: expected at most {len(packed)}, got {report.codes}")
-    if problems:
-        return problems
-    again = _verdicts(
-        registry,
-        report.model,
-        packed[: report.codes],
-        report.readings,
-        report.false_rate,
-        report.rule,
-        pool=report.pooled,
-        jobs=1,
-    )
-    # A user may have been revoked since; everything else of a verdict stays.
-    if _lasting(again) != _lasting(report.verdicts):
-        problems.append("verdicts: expected what the readings come to, got others")
-    return problems
+def text_of(readings: NDArray[np.float32]) -> str:
+    """Readings as a report holds them."""
+    return base64.b64encode(readings.astype("<f4").tobytes()).decode()
 
 
 def read_report(path: Path) -> Report:
@@ -183,54 +127,3 @@ def read_report(path: Path) -> Report:
             fault = error.errors()[0]
             got = f"{'.'.join(map(str, fault['loc'])) or 'a text'}: {fault['msg']}"
     raise StoreError(f"{path}: expected a report of `fpbench trace`, got {got}", path=str(path))
-
-
-def _verdicts(
-    registry: Registry,
-    model: str,
-    packed: NDArray[np.uint8],
-    logits: NDArray[np.float32],
-    false_rate: float,
-    rule: Rule,
-    *,
-    pool: bool,
-    jobs: int,
-) -> tuple[dict[str, Any], ...]:
-    read = pooled(logits) if pool else logits
-    return tuple(
-        _named(registry, model, verdict, packed)
-        for verdict in trace(packed, read, false_rate, rule, jobs=jobs)
-    )
-
-
-def _named(
-    registry: Registry, model: str, verdict: Verdict, packed: NDArray[np.uint8]
-) -> dict[str, Any]:
-    """A verdict with the users behind the numbers."""
-    told = asdict(verdict)
-    for suspect in (*told["accused"], *([told["best"]] if told["best"] else ())):
-        number = suspect["number"]
-        # What was searched is a file beside the registry; nobody is named by that alone.
-        if (np.packbits(registry.code(model, number)) != packed[number]).any():
-            raise StoreError(
-                f"registry {registry.name}: expected code {number} of model {model} as its flat "
-                "file has it, got another; run `fpbench users audit`"
-            )
-        owner = registry.owner(model, number)
-        suspect |= {
-            "user": owner.user,
-            "status": owner.status,
-            "issued_at": owner.issued_at.isoformat(),
-        }
-    told["accused"] = list(told["accused"])
-    return told
-
-
-def _lasting(verdicts: Sequence[dict[str, Any]]) -> list[Any]:
-    def without(suspect: dict[str, Any] | None) -> dict[str, Any] | None:
-        return suspect and {key: value for key, value in suspect.items() if key != "status"}
-
-    return [
-        {**v, "accused": [without(s) for s in v["accused"]], "best": without(v["best"])}
-        for v in verdicts
-    ]

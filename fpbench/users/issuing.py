@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -62,11 +62,12 @@ def enter_model(connection: sa.Connection, name: str, facts: Mapping[str, Any]) 
     """Enter a model; again with the same facts changes nothing.
 
     Raises:
-        SpecError: it is there with other facts, or `facts["bits"]` is no length of a code.
+        SpecError: it is there with other facts, or `facts["bits"]` is no length of a code; 0 is
+            that of a method that knows its users by their numbers alone.
     """
     kept, text, bits = name_of(name, "model"), facts_text(facts), facts.get("bits")
-    if type(bits) is not int or bits < 1:
-        raise SpecError([f"model {kept}: expected facts with bits, 1 or more, got {bits!r}"])
+    if type(bits) is not int or bits < 0:
+        raise SpecError([f"model {kept}: expected facts with bits, 0 or more, got {bits!r}"])
     old = connection.execute(sa.select(MODEL).where(MODEL.c.name == kept)).first()
     if old is not None:
         if old.facts == text:
@@ -158,9 +159,26 @@ def _end(connection: sa.Connection, model: Model, row: Any, status: str, reason:
 def _give(
     connection: sa.Connection, model: Model, user: str, draw: Draw | None, near: Near | None
 ) -> Issued:
-    (code,) = drawn(1, model.bits, draw, lambda codes: taken(connection, model, codes), near)
+    (code,) = _fresh(
+        connection, model, 1, draw, lambda codes: taken(connection, model, codes), near
+    )
     number, at = add(connection, model, [(user, code)])
     return Issued(user, unpacked(code, model.bits), number, moment(at))
+
+
+def _fresh(
+    connection: sa.Connection,
+    model: Model,
+    wanted: int,
+    draw: Draw | None,
+    gone: Callable[[list[bytes]], Collection[bytes]],
+    near: Near | None = None,
+) -> list[bytes]:
+    """Codes that nobody was ever given; where a model has none, the numbers that come next."""
+    if model.bits:
+        return drawn(wanted, model.bits, draw, gone, near)
+    first = count(connection, model)
+    return [number.to_bytes(8, "big") for number in range(first, first + wanted)]
 
 
 def taken(connection: sa.Connection, model: Model, codes: Sequence[bytes]) -> Collection[bytes]:
@@ -221,7 +239,7 @@ def take_in(
     def gone(codes: list[bytes]) -> Collection[bytes]:
         return {*taken(connection, model, codes), *given}
 
-    fresh = iter(drawn(lacking, model.bits, draw, gone) if lacking else ())
+    fresh = iter(_fresh(connection, model, lacking, draw, gone) if lacking else ())
     pairs = [(user, next(fresh) if code is None else code) for user, code in new.items()]
     if pairs:
         add(connection, model, pairs)

@@ -14,7 +14,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from fpbench.api import SpecError
-from fpbench.users import chain, issuing, sql, tables
+from fpbench.users import bulk, chain, issuing, sql, tables
 from fpbench.users.cache import CodeCache
 from fpbench.users.codes import Draw, Near
 from fpbench.users.database import Database
@@ -98,6 +98,8 @@ class Registry:
 
     def add_model(self, name: str, facts: Mapping[str, Any]) -> Model:
         """Enter a trained method whose codes have `facts["bits"]` bits.
+
+        0 bits are those of a method that knows its users by their numbers alone.
 
         Once more with the same facts changes nothing.
 
@@ -262,6 +264,18 @@ class Registry:
             found = issuing.model_of(connection, model)
             return _owner(model, self._row(connection, found, number))
 
+    def owners(self, model: str, numbers: Iterable[int]) -> dict[int, tuple[Owner, bytes]]:
+        """Whose these codes are or were, and the codes themselves, packed, from the database.
+
+        Numbers that no code has are left out.
+        """
+        with self._database.reading() as connection:
+            found = issuing.model_of(connection, model)
+            own = sa.select(CODE).where(CODE.c.model_id == found.identity)
+            wanted = sorted({int(number) for number in numbers})
+            rows = bulk.among(connection, own, CODE.c.number, wanted)
+            return {row.number: (_owner(model, row), bytes(row.code)) for row in rows}
+
     def code(self, model: str, number: int) -> NDArray[np.bool_]:
         """`(K,)` bool: the code itself, from the database; a secret of the owner.
 
@@ -299,7 +313,7 @@ class Registry:
         """
         with self._database.reading() as connection:
             found = issuing.model_of(connection, model)
-            rows = _streamed(connection, found)
+            rows, codes = _streamed(connection, found), codes and found.bits > 0
             return tables.write(file, (_cells(row, codes=codes) for row in rows), codes=codes)
 
     def head(self) -> str:

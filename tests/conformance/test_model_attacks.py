@@ -181,7 +181,7 @@ def surface(attack, case, copies):
 def refused(attack, case, strength):
     if Access.TRAINER in attack.access and not case.method.builds_on_host:
         return True
-    setting = Setting(case.method, case.host.component, COALITION, CLEAN, strength, IMAGES)
+    setting = Setting(case.method, case.host.component, COALITION, CLEAN, strength, case.info)
     return attack.refuse(setting) is not None
 
 

@@ -1,8 +1,8 @@
 """Sounds through the whole run, to a page that shows and plays them."""
 
-import io
 import json
 import wave
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from fpbench.publish.archive import open_bundle
 from fpbench.publish.bundle import Wish, export
 from fpbench.publish.contents import contents
 from fpbench.publish.verify import verify
-from fpbench.python.tracing import read_images
+from fpbench.python.tracing import check_sizes, listed, readings
 from fpbench.report.build import build_page
 
 pytestmark = pytest.mark.timeout(300)
@@ -103,29 +103,35 @@ def test_a_bundle_has_the_sounds_of_drawn_data_but_for_the_data_sets_own(run, tm
         assert "real.wav" not in there
 
 
-def test_sounds_are_traced_as_they_are(run):
+def test_sounds_are_traced_as_they_are(run, tmp_path):
     _, folder = run
     method = fpbench.open_run(str(folder), plugins=PLUGINS).method("spoken-blocks")
     sounds = method.images(1)
     assert sounds.shape == (4, 1, 1024)
     assert sounds.dtype == np.int16
 
-    def file(samples, rate=8000):
-        written = io.BytesIO()
-        soundfile.write(written, samples, rate, format="WAV")
-        return written.getvalue()
+    def read(name, samples, rate=8000):
+        file = tmp_path / name
+        if isinstance(samples, bytes):
+            file.write_bytes(samples)
+        else:
+            soundfile.write(file, samples, rate, format="WAV")
+        files, lacking = listed([tmp_path])
+        assert lacking == 0
+        check_sizes(method, files)
+        ((told, logits),) = readings(Mock(of_scores=False), method, files)
+        return [each.name for each in told], logits
 
-    read, logits = read_images(
-        method, [("a.wav", file(sounds[0, 0])), ("b.wav", file(sounds[1, 0]))]
-    )
-    assert [each.name for each in read] == ["a.wav", "b.wav"]
+    read("a.wav", sounds[0, 0])
+    names, logits = read("b.wav", sounds[1, 0])
+    assert names == ["a.wav", "b.wav"]
     assert ((logits > 0) == method.codes[1]).all()
     with pytest.raises(
         SpecError, match=r"expected 1 channels of 1,024 samples at 8,000 Hz, as the"
     ):
-        read_images(method, [("c.wav", file(sounds[0, 0], 16_000))])
-    with pytest.raises(SpecError, match=r"d\.wav: expected a sound, got one damaged, or no sounds"):
-        read_images(method, [("d.wav", b"no sound")])
+        read("c.wav", sounds[0, 0], 16_000)
+    with pytest.raises(SpecError, match=r"c\.wav: expected a sound, got one damaged, or no sounds"):
+        read("c.wav", b"no sound")
 
 
 def test_a_suite_may_name_its_own_budget(suite_file):

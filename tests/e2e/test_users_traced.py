@@ -141,6 +141,86 @@ def test_what_cannot_be_traced_is_said(desk, tmp_path, command):
     assert "expected the training that issued its codes" in err
 
 
+def test_a_registry_that_is_not_of_this_training_names_nobody(desk, tmp_path, command):
+    trace, run, registry = desk
+    image = tmp_path / "a.png"
+    Image.new("RGB", (32, 32)).save(image)
+    facts = fpbench.open_run(tmp_path / "run", plugins=WHO[1:]).method("perfect").facts
+
+    def asked(name, **facts_of_model):
+        place = tmp_path / f"{name}.db"
+        with Registry.open(place, create=True) as opened:
+            if facts_of_model:
+                opened.add_model("run:perfect", facts_of_model)
+            if name == "newer":
+                with opened._database.writing() as connection:
+                    connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9001'")
+        given = ("--registry", place, "--store", tmp_path / "store")
+        return command(*WHO, "trace", image, "--method", run, *given)
+
+    for name, model, told, said in (
+        ("version", facts | {"version": "0"}, 2, "issued its codes (version 0), got another (ver"),
+        ("bits", facts | {"bits": 32}, 2, "issued its codes (bits 32), got another (bits 64)"),
+        ("training", facts | {"training": "0" * 64}, 2, "codes (training 0000000000000000), got"),
+        ("empty", {}, 2, "got 'run:perfect'; the registry is empty: add a model first"),
+        ("none issued", facts, 0, "a.png: nobody; no code was issued yet"),
+        ("newer", facts, 7, "got the newer 9001; update fpbench"),
+    ):
+        code, out, err = asked(name, **model)
+        assert (code, said in out + err) == (told, True), out + err
+        assert len((out + err).splitlines()) == 1
+    assert trace("trace", tmp_path / "gone", "--method", run)[2] == (
+        f"fpbench: {tmp_path / 'gone'}: expected an image, or a folder or zip of some, "
+        "got nothing\n"
+    )
+    (tmp_path / "hollow").mkdir()
+    code, _, err = trace("trace", tmp_path / "hollow", "--method", run)
+    assert (code, err) == (
+        2,
+        f"fpbench: {tmp_path / 'hollow'}: expected images, got no file at all\n",
+    )
+    command("users", "revoke", registry, "Ada", "--reason", "sold")
+    code, _, err = trace("issue", run, "--user", "Ada", "--again", "-o", tmp_path / "again")
+    assert (code, "expected a user with an active code of model run:perfect, got none" in err) == (
+        2,
+        True,
+    )
+
+
+def test_a_method_of_few_bits_says_so_when_it_issues(run_suite, suite_file, command, tmp_path):
+    run_suite(suite_file(*ONE, ('use = "perfect"', 'use = "perfect"\nbits = 8')))
+    registry = tmp_path / "users.db"
+    command("users", "init", registry)
+    method = f"{tmp_path / 'run'}:perfect"
+    given = ("--user", "Ada", "-o", tmp_path / "copy", "--registry", registry)
+    code, _, err = command(*WHO, "issue", method, *given)
+    said = "8 bits cannot tell 1 users apart at a false rate of 0.001: trace will name nobody\n"
+    assert (code, err) == (0, said)
+    Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
+    asked = ("trace", tmp_path / "a.png", "--method", method, "--registry", registry)
+    code, out, _ = command(*WHO, *asked)
+    assert (code, "nobody; 8 bits cannot support 1 codes at this false rate" in out) == (0, True)
+
+
+def test_a_trace_that_ends_early_leaves_nothing_half_written(desk, tmp_path, monkeypatch):
+    trace, run, _ = desk
+    copy = fpbench.load_copy(tmp_path / "copy0", plugins=WHO[1:])
+    folder, report = saved(copy.sample(3), tmp_path / "images", 100), tmp_path / "out" / "r.json"
+    (folder / "9.png").write_bytes(b"no image")
+    code, _, err = trace("trace", folder, "--method", run, "-o", report)
+    assert (code, "9.png: expected an image, got" in err) == (2, True), err
+    assert not report.parent.exists()
+    (folder / "9.png").unlink()
+    monkeypatch.setattr("fpbench.python.tracing._AT_ONCE", 2)
+    code, out, err = trace("trace", folder, "--method", run, "-o", report, "--json-lines")
+    assert (code, err) == (0, "")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [line["images"][0]["name"] for line in lines] == ["0.jpg", "1.jpg", "2.jpg"]
+    told = json.loads(report.read_text())
+    assert [{k: v for k, v in line.items() if k != "images"} for line in lines] == told["verdicts"]
+    assert {path.name for path in report.parent.iterdir()} == {"r.json", "r.html"}
+
+
 @pytest.mark.timeout(180)
 def test_the_service_says_the_same_and_keeps_nothing(desk, tmp_path, monkeypatch):
     pytest.importorskip("fastapi", reason="FastAPI is not installed: uv sync --extra serve")

@@ -260,3 +260,21 @@ def test_users_are_served_from_a_bundle(bundle, command, tmp_path):
     code, out, err = command("-p", FAKES, "trace", tmp_path / "images", *asked)
     assert (code, err) == (0, "")
     assert "Ada (active), 16 of 16 bits" in out
+
+
+def test_scores_are_traced_from_a_bundle_where_the_data_are(bundle, command, tmp_path):
+    registry, method = tmp_path / "users.db", f"{bundle[0]}:keyed"
+    assert command("users", "init", registry)[0] == 0
+    given = ("--user", "Ada", "-o", tmp_path / "copy", "--registry", registry)
+    code, _, err = command("-p", FAKES, "issue", method, *given)
+    assert (code, err) == (0, "")
+    image = fpbench.load_copy(tmp_path / "copy", **HERE).sample(1)[0]
+    Image.fromarray(image).save(tmp_path / "a.png")
+    asked = ("trace", tmp_path / "a.png", "--registry", registry, "--method", method)
+    code, _, err = command("-p", FAKES, *asked)
+    assert (code, "samples of image-folder; say where they are: places=" in err) == (7, True), err
+    assert "or --place path=PATH" in err
+    there = ("--place", f"path={bundle[0].with_name('elsewhere')}", "--false-rate", "0.8")
+    code, out, err = command("-p", FAKES, *asked, *there)
+    assert (code, err) == (0, "")
+    assert out.startswith("a.png: Ada (active), ")

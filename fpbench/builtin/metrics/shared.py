@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from fpbench.stats import Interval, Matching, ScoreTable
+    from fpbench.stats import Interval, Matching, ScoreTable, Yardstick
 
     Seen = Matching | ScoreTable
 
@@ -111,39 +111,15 @@ def silent(evidence: CellEvidence) -> list[str]:
     return sorted(evidence.silent & evidence.negatives.keys())
 
 
-@dataclass(frozen=True)
-class _Yardstick:
-    """What scores are measured by: of each column, mean and deviation over calibration negatives.
-
-    The larger one of the sources is taken, so that no source is accused more than is stated.
-    """
-
-    mean: NDArray[np.float64]
-    deviation: NDArray[np.float64]
-
-    def standardised(self, scores: NDArray[Any]) -> NDArray[np.float64]:
-        """(N, U) of scores (N, U), or of presences (N,)."""
-        import numpy as np
-
-        return (
-            np.asarray(scores, np.float64).reshape(len(scores), -1) - self.mean
-        ) / self.deviation
+def _calibration(evidence: CellEvidence) -> list[NDArray[Any]]:
+    """Scores of the negatives that set thresholds, source by source."""
+    return [column["logits"] for _, column in sorted(evidence.calibration.items())]
 
 
-def _yardstick(evidence: CellEvidence) -> _Yardstick:
-    import numpy as np
+def _yardstick(evidence: CellEvidence) -> Yardstick:
+    from fpbench import stats
 
-    def made() -> _Yardstick:
-        columns = [
-            np.asarray(column["logits"], np.float64).reshape(len(column["logits"]), -1)
-            for column in evidence.calibration.values()
-        ]
-        mean = np.max([column.mean(axis=0) for column in columns], axis=0)
-        deviation = np.max([column.std(axis=0) for column in columns], axis=0)
-        # A column that is the same whatever it is shown has no unit; it then never fires.
-        return _Yardstick(mean, np.where(deviation > 0, deviation, 1.0))
-
-    return _once(evidence, "yardstick", made)
+    return _once(evidence, "yardstick", lambda: stats.yardstick(_calibration(evidence)))
 
 
 class _Last:
@@ -234,13 +210,6 @@ def unproven(bound: float, false_rate: float) -> dict[str, str]:
     if bound <= false_rate:
         return {}
     return {NO_CLAIM: f"at most {bound:.2g} is shown, not {false_rate:g}"}
-
-
-def few_negatives(images: int, false_rate: float) -> bool:
-    """Whether so few negatives calibrate no threshold of this rate."""
-    from fpbench import stats
-
-    return images < stats.negatives_needed(false_rate)
 
 
 def supported(evidence: CellEvidence, registered: int | None = None, images: int = 1) -> bool:
@@ -368,19 +337,9 @@ def _calibrated(
 
     None where a source has too few negatives, however many claims are made of each.
     """
-    import numpy as np
-
     from fpbench import stats
 
-    found = []
-    for _, column in sorted(evidence.calibration.items()):
-        readings = np.asarray(column["logits"], np.float64).reshape(len(column["logits"]), -1)
-        if images > 1:
-            readings = stats.pool(readings, np.array([len(readings)]), images)[0] / images
-        if few_negatives(len(readings), false_rate):
-            return None
-        scores = _yardstick(evidence).standardised(readings)
-        above = stats.calibrated_threshold(scores.ravel() if claim else scores.max(1), false_rate)
-        assert above is not None  # of enough images
-        found.append(float(np.nextafter(above, np.inf)))
-    return max(found, default=None)
+    def made() -> float | None:
+        return stats.score_threshold(_calibration(evidence), false_rate, images, claim=claim)
+
+    return _once(evidence, f"threshold {false_rate} {images} {claim}", made)

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from fpbench.stats import auroc, calibrated_threshold, pool
+from fpbench.stats import (
+    auroc,
+    calibrated_threshold,
+    pool,
+    score_tail,
+    score_threshold,
+    yardstick,
+)
 
 LAWS = {
     "normal": stats.norm(2, 3),
@@ -128,3 +135,38 @@ def test_auroc_of_scores_that_tie_agrees_with_scikit_learn(positive, negative):
 def test_scores_that_do_not_fit_are_refused_with_what_was_expected(call):
     with pytest.raises(ValueError, match="expected"):
         call()
+
+
+def test_scores_are_accused_by_hand():
+    rng = np.random.default_rng(4)
+    sources = [rng.normal(3, 2, (90, 5)), rng.normal(1, 4, (120, 5))]
+    found = yardstick(sources)
+    for column in range(5):
+        own = [source[:, column] for source in sources]
+        assert found.mean[column] == pytest.approx(max(each.mean() for each in own))
+        assert found.deviation[column] == pytest.approx(max(each.std() for each in own))
+    units = [(source - found.mean) / found.deviation for source in sources]
+    by_hand = [sorted(unit.max(1))[-math.floor(0.05 * (len(unit) + 1))] for unit in units]
+    assert score_threshold(sources, 0.05) == pytest.approx(max(by_hand))
+    assert score_threshold(sources, 0.05, claim=True) < score_threshold(sources, 0.05)
+    assert score_threshold(sources, 0.03) is None  # 90 < 3 / 0.03
+    pooled = [unit[: len(unit) // 3 * 3].reshape(-1, 3, 5).mean(1).max(1) for unit in units]
+    by_hand = max(sorted(means)[-math.floor(0.1 * (len(means) + 1))] for means in pooled)
+    assert score_threshold(sources, 0.1, 3) == pytest.approx(by_hand)
+
+
+@given(seed=st.integers(0, 2**32 - 1), images=st.integers(1, 2), claim=st.booleans())
+@settings(max_examples=50, deadline=None)
+def test_a_tail_is_at_most_the_rate_where_the_threshold_is_reached(seed, images, claim):
+    rng = np.random.default_rng(seed)
+    sources = [rng.integers(0, 9, (n, 3)).astype(float) for n in (80, 130)]
+    least = score_threshold(sources, 0.1, images, claim=claim)
+    assert score_tail(sources, least, images, claim=claim) <= 0.1
+    below = np.nextafter(least, -np.inf)
+    assert score_tail(sources, below, images, claim=claim) > 0.1 - 1 / 40
+
+
+def test_a_column_that_never_changes_never_fires():
+    source = np.c_[np.full(60, 7.0), np.random.default_rng(0).normal(size=60)]
+    assert (yardstick([source]).standardised(source)[:, 0] == 0).all()
+    assert score_tail([source], math.inf) == 1 / 61

@@ -1,9 +1,9 @@
 """Processes that change a registry and are killed at any moment; started by `test_kills.py`.
 
-    python mortal.py REGISTRY KILLS SEED
+    python mortal.py REGISTRY FOLDER KILLS SEED
 
-Each child says in a file of its own what it was told is done. Forked from here, since importing
-takes longer than a life.
+Each child says in a file of its own in FOLDER what it was told is done. Forked from here, since
+importing takes longer than a life.
 """
 
 import os
@@ -38,14 +38,14 @@ def live(place, life, diary, step):
             registry.codes("faces")
 
 
-def main(place, kills, seed):
+def main(place, folder, kills, seed):
     """Kill `kills` children, each some time after some of its steps."""
     chance = random.Random(int(seed))  # noqa: S311
     for life in range(int(kills)):
         heard, said = os.pipe()
         child = os.fork()
         if child == 0:
-            with Path(place).with_name(f"{life}.diary").open("a", buffering=1) as diary:
+            with Path(folder, f"{life}.diary").open("a", buffering=1) as diary:
                 live(place, life, diary, partial(os.write, said, b"."))
             os._exit(0)
         for _ in range(life % 6):

@@ -1,4 +1,3 @@
-import itertools
 import sys
 from importlib.util import find_spec
 
@@ -56,16 +55,29 @@ def test_scan_and_faiss_equal_bits_counted_by_hand(tile, n, r, bits, k, seed):
     np.testing.assert_array_equal(hits.match, table[reading, column])
 
 
-def test_the_server_finds_the_same(postgresql):
+@pytest.mark.parametrize("bits", [13, 128])
+def test_scan_faiss_and_server_name_the_same_users(bits, postgresql):
+    rng = np.random.default_rng(1)
+    codes = rng.random((300, bits)) < 0.5
+    codes[200:] = codes[:100]
+    codes[200:, -1] = ~codes[200:, -1]  # ties, half of the time
+    codes = np.unique(codes, axis=0)
+    rows = [f"user {n},{np.packbits(code).tobytes().hex()}\n" for n, code in enumerate(codes)]
+    readings = np.concatenate([rng.random((20, bits)) < 0.5, codes[:20]])
+    readings[20:, :3] = ~readings[20:, :3]
     with Registry.open(postgresql, create=True) as registry:
-        registry.add_model("odd", {"bits": 13})
-        registry.import_users("odd", itertools.chain(["user\n"], map("{}\n".format, range(300))))
+        registry.add_model("odd", {"bits": bits})
+        registry.import_users("odd", ["user,code\n", *rows])
         packed, _ = registry.codes("odd")
-        readings = np.random.default_rng(1).random((20, 13)) < 0.5
-        expected = nearest(packed, readings, 4)
-        found = registry.nearest_in_database("odd", readings, 4)
-    np.testing.assert_array_equal(found.number, expected.number)
-    np.testing.assert_array_equal(found.match, expected.match)
+        number, match = by_hand(codes, readings, 4)
+        answers = [nearest(packed, readings, 4), registry.nearest_in_database("odd", readings, 4)]
+        if find_spec("faiss"):
+            answers.append(nearest(packed, readings, 4, engine="faiss"))
+        for found in answers:
+            np.testing.assert_array_equal(found.number, number)
+            np.testing.assert_array_equal(found.match, match)
+        best = answers[1].number[:, 0]
+        assert [registry.owner("odd", n).user for n in best] == [f"user {n}" for n in number[:, 0]]
 
 
 def test_shards_in_processes_of_their_own_find_the_same(tmp_path, monkeypatch):

@@ -65,6 +65,19 @@ def test_innocents_are_accused_no_more_often_than_is_said():
     assert abs(accused - expected) < 4 * expected**0.5
 
 
+@pytest.mark.slow
+def test_innocents_among_a_million_are_accused_no_more_often_than_is_said():
+    bits, users, images = 128, 10**6, 5_000
+    codes = np.random.default_rng(1).integers(0, 256, (users, bits // 8), np.uint8)
+    verdicts = trace(codes, logits(drawn(images, 2, bits)), 1e-3)
+    accused = sum(bool(v.accused) for v in verdicts)
+    tail = stats.binom.sf(verdicts[0].threshold - 1, bits, 0.5)
+    expected = images * -np.expm1(users * np.log1p(-tail))
+    assert expected <= 1e-3 * images
+    assert accused <= stats.binom.ppf(1 - 1e-6, images, expected / images)
+    assert accused >= stats.binom.ppf(1e-6, images, expected / images)
+
+
 def test_images_of_one_source_are_read_together():
     code, rng = drawn(1)[0], np.random.default_rng(0)
     noisy = logits(code) * 0.4 + rng.normal(size=(400, BITS))
