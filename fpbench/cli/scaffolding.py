@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import keyword
 import re
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from fpbench.cli.options import json_option
 
 if TYPE_CHECKING:
     from fpbench.registry import Catalogue
@@ -57,8 +60,9 @@ _STARTS: Mapping[str, _Start] = {
     metavar="FOLDER",
     help="Where the package's folder is made; default: here.",
 )
+@json_option
 @click.pass_obj
-def new(plugins: tuple[str, ...], kind: str, name: str, into: Path) -> None:
+def new(plugins: tuple[str, ...], kind: str, name: str, into: Path, as_json: bool) -> None:
     """Write a package with a plugin of KIND to start from, called NAME.
 
     It is small and whole: code that works, an entry point, tests that try every rule, a recipe for
@@ -73,11 +77,17 @@ def new(plugins: tuple[str, ...], kind: str, name: str, into: Path) -> None:
         problems = [f"new: expected no {folder}, got one; name another place with --into"]
     if problems:
         raise SpecError(problems)
+    written = []
     for path, text in _files(kind, name):
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
-        click.echo(f"  {target}")
+        written.append(str(target))
+    if as_json:
+        click.echo(json.dumps({"folder": str(folder), "files": written}))
+        return
+    for each in written:
+        click.echo(f"  {each}")
     code = folder / f"fpbench_{name.replace('-', '_')}" / "plugin.py"
     click.echo(f"A{_n(kind)} {kind} that works as it is. Next: write yours in {code}.")
     click.echo(f"  try every rule:  fpbench check {folder}")

@@ -22,7 +22,6 @@ from fpbench.cli.options import (
     registry_option,
     runs_option,
 )
-from fpbench.cli.progress import looking
 
 if TYPE_CHECKING:
     import numpy as np
@@ -164,6 +163,7 @@ def trace(
     Everybody who ever got a code counts, whose copy was revoked too. The exit code is 0 whoever it
     is, 1 if a report does not hold.
     """
+    from fpbench.cli.progress import looking
     from fpbench.python.tracing import Readers, check_model, check_sizes, traced, traced_method
     from fpbench.users import Inquiry, Registry
 

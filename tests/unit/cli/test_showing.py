@@ -99,7 +99,7 @@ def test_a_shown_suite_can_be_edited_and_planned(command, tmp_path):
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        ("fpbench run quick", "quickstart"),
+        ("fpbench run quickstart-", "quickstart-audio"),
         ("fpbench info gaussian-sh", "gaussian-shading"),
         ("fpbench run quickstart -m sta", "stable-signature"),
         ("fpbench run quickstart -a jp", "jpeg"),

@@ -131,12 +131,13 @@ def _rates(who: str, kind: _Codec) -> list[int]:
     except ImportError as error:
         raise MissingResource(
             f"{who}: expected PyAV with FFmpeg's {kind.encoder}, which cannot be imported here "
-            f"({error}); run in fpbench's folder: uv sync --extra audio"
+            f"({error}); run in fpbench's folder: uv sync --extra audio "
+            "(or pip install 'fpbench[audio]')"
         ) from error
     try:
         return list(av.Codec(kind.encoder, "w").audio_rates or [])
     except ValueError as error:  # PyAV's error of an unknown codec is one
         raise MissingResource(
             f"{who}: expected a PyAV with FFmpeg's {kind.encoder}, got {av.__version__} without; "
-            "install the wheel of av, which brings it: uv sync --extra audio --reinstall-package av"
+            "install the wheel of av, which brings it: pip install --force-reinstall av"
         ) from error
