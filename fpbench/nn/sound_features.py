@@ -6,7 +6,6 @@ whom, how high, and what was done to the sound. No published network, and not co
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import torch
@@ -15,37 +14,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fpbench.api.sounds import to_float
+from fpbench.nn.spectra import mel_bank
 
-__all__ = ["SOUND_FEATURES_FILE", "LogMel", "SoundFeatureNetwork", "SoundFeatures", "mel_bank"]
+__all__ = ["SOUND_FEATURES_FILE", "LogMel", "SoundFeatureNetwork", "SoundFeatures"]
 
 SOUND_FEATURES_FILE = Path(__file__).with_name("sound_features.safetensors")
 _BANDS, _HIGHEST_HZ = 40, 4000.0
 _WINDOW_S, _HOP_S = 0.032, 0.008
-
-
-def mel_bank(rate: int, window: int, bands: int, highest: float | None = None) -> Tensor:
-    """(F, bands) float32, F = window // 2 + 1: triangles at equal distances in mel.
-
-    O'Shaughnessy's mel, 2595 log10(1 + f / 700); each triangle sums to 1.
-
-    Args:
-        rate: of the sound, hertz.
-        window: samples of the spectrum's window.
-        bands: number of triangles.
-        highest: frequency where the last ends, hertz; None = half of the rate.
-    """
-    top = rate / 2 if highest is None else highest
-    mels = torch.linspace(0, 2595 * math.log10(1 + top / 700), bands + 2, dtype=torch.float64)
-    edges = 700 * (10 ** (mels / 2595) - 1)
-    bins = torch.linspace(0, rate / 2, window // 2 + 1, dtype=torch.float64)[:, None]
-    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
-    bank = torch.minimum(rising, falling).clamp_min(0)
-    # A triangle narrower than a bin takes the bin nearest to its middle.
-    nearest = (bins - edges[1:-1]).abs().argmin(dim=0)
-    empty = bank.sum(dim=0) == 0
-    bank[nearest[empty], empty.nonzero()[:, 0]] = 1
-    return (bank / bank.sum(dim=0)).float()
 
 
 class LogMel(nn.Module):

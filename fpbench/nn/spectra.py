@@ -50,8 +50,8 @@ def magnitudes(waves: Tensor, size: int, hop: int) -> Tensor:
     return (spectrum.real.square() + spectrum.imag.square() + 1e-12).sqrt()
 
 
-def mel_bank(rate: int, size: int, bands: int) -> Tensor:
-    """(size // 2 + 1, bands) triangles, evenly spaced in mel from 0 to half the rate, of sum 1.
+def mel_bank(rate: int, size: int, bands: int, highest: float | None = None) -> Tensor:
+    """(size // 2 + 1, bands) triangles, evenly spaced in mel from 0 Hz on, of sum 1.
 
     O'Shaughnessy's mel, 2595 log10(1 + f / 700). A triangle between two bins takes the nearer one.
 
@@ -59,9 +59,10 @@ def mel_bank(rate: int, size: int, bands: int) -> Tensor:
         rate: samples a second.
         size: of a frame.
         bands: number of triangles.
+        highest: frequency where the last ends, hertz; None = half of the rate.
     """
     bins = torch.arange(size // 2 + 1, dtype=torch.float64) * rate / size
-    top = 2595 * math.log10(1 + rate / 1400)
+    top = 2595 * math.log10(1 + (rate / 2 if highest is None else highest) / 700)
     edges = 700 * (10 ** (torch.linspace(0, top, bands + 2, dtype=torch.float64) / 2595) - 1)
     low, centre, high = edges[:-2], edges[1:-1], edges[2:]
     rising = (bins[:, None] - low) / (centre - low)

@@ -6,7 +6,8 @@ from scipy import signal
 from fpbench import stats
 from fpbench.api.sounds import to_float, to_int16
 from fpbench.builtin.toy_speech.speech import speak
-from fpbench.nn.sound_features import SOUND_FEATURES_FILE, LogMel, SoundFeatures, mel_bank
+from fpbench.nn.sound_features import SOUND_FEATURES_FILE, LogMel, SoundFeatures
+from fpbench.nn.spectra import mel_bank
 
 
 def clips(first, count, rate=8000):
