@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fpbench.nn.channels import Channels
+
 __all__ = ["Embedder", "read", "sequences"]
 
 _SMOOTHED = 65  # samples that the loudness around one is taken of
@@ -46,6 +48,10 @@ class Embedder(nn.Module):
         super().__init__()
         self.sequences = nn.Parameter(sequences.clone())
         self.share = 10 ** (-snr_db / 20)
+
+    def channels(self) -> tuple[Channels, ...]:
+        """None: nothing in it could change places unseen; see `fpbench.nn.channels`."""
+        return ()
 
     def forward(self, sounds: Tensor, codes: Tensor) -> Tensor:
         """Marked sounds ``(N, C, T)`` from sounds in [-1, 1] and codes ``(N, K)`` bool."""
