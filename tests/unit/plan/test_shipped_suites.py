@@ -1,6 +1,8 @@
-"""Every suite that comes with fpbench can be planned on as many images as its data set has."""
+"""Every suite that comes with fpbench can be planned on as many samples as its data set has."""
 
+import io
 import re
+import wave
 import zipfile
 from pathlib import Path
 
@@ -16,8 +18,8 @@ BOARDS = Path(__file__).parents[3] / "leaderboards"
 
 
 def asked(board):
-    """As many images as the board's README asks for."""
-    found = re.search(r"at least ([\d,]+) images", (board / "README.md").read_text())
+    """As many samples as the board's README asks for."""
+    found = re.search(r"at least ([\d,]+) (?:images|sounds)", (board / "README.md").read_text())
     return int(found.group(1).replace(",", ""))
 
 
@@ -29,6 +31,18 @@ def archive(board, path):
     return f"dataset.path={path}"
 
 
+def recorded(board, path):
+    """A zip with so many short sounds."""
+    with zipfile.ZipFile(path, "w") as file:
+        for index in range(asked(board)):
+            data = io.BytesIO()
+            with wave.open(data, "wb") as sound:
+                sound.setparams((1, 2, 8000, 0, "NONE", ""))
+                sound.writeframes((index + 1).to_bytes(2, "little") * 200)
+            file.writestr(f"{index}.wav", data.getvalue())
+    return f"dataset.path={path}"
+
+
 def captioned(board, params):
     """What would be known of one pool of so many images: too many to be made here."""
     held = {"test": params.test, "reference": params.reference}
@@ -37,7 +51,7 @@ def captioned(board, params):
 
 
 @pytest.mark.parametrize("name", sorted(p.parent.name for p in BOARDS.glob("*/suite.toml")))
-def test_a_shipped_suite_asks_for_no_more_images_than_there_are(name, tmp_path):
+def test_a_shipped_suite_asks_for_no_more_samples_than_there_are(name, tmp_path):
     dataset = read_suite(name, load()).dataset
     assignments, facts = (), None
     if isinstance(dataset, Published):
@@ -47,6 +61,8 @@ def test_a_shipped_suite_asks_for_no_more_images_than_there_are(name, tmp_path):
             facts = captioned(BOARDS / name, dataset.params)
         else:
             assignments = (archive(BOARDS / name, tmp_path / "images.zip"),)
+    elif dataset.name == "audio-folder":
+        assignments = (recorded(BOARDS / name, tmp_path / "sounds.zip"),)
     plan, _ = Request(name, assignments=assignments, data=facts).plan()
     suite, there = plan.suite, plan.facts.counts["test"]
     assert suite.carriers_from + suite.carriers <= there

@@ -605,5 +605,5 @@ def test_a_network_that_lies_about_its_channels_is_found_out(ctx):
         8,
         CPU,
     )
-    with pytest.raises(ContractError, match=r"expected the same images .* correct the channels"):
+    with pytest.raises(ContractError, match=r"expected the same samples .* correct the channels"):
         run(PermuteChannels(PermuteChannels.Params()), copy, [None], ctx)

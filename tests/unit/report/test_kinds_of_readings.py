@@ -159,7 +159,7 @@ def test_pages_say_what_methods_give_and_nothing_of_no_bits(pages):
     assert "in-model, scores" in index
     assert "in-model, 16 bits, read from weights" in index
     assert not any(re.search(r"\b0 bits", text) for text in pages.values())
-    assert 'present (in-model, presence; in <a href="#detection">' in index
+    assert '<bdi>present</bdi> (in-model, presence; in <a href="#detection">' in index
     for metric in ("bit-accuracy", "attribution", "verification", "false-accusation", "detection"):
         assert f"{metric} is not measured here" not in pages["present.html"]
     assert "bit-accuracy is not measured here" not in pages["keyed.html"]

@@ -20,9 +20,13 @@ def test_a_shipped_suite_reads_and_is_described(name):
     assert suite.header.title
     assert (BOARDS / name / "README.md").is_file()
     size = next((int(part) for part in name.split("-") if part.isdigit()), 32)
-    images = SampleInfo.of_images(size, {"train": 10_000, "test": 10_000, "reference": 10_000})
-    assert suite.host.objection(images) == ""
-    assert all(m.component.objection(images, 10) == "" for m in suite.methods)
+    counts = {"train": 10_000, "test": 10_000, "reference": 10_000}
+    samples = SampleInfo.of_images(size, counts)
+    if "audio" in suite.host.modalities:
+        sound = suite.dataset.params
+        samples = SampleInfo("audio", (1, sound.length), "int16", counts, sound.rate)
+    assert suite.host.objection(samples) == ""
+    assert all(m.component.objection(samples, 10) == "" for m in suite.methods)
 
 
 @pytest.mark.parametrize("name", ["celeba-128", "lsun-bedroom-128", "lsun-cat-256"])
