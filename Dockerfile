@@ -1,4 +1,4 @@
-# fpbench without a GPU: docker build -t fpbench . && docker run --rm -v "$PWD/runs:/work/runs" fpbench run quickstart
+# fpbench without a GPU: docker build -t fpbench . && docker run --rm -v "$PWD/runs:/fpbench/runs" fpbench run quickstart
 # With one, take a base image with CUDA, torch's build for it, and --gpus all.
 FROM python:3.12-slim
 
@@ -9,8 +9,8 @@ ARG PIP_EXTRA_INDEX_URL
 
 COPY . /src
 RUN pip install --no-cache-dir -c /src/constraints.txt /src && rm -rf /src \
-    && useradd --create-home fpbench && mkdir /work && chown fpbench /work
+    && useradd --create-home fpbench && mkdir /fpbench && chown fpbench /fpbench
 USER fpbench
-WORKDIR /work
+WORKDIR /fpbench
 ENTRYPOINT ["fpbench"]
 CMD ["--help"]
