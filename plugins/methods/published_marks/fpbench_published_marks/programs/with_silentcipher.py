@@ -1,7 +1,8 @@
 """The library `silentcipher`, its published model for 44.1 kHz, one channel after the other.
 
-Weights are read from a folder that is given, and never fetched. Bits are read without a degree: +1
-and -1, and 0 where the library finds no message.
+Weights are read from a folder that is given, and never fetched. The library asks for torch 2.0,
+where reading tensors alone can be tricked (CVE-2025-32434): the files must be its authors'. Bits
+are read without a degree: +1 and -1, and 0 where the library finds no message.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ def opened(variant: str, weights: str) -> tuple[Any, Any]:
     """How to mark (N, C, T) int16 sounds with a code (K,) at a rate, and to read K logits."""
     del variant
     torch.set_num_threads(1)  # the same numbers on every machine of a kind
-    torch.load = partial(torch.load, weights_only=True)  # noqa: TID251 - no code of a file is run
+    torch.load = partial(torch.load, weights_only=True)  # noqa: TID251 - what this torch can do
     settings = str(Path(weights) / "hparams.yaml")
     model = silentcipher.get_model("44.1k", weights, settings, device="cpu")
 
