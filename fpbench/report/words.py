@@ -1,12 +1,17 @@
-"""What samples are called: pages are written of images, and say "sound" where these are sounds."""
+"""What samples are called: pages are written of images, and say "sound" where these are sounds.
+
+What others wrote, such as labels, a suite's description or why a plugin refuses, stands in <bdi>
+and stays.
+"""
 
 from __future__ import annotations
 
 import re
 
 _NOUNS = {"audio": "sound"}
-# Whole scripts, styles and pieces of code, which stay; tags; text.
-_PIECES = re.compile(r"(?s)<(script|style|code|pre)\b.*?</\1>|<[^>]*>|[^<]+")
+# Whole scripts, styles, pieces of code, words of others and the title of a page (not of a chart),
+# which stay; tags; text.
+_PIECES = re.compile(r"(?s)<(script|style|code|pre|bdi|title(?=>))\b.*?</\1>|<[^>]*>|[^<]+")
 # What is read aloud, or shown, of a tag.
 _ATTRIBUTES = re.compile(r'\b(?:aria-label|alt|title|content|data-group)="[^"]*"')
 # Not within the name of a component, such as image-folder.
