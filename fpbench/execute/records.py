@@ -7,7 +7,7 @@ from typing import Any
 
 from fpbench.api import Gives, Outcome, Row, digest, tier_of
 from fpbench.plan import AttackPoint, Cell, Plan
-from fpbench.plan.data import called
+from fpbench.plan.data import noun
 from fpbench.plan.keys import ACCEPTED
 from fpbench.spec.model import component_json
 from fpbench.stages.measuring import plain
@@ -254,7 +254,7 @@ def headline(plan: Plan, store: Store, outcomes: Mapping[str, tuple[Outcome, str
         shown = [f"{' '.join(key).rstrip()} {_shown(rows.get(key, {}))}" for key in first]
         lines.append(f"  {cell.fit.method.label:<28} {'   '.join(shown)}")
     title = (
-        f"untouched {called(plan.facts.modality)}; attribution among N = {score.registered:,} "
+        f"untouched {noun(plan.facts.modality)}s; attribution among N = {score.registered:,} "
         f"users at a false rate of {score.false_rate:g}:"
     )
     return [title, *lines] if lines else []

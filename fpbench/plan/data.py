@@ -15,7 +15,7 @@ from fpbench.plan.points import served
 from fpbench.registry import Catalogue
 from fpbench.spec import Suite, SuiteMethod
 
-_CALLED = {"image": "images", "audio": "sounds"}
+_NOUNS = {"image": "image", "audio": "sound"}
 _CURES = {
     "train": "give it more {}, or lower [dataset] test and reference",
     "test": "give it more {} or lower [negatives] real and clean_images",
@@ -93,9 +93,9 @@ def modality_of(suite: Suite, facts: DataFacts, catalogue: Catalogue) -> Modalit
     return modality  # type: ignore[no-any-return]
 
 
-def called(modality: str) -> str:
-    """What samples of a modality are called, in the plural."""
-    return _CALLED.get(modality, "samples")
+def noun(modality: str) -> str:
+    """What a sample of a modality is called."""
+    return _NOUNS.get(modality, "sample")
 
 
 def budgeted(suite: Suite, modality: Modality[Any]) -> Suite:
@@ -129,7 +129,7 @@ def too_few(suite: Suite, info: SampleInfo) -> list[str]:
     # A user's pictures are different ones.
     shown = suite.population.images if suite.host.pictures else 0
     wanted = {"train": 1, "test": suite.pictures_from + shown, "reference": 2}
-    what, counts = called(info.modality), info.counts
+    what, counts = f"{noun(info.modality)}s", info.counts
     return [
         f"dataset {suite.dataset.name}: expected at least {number} {what} in the split '{split}', "
         f"got {counts.get(split, 0)}; {_CURES[split].format(what)}"

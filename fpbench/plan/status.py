@@ -8,6 +8,7 @@ from typing import Any
 
 from fpbench.api import Gives
 from fpbench.plan.assets import missing_assets
+from fpbench.plan.data import noun
 from fpbench.plan.faults import Fault, asked
 from fpbench.plan.pending import is_done
 from fpbench.plan.plan import Plan
@@ -137,8 +138,8 @@ def _asked_lines(plan: Plan) -> list[str]:
     seeds = len(suite.training.seeds)
     return [
         f"data      {suite.dataset.name}, {splits}",
-        f"copies    {' or '.join(sorted(copies))} of each method, {people.images:,} images of each "
-        f"and {people.shared:,} at shared latents",
+        f"copies    {' or '.join(sorted(copies))} of each method, {people.images:,} "
+        f"{noun(plan.facts.modality)}s of each and {people.shared:,} at shared latents",
         f"negatives {nobody.real:,} real, {nobody.host:,} of the host, {nobody.attacked_host:,} "
         "under each model attack",
         f"trainings {seeds} of each method" + ("" if seeds > 2 else "; ranks take 3 (-s 0..2)"),
@@ -146,15 +147,15 @@ def _asked_lines(plan: Plan) -> list[str]:
 
 
 def _score_lines(plan: Plan) -> list[str]:
-    score = plan.suite.score
+    score, one = plan.suite.score, noun(plan.facts.modality)
     lines = []
     for method in plan.suite.methods:
         # The exact rule is in fpbench.stats, which needs scipy; a plan only states the question.
         gives, bits = method.component.gives, method.component.bits
         what = f"{bits} bits" if gives is Gives.BITS else str(gives)
-        asked = f"false accusations per image at most {score.false_rate:g}"
+        asked = f"false accusations per {one} at most {score.false_rate:g}"
         if gives is Gives.PRESENCE:
-            asked = f"false detections per image at most {score.false_rate:g}"
+            asked = f"false detections per {one} at most {score.false_rate:g}"
         else:
             n = score.registered if gives is Gives.BITS else plan.suite.users(method)
             asked = f"N = {n:,} registered, {asked}"

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 
-_NOUNS = {"audio": "sound"}
+from fpbench.plan.data import noun
+
 # Whole scripts, styles, pieces of code, words of others and the title of a page (not of a chart),
 # which stay; tags; text.
 _PIECES = re.compile(r"(?s)<(script|style|code|pre|bdi|title(?=>))\b.*?</\1>|<[^>]*>|[^<]+")
@@ -27,11 +28,11 @@ def called(page: str, modality: str) -> str:
     """
     if modality == "image":
         return page
-    noun = _NOUNS.get(modality, "sample")
+    one = noun(modality)
 
     def word(match: re.Match[str]) -> str:
         article, capital, plural = match.groups()
-        said = noun.capitalize() if capital == "I" else noun
+        said = one.capitalize() if capital == "I" else one
         return f"{article or ''}{' ' if article else ''}{said}{plural}"
 
     def piece(match: re.Match[str]) -> str:
