@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from fpbench.api.component import Component
 from fpbench.api.params import Params
@@ -13,6 +13,7 @@ from fpbench.api.types import SampleInfo
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
     from torch import Tensor
     from torch.nn import Module
 
@@ -86,13 +87,14 @@ class Modality(Component[P]):
         """(N, ...) samples -> (N, F) float32, in which distances of distributions are taken."""
 
     @abstractmethod
-    def show(self, samples: Tensor) -> tuple[str, bytes]:
+    def show(self, samples: NDArray[Any]) -> tuple[str, bytes]:
         """Media type and content of a file in which samples are seen side by side, in squares.
 
-        Pages show "image/png"; files of other types are left out.
+        Pages show "image/png"; files of other types are left out. Pages are made without torch:
+        samples (N, ...) come as arrays here and in `play`.
         """
 
-    def play(self, samples: Tensor, info: SampleInfo) -> bytes:
+    def play(self, samples: NDArray[Any], info: SampleInfo) -> bytes:
         """A WAV file in which samples are heard one after the other; empty = they are not heard.
 
         Pages play it beside what `show` gives.

@@ -110,7 +110,7 @@ class _Sounds(Medium):
 
     def write(self, sample: Tensor, info: SampleInfo) -> bytes:
         assert info.rate is not None
-        return wav(sample.cpu(), info.rate, pause_s=0)
+        return wav(sample.cpu().numpy(), info.rate, pause_s=0)
 
 
 MEDIA: dict[str, Medium] = {"image": _Images(), "audio": _Sounds()}

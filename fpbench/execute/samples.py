@@ -84,7 +84,7 @@ def _method(
     }
     beside = fit.method.component.keeps_sample
     if beside and host is not None and sheets[0] is not None:
-        residual = _residual(plan, sheets[0], host)
+        residual = _residual(sheets[0], host)
         found["residual"] = _save(folder, f"{name}-residual", residual)
     for cell in plan.cells:
         if cell.fit is fit and cell.point.label != "none" and measurer.measured(cell):
@@ -96,16 +96,14 @@ def _method(
     return found
 
 
-def _residual(plan: Plan, samples: NDArray[Any], host: NDArray[Any]) -> NDArray[Any]:
-    """Ten times what samples have over the host's; of images on grey."""
-    if plan.of_images:
-        change = samples.astype(np.float64) - host
-        return np.asarray(np.clip(128 + _GAIN * change, 0, 255), np.uint8)
-    import torch
-
-    first, second = (plan.modality.to_float(torch.tensor(x)) for x in (samples, host))
-    found: NDArray[Any] = plan.modality.to_file(_GAIN * (first - second)).numpy()
-    return found
+def _residual(samples: NDArray[Any], host: NDArray[Any]) -> NDArray[Any]:
+    """Ten times what samples have over the host's; of images, which are unsigned, on grey."""
+    kind = samples.dtype
+    change = _GAIN * (samples.astype(np.float64) - host)
+    if not np.issubdtype(kind, np.integer):
+        return np.asarray(change, kind)
+    least, most = np.iinfo(kind).min, np.iinfo(kind).max
+    return np.asarray(np.clip(change + (least + most + 1) // 2, least, most), kind)
 
 
 def _training(measurer: Measurer, key: str, folder: _Strips, name: str, who: str) -> Steps:
@@ -123,27 +121,21 @@ def _training(measurer: Measurer, key: str, folder: _Strips, name: str, who: str
 
 
 def _real(plan: Plan) -> NDArray[Any]:
-    import torch
-
-    from fpbench.stages.images import SplitStream
-
     count = min(plan.suite.population.shared, plan.facts.counts["reference"])
-    stream = SplitStream(plan.suite.dataset, "reference", torch.device("cpu"), count=count)
-    return stream.read(range(count)).numpy()
+    samples = plan.suite.dataset.read("reference", np.arange(count))
+    # Data sets give images with their channels last.
+    return samples.transpose(0, 3, 1, 2) if samples.ndim == 4 else samples
 
 
 def _save(folder: _Strips, name: str, samples: NDArray[Any]) -> str:
     """The file that shows samples (N, ...); "" where pages cannot."""
-    import torch
-
-    shown = torch.tensor(samples)
-    media, content = folder.modality.show(shown)
+    media, content = folder.modality.show(samples)
     if media != "image/png":
         return ""
     file = folder.folder / f"{folder.slugs.make(name)}.png"
     file.write_bytes(content)
     sound = sound_beside(file)
     sound.unlink(missing_ok=True)
-    if heard := folder.modality.play(shown, folder.info):
+    if heard := folder.modality.play(samples, folder.info):
         sound.write_bytes(heard)
     return file.name

@@ -59,7 +59,7 @@ class Wave(Modality[NoParams]):
         return Quarters().to(device)
 
     def show(self, samples):
-        return "audio/wav", samples.numpy().tobytes()
+        return "audio/wav", samples.tobytes()
 
 
 def snr(before, after):

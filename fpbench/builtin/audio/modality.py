@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Callable, Mapping
 from importlib import resources
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fpbench.api import Card, Modality, NoParams, SampleInfo
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
     from torch import Tensor
     from torch.nn import Module
 
@@ -85,7 +86,7 @@ class Audio(Modality[NoParams]):
         file = resources.files("fpbench.nn") / "sound_features.safetensors"
         return hashlib.sha256(file.read_bytes()).hexdigest()
 
-    def show(self, samples: Tensor) -> tuple[str, bytes]:
+    def show(self, samples: NDArray[Any]) -> tuple[str, bytes]:
         """A PNG with the spectrograms side by side, low frequencies below, 80 dB from black."""
         import cv2
         import numpy as np
@@ -96,7 +97,7 @@ class Audio(Modality[NoParams]):
         assert ok
         return "image/png", np.asarray(data).tobytes()
 
-    def play(self, samples: Tensor, info: SampleInfo) -> bytes:
+    def play(self, samples: NDArray[Any], info: SampleInfo) -> bytes:
         """16-bit, with a short pause after each."""
         from fpbench.builtin.audio.showing import wav
 

@@ -1,4 +1,4 @@
-"""Sounds as files that pages show and play."""
+"""Sounds as files that pages show and play; without torch, as pages are made."""
 
 from __future__ import annotations
 
@@ -6,11 +6,7 @@ import io
 import wave
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-
-from fpbench.api.sounds import to_float
 
 __all__ = ["spectrogram", "wav"]
 
@@ -21,47 +17,47 @@ _RANGE_DB = 80.0
 _PAUSE_S = 0.15
 
 
-def spectrogram(sounds: Tensor) -> NDArray[np.uint8]:
+def spectrogram(sounds: NDArray[np.int16]) -> NDArray[np.uint8]:
     """(96, N * 96) grey levels: a sound's power by frequency, upwards, and time, side by side.
 
     Args:
-        sounds: (N, C, T) int16; channels are mixed down. The highest row is half of the rate,
-            whatever it is.
+        sounds: (N, C, T); channels are mixed down. The highest row is half of the rate, whatever it
+            is.
     """
-    mono = to_float(sounds).mean(dim=1)
+    mono = sounds.mean(axis=1) / 2**15
     # As many columns whatever the length; windows overlap by half at least.
     hop = max(1, min(-(-mono.shape[1] // _SIDE), _WINDOW // 2))
-    spectrum = torch.stft(
-        mono,
-        _WINDOW,
-        hop,
-        window=torch.hann_window(_WINDOW) * (4 / _WINDOW),
-        center=True,
-        pad_mode="constant",
-        return_complex=True,
-    )
-    power = spectrum.abs().square()[:, None, :_SIDE]
-    power = torch.nn.functional.adaptive_avg_pool2d(power, _SIDE)[:, 0]
-    levels = 1 + power.clamp_min(1e-12).log10() * (10 / _RANGE_DB)
-    grey = (levels.clamp(0, 1) * 255).round().to(torch.uint8).flip(1)
-    return np.concatenate(list(grey.numpy()), axis=1)
+    padded = np.pad(mono, ((0, 0), (_WINDOW // 2, _WINDOW // 2)))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW, axis=1)[:, ::hop]
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(_WINDOW) / _WINDOW)
+    spectrum = np.fft.rfft(frames * (hann * 4 / _WINDOW), axis=2)[:, :, :_SIDE]
+    power = np.abs(spectrum) ** 2
+    count = power.shape[1]
+    # Each column is the mean of the frames that it overlaps.
+    columns = [
+        power[:, i * count // _SIDE : -(-(i + 1) * count // _SIDE)].mean(axis=1)
+        for i in range(_SIDE)
+    ]
+    shown = np.stack(columns, axis=2)[:, ::-1]
+    levels = 1 + np.log10(np.maximum(shown, 1e-12)) * (10 / _RANGE_DB)
+    grey = np.round(np.clip(levels, 0, 1) * 255).astype(np.uint8)
+    return np.concatenate(list(grey), axis=1)
 
 
-def wav(sounds: Tensor, rate: int, pause_s: float = _PAUSE_S) -> bytes:
+def wav(sounds: NDArray[np.int16], rate: int, pause_s: float = _PAUSE_S) -> bytes:
     """A WAV file of the sounds one after the other.
 
     Args:
-        sounds: (N, C, T) int16.
+        sounds: (N, C, T).
         rate: samples in a second, hertz.
         pause_s: silence after each, seconds.
     """
-    count, channels, _ = sounds.shape
-    pause = sounds.new_zeros((count, channels, round(pause_s * rate)))
-    frames = torch.cat([sounds, pause], dim=2).permute(0, 2, 1).numpy()
+    channels = sounds.shape[1]
+    paused = np.pad(sounds, ((0, 0), (0, 0), (0, round(pause_s * rate))))
     written = io.BytesIO()
     with wave.open(written, "wb") as file:
         file.setnchannels(channels)
         file.setsampwidth(2)
         file.setframerate(rate)
-        file.writeframes(np.ascontiguousarray(frames, "<i2").tobytes())
+        file.writeframes(paused.transpose(0, 2, 1).astype("<i2").tobytes())
     return written.getvalue()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fpbench.api import Card, Modality, NoParams, SampleInfo
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
     from torch import Tensor
     from torch.nn import Module
 
@@ -60,12 +61,12 @@ class Image(Modality[NoParams]):
         del info  # the network takes any size
         return ToyFeatures().to(device)
 
-    def show(self, samples: Tensor) -> tuple[str, bytes]:
+    def show(self, samples: NDArray[Any]) -> tuple[str, bytes]:
         """A PNG with the images side by side."""
         import cv2
         import numpy as np
 
-        strip = np.concatenate(list(samples.permute(0, 2, 3, 1).cpu().numpy()), axis=1)
+        strip = np.concatenate(list(samples.transpose(0, 2, 3, 1)), axis=1)
         ok, data = cv2.imencode(".png", strip[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])
         assert ok
         return "image/png", data.tobytes()

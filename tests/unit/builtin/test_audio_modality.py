@@ -44,7 +44,7 @@ def test_sounds_are_shown_as_spectrograms_side_by_side(channels):
     # A tone at three quarters of the highest frequency, and silence.
     tone = (torch.sin(2 * torch.pi * 3000 * time) * 20000).to(torch.int16)
     sounds = torch.stack([tone, torch.zeros_like(tone)])[:, None].repeat(1, channels, 1)
-    media, content = AUDIO.show(sounds)
+    media, content = AUDIO.show(sounds.numpy())
     assert media == "image/png"
     strip = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
     assert strip.shape == (96, 192)
@@ -53,7 +53,7 @@ def test_sounds_are_shown_as_spectrograms_side_by_side(channels):
 
 
 def test_sounds_are_played_one_after_the_other(sounds):
-    with wave.open(io.BytesIO(AUDIO.play(sounds, INFO))) as file:
+    with wave.open(io.BytesIO(AUDIO.play(sounds.numpy(), INFO))) as file:
         assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 2, 8000)
         heard = np.frombuffer(file.readframes(10**6), "<i2").reshape(3, 4096 + 1200)
     np.testing.assert_array_equal(heard[:, :4096], sounds[:, 0])

@@ -40,7 +40,7 @@ def test_likeness_is_psnr_then_ssim_and_damage_what_ssim_loses(images):
 
 
 def test_images_are_shown_side_by_side(images):
-    media, content = IMAGE.show(images)
+    media, content = IMAGE.show(images.numpy())
     strip = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
     assert media == "image/png"
     assert np.array_equal(strip, np.concatenate([*images.permute(0, 2, 3, 1).numpy()], axis=1))
