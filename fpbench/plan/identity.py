@@ -168,29 +168,30 @@ def _tree(file: Path) -> ast.Module:
 
 @cache
 def _file_digest(file: Path) -> str:
-    text = "\n".join(_said(_tree(file)))
-    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
+    lines: list[str] = []
+    _say(_tree(file), lines)
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "backslashreplace")).hexdigest()
 
 
-def _said(node: ast.AST) -> Iterator[str]:
-    """A syntax tree as lines that every version of Python gives alike.
+def _say(node: ast.AST, lines: list[str]) -> None:
+    """Append a syntax tree as lines that every version of Python gives alike.
 
     `ast.dump` is not such a form: versions add fields. What is empty is left out, so that a field
     that a version does not know yet and one that nobody uses are the same.
     """
     docstring = _docstring(node)
-    yield type(node).__name__
+    lines.append(type(node).__name__)
     for name, value in ast.iter_fields(node):
         if value is None or value == [] or name in ("type_comment", "kind", "ctx"):
             continue
-        yield f".{name}"
+        lines.append(f".{name}")
         for item in value if isinstance(value, list) else [value]:
             if isinstance(item, ast.AST):
                 if item is not docstring:
-                    yield from _said(item)
+                    _say(item, lines)
             else:
-                yield f"={type(item).__name__} {item!r}"
-    yield "/"
+                lines.append(f"={type(item).__name__} {item!r}")
+    lines.append("/")
 
 
 def _docstring(node: ast.AST) -> ast.AST | None:
