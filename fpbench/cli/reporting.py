@@ -27,10 +27,22 @@ from fpbench.cli.options import json_option
     help="Where the pages go; default: RUN/page. One place for several: an overview, and a folder "
     "for each.",
 )
+@click.option(
+    "--beside",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="OTHER",
+    help="Another run or board whose methods of the same label and bits stand beside those of RUN, "
+    "e.g. of images beside sounds; kept in RUN.",
+)
 @click.option("--title", default="Leaderboards", show_default=True, help="Of the overview.")
 @json_option
 def report(
-    runs: tuple[Path, ...], root: Path | None, output: Path | None, title: str, as_json: bool
+    runs: tuple[Path, ...],
+    root: Path | None,
+    output: Path | None,
+    beside: Path | None,
+    title: str,
+    as_json: bool,
 ) -> None:
     """Render the pages of RUN folders, or of boards, from their records alone.
 
@@ -45,6 +57,12 @@ def report(
         runs += tuple(folders_in(root))
     if not runs:
         raise SpecError(["report: expected RUN folders or --all FOLDER, got neither"])
+    if beside is not None:
+        if len(runs) != 1:
+            raise SpecError([f"report --beside: expected one RUN, got {len(runs)}"])
+        from fpbench.report.beside import stand
+
+        stand(runs[0], beside)
     whole = root is not None or len(runs) > 1
     if root is not None and output is None:
         raise SpecError([f"report --all: expected -o FOLDER for the site of {root}, got none"])

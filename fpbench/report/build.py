@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 _STAMP = ".inputs"
-_INPUTS = ("records.jsonl", "suite.json", "suite.toml", "submissions.json")
+_INPUTS = ("records.jsonl", "suite.json", "suite.toml", "submissions.json", "beside.json")
 _PACKAGE = Path(__file__).parent
 _SOURCES = (_PACKAGE, _PACKAGE.parent / "stats")
 

@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 
 from fpbench.report import (
+    beside,
     blame,
     details,
     distributions,
@@ -169,6 +170,7 @@ def _index(board: Board, ranked: Mapping[Table, Scores], curves: list[Curves]) -
         ),
         "samples_word": standings.tier_titles(board)["samples"].lower(),
         "verdict": verdict(board, ranked),
+        "beside": beside.found(board, other) if (other := _beside(board)) else None,
         "coverage": overview.coverage(board),
         "rankings": [_ranking(board, table, scores) for table, scores in ranked.items()],
         "elsewhere": standings.elsewhere(board),
@@ -186,6 +188,10 @@ def _index(board: Board, ranked: Mapping[Table, Scores], curves: list[Curves]) -
         "sheets": details.sample_sheets(board),
         "earlier": board.inputs.earlier,
     }
+
+
+def _beside(board: Board) -> beside.Beside | None:
+    return beside.read_beside(board.inputs.folder)
 
 
 def _ranking(board: Board, table: Table, scores: Scores) -> dict[str, Any]:
