@@ -278,8 +278,9 @@ class Run:
 
     def _walk(self, stages: Mapping[str, Stage]) -> None:
         """Run stages on this machine as they become ready."""
-        alone = self._settings.here or self._is_light(stages)
-        executor = self._executor(1 if alone else self._request.jobs)
+        jobs = 1 if self._is_light(stages) else self._request.jobs
+        # What runs in this process wants its main thread; all else leaves it free to hear Ctrl-C.
+        executor = self._executor(0 if self._settings.here else jobs)
         workers: queue.Queue[Worker | Runner] = queue.Queue()
         for slot in range(executor.capacity()):
             workers.put(self._worker(slot))

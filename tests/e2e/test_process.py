@@ -73,11 +73,11 @@ def _reached(store, moment):
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_control_c_and_its_like_save_and_exit_130(fpbench, suite_file, tmp_path, number):
+@pytest.mark.parametrize(("number", "jobs"), [(signal.SIGINT, 2), (signal.SIGTERM, 1)])
+def test_control_c_and_its_like_save_and_exit_130(fpbench, suite_file, tmp_path, number, jobs):
     old, new = SLOW
-    suite = suite_file((old, new.replace("steps = 40", "steps = 200")))
-    process = run(fpbench, suite, wait=False, start_new_session=True)
+    suite = suite_file((old, new.replace("steps = 40", "steps = 4000")))
+    process = run(fpbench, suite, "-j", jobs, wait=False, start_new_session=True)
     store = tmp_path / "runs" / "store"
     while process.poll() is None and not _reached(store, "checkpoints"):
         time.sleep(0.01)

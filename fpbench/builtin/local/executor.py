@@ -15,14 +15,15 @@ class LocalParams(Params):
     """How much at a time.
 
     Attributes:
-        slots: stages that run at the same time; 1 runs them in the calling process.
+        slots: stages that run at the same time, each in a thread; 0 runs them one after the other
+            in the thread that submits them, which then hears of nothing else.
     """
 
-    slots: Annotated[int, Field(ge=1)] = 1
+    slots: Annotated[int, Field(ge=0)] = 1
 
 
 class LocalExecutor(Executor[LocalParams]):
-    """Runs a stage when it is submitted (one slot), or as soon as a slot is free."""
+    """Runs a stage as soon as a slot is free, or when it is submitted (no slots)."""
 
     name = "local"
     version = "1"
@@ -31,7 +32,7 @@ class LocalExecutor(Executor[LocalParams]):
 
     def __init__(self, params: LocalParams) -> None:
         super().__init__(params)
-        self._pool = ThreadPoolExecutor(params.slots) if params.slots > 1 else None
+        self._pool = ThreadPoolExecutor(params.slots) if params.slots else None
 
     def submit(self, run: Callable[[str], bool], key: str) -> Future[bool]:
         """See `Executor.submit`; exceptions are in the future."""
@@ -46,7 +47,7 @@ class LocalExecutor(Executor[LocalParams]):
 
     def capacity(self) -> int:
         """Number of slots."""
-        return self.params.slots
+        return max(1, self.params.slots)
 
     def close(self, *, cancel: bool) -> None:
         """See `Executor.close`."""

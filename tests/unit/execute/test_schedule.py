@@ -40,7 +40,7 @@ class Log:
         return key not in self.bad
 
 
-def walk(tmp_path, graph, run, slots=1, **options):
+def walk(tmp_path, graph, run, slots=0, **options):
     leases = Leases(tmp_path)
     halted = options.pop("halted", lambda: False)
     verdict = options.pop("verdict", lambda stage: None)
