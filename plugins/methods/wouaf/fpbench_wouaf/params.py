@@ -63,7 +63,7 @@ class WouafParams(Params):
         photographs: that a reading is calibrated on, or copies are tuned on.
         tuned: copies that the owner tunes for a reader that is trained again.
         retraining_steps: of that training.
-        searched: whether sounds are read at 26 speeds from .88 to 1.13, and what is surest counts.
+        searched: whether sounds are read at 13 speeds from .88 to 1.12, and what is surest counts.
     """
 
     bits: Annotated[int, Field(ge=1, le=256)] = 32
