@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from fpbench.api import Attack, SpecError
 from fpbench.api.params import local_names
 from fpbench.builtin.chain.attack import Chain
 from fpbench.registry import Catalogue
+from fpbench.spec import source
 from fpbench.spec.model import AttackOptions
 
 Resolved = Mapping[str, Any]
@@ -87,6 +89,47 @@ def settable(place: str) -> bool:
     return place.partition(".")[0] in _SINGLE
 
 
+def joining(
+    board: str,
+    own: Iterable[str],
+    methods: Iterable[str] = ("METHOD",),
+    attacks: Iterable[str] = (),
+) -> str:
+    """The command that makes numbers which a board can take, quoted for a shell.
+
+    Args:
+        board: its folder.
+        own: places that everybody names for himself, as `places` gives them.
+        methods: selectors.
+        attacks: selectors; empty = those of the board.
+    """
+    words = ["fpbench", "run", board]
+    words += [word for each in methods for word in ("-m", each)]
+    words += [word for each in attacks for word in ("-a", each)]
+    words += [word for each in own if settable(each) for word in ("--set", f"{each}=PATH")]
+    return shlex.join(words)
+
+
+def selector(entry: Mapping[str, Any]) -> str | None:
+    """A table of a suite as `-m` or `-a` takes it; None where its values cannot be written so."""
+    own = dict(entry)
+    name = own.pop("use")
+    written = ",".join(f"{key}={_argument(value)}" for key, value in own.items())
+    found = f"{name}[{written}]" if own else str(name)
+    try:
+        return found if source.selected(found)[:2] == (name, own) else None
+    except ValueError:
+        return None
+
+
+def _argument(value: Any) -> str:
+    if isinstance(value, list) and len(value) > 1:
+        return ",".join(map(_argument, value))
+    if isinstance(value, str) and source.parse_value(value) == value:
+        return value
+    return _value(value)
+
+
 # -- what is not here --------------------------------------------------------------------------
 
 
@@ -113,10 +156,9 @@ def _strange(resolved: Resolved, catalogue: Catalogue) -> Iterator[str]:
 
 def _head(resolved: Resolved, catalogue: Catalogue) -> Iterator[str]:
     own = places(resolved, catalogue)
-    sets = "".join(f" --set {place}=PATH" for place in own if settable(place))
     yield "# The settings that the numbers of a board were made with. Adds a method to them:"
     yield "#"
-    yield f"#   fpbench run BOARD -m METHOD{sets}"
+    yield f"#   {joining('BOARD', own)}"
     for place in own:
         how = "--set" if settable(place) else "a copy of this file"
         yield f"# {place}: a place on your machine, which no board knows; name it with {how}."
