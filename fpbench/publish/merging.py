@@ -30,7 +30,8 @@ def unlike(board: SuiteJson, new: SuiteJson, local: Collection[str] = ()) -> lis
     ours, theirs = _bare(board, local), _bare(new, local)
     found = []
     for name in sorted(ours.keys() | theirs.keys()):
-        if name not in _LISTS and ours.get(name) != theirs.get(name):
+        # What a former version had no table for is as if it were empty.
+        if name not in _LISTS and (ours.get(name) or None) != (theirs.get(name) or None):
             found += _unlike(name, ours.get(name), theirs.get(name))
     for name in ("attacks", "backbones"):
         key = _LISTS[name]

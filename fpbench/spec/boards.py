@@ -197,7 +197,8 @@ def _labelled(part: Resolved) -> dict[str, Any]:
 
 def _method(method: Resolved, population: Resolved) -> dict[str, Any]:
     own = _labelled(method)
-    if method["copies"] != population["copies"]:
+    # Boards of former versions do not say it of a method.
+    if method.get("copies", population["copies"]) != population["copies"]:
         own["copies"] = method["copies"]
     codes = _component(method["codes"]) if "codes" in method else _UNIFORM
     return own if codes == _UNIFORM else own | {"codes": codes}

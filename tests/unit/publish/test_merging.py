@@ -103,6 +103,13 @@ def test_a_table_that_only_one_suite_has_is_said(suite, other):
     assert unlike(suite, other) == ["secrecy: the board has None, the bundle {'steps': 5}"]
 
 
+def test_a_table_that_former_versions_did_not_have_may_be_empty(suite, other):
+    other["strangers"] = []
+    assert unlike(suite, other) == []
+    other["strangers"] = [part("another")]
+    assert unlike(suite, other)
+
+
 def test_other_attacks_or_crosses_are_said(suite, other):
     del other["attacks"][1]
     other["crosses"] = []

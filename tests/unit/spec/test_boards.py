@@ -2,14 +2,17 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 from fpbench.api import SpecError
+from fpbench.publish.merging import unlike
 from fpbench.registry import load
 from fpbench.spec import read_suite, suite_names, suite_text
 from fpbench.spec.boards import places
 
+BOARDS = Path(__file__).parents[3] / "leaderboards"
 FAKES = ("fpbench.testing.fakes",)
 SUITE = r"""
 [suite]
@@ -85,6 +88,17 @@ def board(folder, suite):
     return str(folder)
 
 
+@pytest.mark.parametrize(
+    "folder",
+    [file.parent for file in sorted(BOARDS.glob("*/submissions.json"))],
+    ids=lambda folder: folder.name,
+)
+def test_every_board_of_this_repository_can_be_joined(folder):
+    suite = read_suite(str(folder), load(())).resolved()
+    there = json.loads((folder / "suite.json").read_text())
+    assert unlike(there, json.loads(json.dumps(suite))) == []
+
+
 @pytest.mark.parametrize("name", suite_names())
 def test_every_shipped_suite_is_itself_again_as_a_board(name, tmp_path):
     catalogue = load(())
@@ -103,6 +117,13 @@ def test_whatever_a_suite_may_say_is_said_again(resolved, tmp_path):
     again = read_suite(board(tmp_path / "b", resolved), load(FAKES)).resolved()
     assert bare(again) == bare(resolved)
     assert bare(json.loads(json.dumps(again))) == bare(json.loads(json.dumps(resolved)))
+
+
+def test_boards_of_former_versions_do_not_say_how_many_copies_a_method_issues(resolved, tmp_path):
+    methods = [{k: v for k, v in m.items() if k != "copies"} for m in resolved["methods"]]
+    older = {k: v for k, v in resolved.items() if k != "strangers"} | {"methods": methods}
+    again = read_suite(board(tmp_path / "b", older), load(FAKES)).resolved()
+    assert {method["copies"] for method in again["methods"]} == {6}
 
 
 def test_a_board_is_run_with_another_method_and_the_places_of_ones_own(resolved, tmp_path):
