@@ -196,7 +196,7 @@ def add(
             _say(found)
             click.echo(_next(found, path))
             sys.exit(exits.VERIFICATION_FAILED)
-        added = add_to_board(bundle, found, folder, replace_checked=replace_checked)
+        added = add_to_board(bundle, found, folder, plugins, replace_checked=replace_checked)
     if as_json:
         state = {"changed": added.changed, "page": str(added.page), **vars(added.changes)}
         click.echo(json.dumps({**found.as_json(), **state}))

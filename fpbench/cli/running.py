@@ -49,8 +49,10 @@ def run(
 ) -> None:
     """Run SUITE: train, issue, attack, read, measure, render the page.
 
-    SUITE is the name of a suite that comes with fpbench, or the path of a suite.toml. What is done
-    already is not done again: the same command resumes a run that was stopped or killed.
+    SUITE is the name of a suite that comes with fpbench, the path of a suite.toml, or a board's
+    folder like leaderboards/faces-32: with the settings that its numbers were made with, so that a
+    method given by -m can join it. What is done already is not done again: the same command resumes
+    a run that was stopped or killed.
     """
     from fpbench.execute.request import Request
 

@@ -106,7 +106,8 @@ def _components(name: str, plugins: tuple[str, ...]) -> list[dict[str, Any]]:
 def show(plugins: tuple[str, ...], suite: str, as_json: bool) -> None:
     """Print SUITE as it is written, to be edited: `fpbench show quickstart > mine.toml`.
 
-    With --json, what it says with all defaults filled in.
+    Of a board's folder, the settings that its numbers were made with, and the command that adds a
+    method to them. With --json, what it says with all defaults filled in.
     """
     from fpbench.spec import read_suite, suite_text
 
@@ -115,7 +116,7 @@ def show(plugins: tuple[str, ...], suite: str, as_json: bool) -> None:
 
         click.echo(json.dumps(read_suite(suite, load(plugins)).resolved(), indent=2))
         return
-    click.echo(suite_text(suite), nl=False)
+    click.echo(suite_text(suite, plugins), nl=False)
 
 
 def _params(params: type[Params]) -> dict[str, Any]:

@@ -173,7 +173,7 @@ class Run:
     ) -> None:
         self._plan = plan
         # As it is now: hours may pass until it is kept.
-        self._suite_text = suite_text(request.suite)
+        self._suite_text = suite_text(request.suite, request.plugins)
         self._request = request.knowing(plan.backbones, plan.facts)
         self._store = Store(Path(request.store))
         self._folder = folder

@@ -253,7 +253,7 @@ def _write(
         request = replace(request, suite=kept_request(runs[0].folder).suite)
         text = (runs[0].folder / "suite.toml").read_text(encoding="utf-8")
     else:
-        text = suite_text(request.suite)
+        text = suite_text(request.suite, request.plugins)
     write_request(fresh, request, plan, text)
     folders = [run.folder for run in runs]
     unite_sources(folders, fresh)

@@ -13,18 +13,21 @@ _FACTS = ("name", "version", "params", "strength", "access", "kind", "family", "
 _RANKED = "attribution"
 
 
-def unlike_records(board: Iterable[Record], new: Iterable[Record]) -> list[str]:
+def unlike_records(
+    board: Iterable[Record], new: Iterable[Record], *, copies: bool = True
+) -> list[str]:
     """Why two sets of records cannot be compared, in words; empty if they can.
 
     Args:
         board: of the methods that stay.
         new: of the submission.
+        copies: whether their numbers are compared; where suites differ, that says why already.
     """
     ours, theirs = list(board), list(new)
     return [
         *_differing("point", _points(ours), _points(theirs)),
         *_differing("version of metric", _versions(ours), _versions(theirs)),
-        *_differing("number of copies under", _copies(ours), _copies(theirs)),
+        *(_differing("number of copies under", _copies(ours), _copies(theirs)) if copies else ()),
     ]
 
 

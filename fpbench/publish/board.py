@@ -4,7 +4,8 @@
     records.jsonl            every record there ever was; the last of each identity holds
     samples/                 strips of all methods
     submissions.json         who brought what, oldest first; of two that list one method the later
-                             one holds
+                             one holds; and which parameters are places that everybody names for
+                             himself
     CHANGELOG.md             what every submission changed, newest first
     page/                    the board to look at
 
@@ -27,16 +28,20 @@ from fpbench.publish.alike import unlike_records
 from fpbench.publish.archive import RECORDS, Bundle
 from fpbench.publish.changes import Changes, changes, harmless
 from fpbench.publish.checks import Record, place_of, read_records
+from fpbench.publish.joining import advice, places_of
 from fpbench.publish.lock import locked
 from fpbench.publish.merging import check_source, merge_strips, merged, unlike
 from fpbench.publish.redact import SUITE_FILE
-from fpbench.publish.suites import read_suite_json
+from fpbench.publish.suites import SUITE, SuiteJson, read_suite_json
 from fpbench.publish.verify import REFUSED, RESCORED, SELF_REPORTED, Verification
+from fpbench.registry import Catalogue, load
 from fpbench.report.build import build_page
+from fpbench.spec.boards import SUBMISSIONS, places
 from fpbench.store import RecordLog
 from fpbench.store.objects import replace_folder, restore_folder, write_text
 
-SUITE, SUBMISSIONS, CHANGELOG = "suite.json", "submissions.json", "CHANGELOG.md"
+CHANGELOG = "CHANGELOG.md"
+_SHOWN = 20  # differences that a refusal names
 _MARK = 12  # digits of a digest that stand for it
 
 Submission = dict[str, Any]
@@ -58,7 +63,12 @@ class Added:
 
 
 def add_to_board(
-    bundle: Bundle, verified: Verification, board: Path, *, replace_checked: bool = False
+    bundle: Bundle,
+    verified: Verification,
+    board: Path,
+    plugins: tuple[str, ...] = (),
+    *,
+    replace_checked: bool = False,
 ) -> Added:
     """Merge a bundle into a board and draw its page; a kill leaves the old board or the new one.
 
@@ -66,6 +76,7 @@ def add_to_board(
         bundle: opened by `open_bundle`.
         verified: what `verify` found out about it.
         board: the board's folder; made if absent.
+        plugins: further plugin modules.
         replace_checked: let self-reported numbers replace those of a method that were made again.
 
     Raises:
@@ -78,7 +89,7 @@ def add_to_board(
             f"board {board}: expected a bundle that passes `fpbench verify`, got one with "
             f"{len(verified.problems)} problems; have its maker export it again"
         )
-    board = board.resolve()
+    named, board = board, board.resolve()
     if bundle.folder.resolve() == board:
         raise StoreError(
             f"board {board}: expected another folder than the bundle's own, got the same; name a "
@@ -87,14 +98,19 @@ def add_to_board(
         )
     with locked(board):
         restore_folder(board)
-        return _add(bundle, _entry(bundle, verified), board, replace_checked=replace_checked)
+        entry, catalogue = _entry(bundle, verified), load(plugins)
+        submissions = read_submissions(board)
+        if any(each == entry for each in submissions):
+            return Added(build_page(board, board / "page"), changed=False)
+        if problems := _differences(bundle, board, submissions, entry, catalogue):
+            raise _refused(problems, board, named, bundle, catalogue)
+        return _add(bundle, entry, board, catalogue, replace_checked=replace_checked)
 
 
-def _add(bundle: Bundle, entry: Submission, board: Path, *, replace_checked: bool) -> Added:
+def _add(
+    bundle: Bundle, entry: Submission, board: Path, catalogue: Catalogue, *, replace_checked: bool
+) -> Added:
     submissions = read_submissions(board)
-    if any(each == entry for each in submissions):
-        return Added(build_page(board, board / "page"), changed=False)
-    _check(bundle, board, submissions, entry)
     _check_history(board, submissions, entry, replace_checked=replace_checked)
     stage = board.with_name(f".{board.name}.new")
     shutil.rmtree(stage, ignore_errors=True)
@@ -103,7 +119,7 @@ def _add(bundle: Bundle, entry: Submission, board: Path, *, replace_checked: boo
         if board.exists():
             shutil.copytree(board, fresh, symlinks=True)
         fresh.mkdir(parents=True, exist_ok=True)
-        found = _merge(bundle, fresh, submissions, entry)
+        found = _merge(bundle, fresh, submissions, entry, catalogue)
         build_page(fresh, fresh / "page")
         replace_folder(fresh, board)
     finally:
@@ -154,25 +170,46 @@ def _entry(bundle: Bundle, verified: Verification) -> Submission:
     }
 
 
-def _check(bundle: Bundle, board: Path, submissions: list[Submission], entry: Submission) -> None:
+def _differences(
+    bundle: Bundle,
+    board: Path,
+    submissions: list[Submission],
+    entry: Submission,
+    catalogue: Catalogue,
+) -> list[str]:
+    """Why the numbers of a bundle cannot be compared with a board's; empty if they can."""
     new = read_suite_json(bundle.folder / SUITE)
-    check_source(board, new)
-    problems = []
-    if (board / SUITE).is_file():
-        problems = unlike(read_suite_json(board / SUITE), new)
-        problems += unlike_records(_staying(board, entry).values(), _records(bundle))
+    if not (board / SUITE).is_file():
+        check_source(board, new)
+        return []
+    old, theirs = read_suite_json(board / SUITE), _records(bundle)
+    ours = RecordLog(board / RECORDS).read().values()
+    found = unlike(old, new, places_of(old, new, catalogue, ours, theirs))
+    staying = _staying(board, entry).values()
+    found += unlike_records(staying, theirs, copies=not found)
     if others := {each["data"] for each in submissions} - {entry["data"]}:
-        problems.append(
+        found.append(
             f"images: the board's have the digest {min(others)[:16]}…, the bundle's "
             f"{entry['data'][:16]}…"
         )
-    if problems:
-        raise StoreError(
-            f"board {board}: expected a bundle whose numbers can be compared with the board's, got "
-            f"one with {len(problems)} differences: {'; '.join(problems[:10])}. Run the board's "
-            f"own {SUITE_FILE} on the same images, or name another board",
-            path=str(board),
-        )
+    return found
+
+
+def _refused(
+    problems: list[str], board: Path, named: Path, bundle: Bundle, catalogue: Catalogue
+) -> StoreError:
+    many = f"{len(problems)} difference{'' if len(problems) == 1 else 's'}"
+    said = [
+        f"board {board}: expected a bundle whose numbers can be compared with the board's, got "
+        f"one with {many}:",
+        *(f"  {problem}" for problem in problems[:_SHOWN]),
+        *([f"  … and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []),
+        *advice(board, named, bundle.folder, catalogue),
+        "Or name another board.",
+    ]
+    # What others wrote must not steer the terminal.
+    lines = ("".join(c if c.isprintable() else "�" for c in line) for line in said)
+    return StoreError("\n".join(lines), path=str(board))
 
 
 def _check_history(
@@ -210,7 +247,11 @@ def _badges(submissions: list[Submission]) -> dict[str, str]:
 
 
 def _merge(
-    bundle: Bundle, board: Path, submissions: list[Submission], entry: Submission
+    bundle: Bundle,
+    board: Path,
+    submissions: list[Submission],
+    entry: Submission,
+    catalogue: Catalogue,
 ) -> Changes:
     """Write everything but the page into a copy of the board."""
     old = read_suite_json(board / SUITE) if (board / SUITE).is_file() else None
@@ -221,13 +262,17 @@ def _merge(
     stay = _staying(board, entry)
     after = stay | _own(bundle, board, entry, stay)
     log.update(after.values())
-    write_text(board / SUITE, _json(merged(old, new) if old is not None else new))
+    whole: SuiteJson = merged(old, new) if old is not None else new
+    write_text(board / SUITE, _json(whole))
     if not (board / SUITE_FILE).is_file():
         write_text(board / SUITE_FILE, (bundle.folder / SUITE_FILE).read_text(encoding="utf-8"))
     mark = entry["digest"][:_MARK]
     merge_strips(board / "samples", bundle.folder / "samples", mine, mark)
     kept = [each for each in submissions if each["digest"] != entry["digest"]]
-    write_text(board / SUBMISSIONS, _json({"submissions": [*kept, entry]}))
+    write_text(
+        board / SUBMISSIONS,
+        _json({"places": places(whole, catalogue), "submissions": [*kept, entry]}),
+    )
     found = changes(before, after, old, new)
     found.badges = _other_badges(submissions, entry)
     _log(board, entry, found)

@@ -116,7 +116,7 @@ def export(run: Path, request: Request, output: Path, wish: Wish) -> Manifest:
 def _texts(run: Path, inputs: Inputs, request: Request) -> dict[str, Content]:
     records = [redact.record(record) for record in inputs.records]
     kept = run / redact.SUITE_FILE
-    text = kept.read_text("utf-8") if kept.is_file() else suite_text(request.suite)
+    text = kept.read_text("utf-8") if kept.is_file() else suite_text(request.suite, request.plugins)
     text = redact.without_commands(text, inputs.suite)
     environments = {canonical_json(r["environment"]) for r in records if r.get("environment")}
     return {

@@ -19,12 +19,19 @@ _LISTS = {"methods": "label", "attacks": "label", "crosses": "", "backbones": "u
 _TEXTS = ("title", "description")
 
 
-def unlike(board: SuiteJson, new: SuiteJson) -> list[str]:
-    """Why the numbers of two suites cannot be compared, in words; empty if they can."""
-    ours, theirs = _bare(board), _bare(new)
+def unlike(board: SuiteJson, new: SuiteJson, local: Collection[str] = ()) -> list[str]:
+    """Why the numbers of two suites cannot be compared, in words; empty if they can.
+
+    Args:
+        board: the board's.
+        new: that of a submission.
+        local: `table.parameter` of what may differ, since it says where things lie.
+    """
+    ours, theirs = _bare(board, local), _bare(new, local)
     found = []
     for name in sorted(ours.keys() | theirs.keys()):
-        if name not in _LISTS and ours.get(name) != theirs.get(name):
+        # What a former version had no table for is as if it were empty.
+        if name not in _LISTS and (ours.get(name) or None) != (theirs.get(name) or None):
             found += _unlike(name, ours.get(name), theirs.get(name))
     for name in ("attacks", "backbones"):
         key = _LISTS[name]
@@ -32,12 +39,19 @@ def unlike(board: SuiteJson, new: SuiteJson) -> list[str]:
         for part in theirs.get(name, []):
             if part != known.get(part[key], part):
                 found += _unlike(f"{name} {part[key]}", known[part[key]], part)
-    # A method that was not attacked by all that others were would be ranked on fewer numbers.
+    # A method that was not attacked by all that others were would be ranked on fewer numbers; so
+    # an attack joins with all methods, and a method with all attacks.
+    staying = _names(ours, "methods") - _names(theirs, "methods")
     for name in ("attacks", "crosses"):
         mine, other = (_names(suite, name) for suite in (ours, theirs))
-        if mine != other:
+        if mine - other or (staying and other - mine):
             found += [f"{name}: the board has {sorted(mine)}, the bundle {sorted(other)}"]
     return found
+
+
+def more_attacks(board: SuiteJson, new: SuiteJson) -> set[str]:
+    """Labels of the attacks that a board has not."""
+    return _names(new, "attacks") - _names(board, "attacks")
 
 
 def _names(suite: SuiteJson, table: str) -> set[str]:
@@ -81,11 +95,14 @@ def _name(part: dict[str, Any], key: str) -> str:
     return str(part[key]) if key else json.dumps(part, sort_keys=True)
 
 
-def _bare(suite: SuiteJson) -> SuiteJson:
-    """What must be equal: no texts, and of the data set only what is not said by its digest."""
+def _bare(suite: SuiteJson, local: Collection[str]) -> SuiteJson:
+    """What must be equal: no texts, and no places."""
     bare: SuiteJson = without_cards(suite)
     bare["suite"] = {k: v for k, v in bare["suite"].items() if k not in _TEXTS}
-    bare["dataset"] = {k: v for k, v in bare["dataset"].items() if k != "params"}
+    for name in ("dataset", "host"):
+        params = bare[name]["params"].items()
+        own = {k: v for k, v in params if f"{name}.{k}" not in local}
+        bare[name] = bare[name] | {"params": own}
     return bare
 
 
@@ -93,11 +110,20 @@ def _unlike(name: str, ours: Any, theirs: Any) -> list[str]:
     """Every key in which two tables differ."""
     if not (isinstance(ours, dict) and isinstance(theirs, dict)):
         return [f"{name}: the board has {ours!r}, the bundle {theirs!r}"]
+    ours, theirs = _flat(ours), _flat(theirs)
     return [
         f"{name}.{key}: the board has {ours.get(key)!r}, the bundle {theirs.get(key)!r}"
         for key in sorted(ours.keys() | theirs.keys())
         if ours.get(key) != theirs.get(key)
     ]
+
+
+def _flat(table: dict[str, Any]) -> dict[str, Any]:
+    """Parameters as a suite has them, beside all else; those of a component of another name, too.
+
+    A key of its own comes before a parameter of that name.
+    """
+    return {**table.get("params", {}), **{k: v for k, v in table.items() if k != "params"}}
 
 
 # -- strips ------------------------------------------------------------------------------------

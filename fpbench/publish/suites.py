@@ -14,6 +14,7 @@ from fpbench.api import StoreError
 from fpbench.publish.manifest import Header
 from fpbench.spec.source import set_value
 
+SUITE = "suite.json"
 _MOST_SOURCE = 2**20  # bytes of a suite that somebody has written
 
 SuiteJson = dict[str, Any]

@@ -97,6 +97,7 @@ class Inputs:
         samples: the strips.
         earlier: number of records of earlier runs, which the page does not show.
         submissions: what a board is made of, oldest first; empty for a run.
+        places: of a board, `table.parameter` of what everybody who joins it names for himself.
     """
 
     folder: Path
@@ -105,6 +106,7 @@ class Inputs:
     samples: Samples
     earlier: int = 0
     submissions: tuple[Submission, ...] = ()
+    places: tuple[str, ...] = ()
 
     @property
     def checked(self) -> Mapping[str, Submission]:
@@ -123,7 +125,9 @@ def read_inputs(folder: Path) -> Inputs:
     records = current(latest, suite)
     samples = _samples(folder / "samples")
     submissions = _submissions(folder / "submissions.json")
-    return Inputs(folder, records, suite, samples, len(latest) - len(records), submissions)
+    places = tuple(map(str, _json(folder / "submissions.json").get("places", [])))
+    earlier = len(latest) - len(records)
+    return Inputs(folder, records, suite, samples, earlier, submissions, places)
 
 
 def current(latest: Mapping[str, tuple[Record, int]], suite: Record) -> list[Record]:

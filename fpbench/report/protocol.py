@@ -8,6 +8,7 @@ from typing import Any
 from fpbench.report import show
 from fpbench.report.tables import Board
 from fpbench.report.tiers import counted, tiers_of
+from fpbench.spec.boards import joining
 
 Facts = list[tuple[str, list[str]]]
 
@@ -88,6 +89,11 @@ def attack_rows(board: Board) -> list[tuple[str, str, list[str]]]:
             )
         )
     return rows
+
+
+def joining_command(board: Board) -> str:
+    """What makes numbers of another method that this board can take."""
+    return joining(f"leaderboards/{board.inputs.folder.name}", board.inputs.places)
 
 
 def repeat(board: Board) -> Facts:

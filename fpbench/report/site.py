@@ -212,6 +212,8 @@ def _protocol(board: Board, title: str) -> dict[str, Any]:
         "attacks": protocol.attack_rows(board),
         "repeat": protocol.repeat(board),
         "submissions": board.inputs.submissions,
+        "joining": protocol.joining_command(board),
+        "places": board.inputs.places,
         "bibtex": protocol.citation(board, title),
     }
 

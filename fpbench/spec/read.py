@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -26,8 +26,9 @@ from fpbench.api import (
 )
 from fpbench.api.errors import nearest
 from fpbench.builtin.chain.attack import Chain
-from fpbench.registry import Catalogue
+from fpbench.registry import Catalogue, load
 from fpbench.spec import source
+from fpbench.spec.boards import board_file, board_source
 from fpbench.spec.model import (
     AttackOptions,
     Backbone,
@@ -69,13 +70,17 @@ def suite_names() -> list[str]:
     return sorted(names)
 
 
-def suite_text(name_or_path: str) -> str:
-    """The source of a suite.
+def suite_text(name_or_path: str, plugins: tuple[str, ...] = ()) -> str:
+    """The source of a suite; of a board's folder, one with the settings of its numbers.
+
+    Args:
+        name_or_path: as `read_suite` takes it.
+        plugins: further plugin modules, which a board may need.
 
     Raises:
         SpecError: there is none.
     """
-    return _find(name_or_path)[1]
+    return _find(name_or_path, lambda: load(plugins))[1]
 
 
 def read_suite(
@@ -90,7 +95,8 @@ def read_suite(
     """Read a suite and check all of it.
 
     Args:
-        name_or_path: a suite that comes with fpbench, or the path of a `suite.toml`.
+        name_or_path: a suite that comes with fpbench, the path of a `suite.toml`, or the folder of
+            a board.
         catalogue: the components there are.
         assignments: `table.key=value` changes.
         methods: selectors; empty keeps all methods.
@@ -100,7 +106,7 @@ def read_suite(
     Raises:
         SpecError: with every mistake found.
     """
-    place, text = _find(name_or_path)
+    place, text = _find(name_or_path, lambda: catalogue)
     try:
         data = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -536,7 +542,7 @@ def _repeated(numbers: Sequence[int]) -> str:
     return ""
 
 
-def _find(name_or_path: str) -> tuple[str, str]:
+def _find(name_or_path: str, catalogue: Callable[[], Catalogue]) -> tuple[str, str]:
     path = Path(name_or_path)
     if path.suffix == ".toml" or path.is_file():
         if not path.is_file():
@@ -545,19 +551,29 @@ def _find(name_or_path: str) -> tuple[str, str]:
             return str(path), path.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
             raise SpecError([_not_toml(path, error)]) from None
-    packaged = resources.files("fpbench.spec") / "suites" / f"{name_or_path}.toml"
-    if packaged.is_file():
-        return f"{name_or_path}/suite.toml", packaged.read_text(encoding="utf-8")
-    boards = _checkout_boards()
-    if boards is not None and (boards / name_or_path / "suite.toml").is_file():
-        file = boards / name_or_path / "suite.toml"
-        return f"{name_or_path}/suite.toml", file.read_text(encoding="utf-8")
+    # A name is a suite's wherever one stands, in the folder of boards, too.
+    if name_or_path in suite_names():
+        return f"{name_or_path}/suite.toml", _shipped(name_or_path)
+    board = board_file(path)
+    if board is not None and board.suffix == ".json":
+        return str(path), board_source(board, catalogue())
+    if board is not None:
+        return _find(str(board), catalogue)
     raise SpecError(
         [
             f"unknown suite '{name_or_path}'{nearest(name_or_path, suite_names())}; "
-            "or give the path of a suite.toml"
+            "or give the path of a suite.toml, or the folder of a board"
         ]
     )
+
+
+def _shipped(name: str) -> str:
+    packaged = resources.files("fpbench.spec") / "suites" / f"{name}.toml"
+    if packaged.is_file():
+        return packaged.read_text(encoding="utf-8")
+    boards = _checkout_boards()
+    assert boards is not None
+    return (boards / name / "suite.toml").read_text(encoding="utf-8")
 
 
 def _not_toml(place: object, error: Exception) -> str:

@@ -6,7 +6,7 @@ import pytest
 from fpbench.api import StoreError
 from fpbench.publish.alike import unlike_records
 from fpbench.publish.changes import changes, harmless
-from fpbench.publish.merging import check_source, merge_strips, merged, unlike
+from fpbench.publish.merging import check_source, merge_strips, merged, more_attacks, unlike
 from fpbench.publish.strips import problems_of
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -46,7 +46,7 @@ def test_texts_places_and_further_entries_do_not_matter(suite, other):
     other["methods"] = [part("b", version="2"), part("c")]
     other["attacks"][0]["card"]["title"] = "Reworded"
     other["backbones"].append({"use": "lpips-alex"})
-    assert unlike(suite, other) == []
+    assert unlike(suite, other, {"dataset.path"}) == []
     whole = merged(suite, other)
     assert whole["suite"]["title"] == "A title"
     assert [(m["label"], m["version"]) for m in whole["methods"]] == [
@@ -71,7 +71,6 @@ def test_texts_places_and_further_entries_do_not_matter(suite, other):
         ("negatives", "real", 21),
         ("score", "registered", 31),
         ("dataset", "version", "2"),
-        ("host", "params", {"steps": 3}),
     ],
 )
 def test_what_makes_numbers_another_quantity_is_said(suite, other, table, key, value):
@@ -79,6 +78,15 @@ def test_what_makes_numbers_another_quantity_is_said(suite, other, table, key, v
     (problem,) = unlike(suite, other)
     assert problem.startswith(f"{table}.{key}: the board has ")
     assert problem.endswith(f"the bundle {value!r}")
+
+
+def test_parameters_of_host_and_data_set_are_said_one_by_one(suite, other):
+    other["host"]["params"] = {"steps": 3}
+    other["dataset"]["params"] = {"path": "y.zip", "train": 40}
+    assert unlike(suite, other, {"dataset.path"}) == [
+        "dataset.train: the board has None, the bundle 40",
+        "host.steps: the board has None, the bundle 3",
+    ]
 
 
 def test_an_attack_or_network_of_the_same_name_must_be_the_same(suite, other):
@@ -95,9 +103,28 @@ def test_a_table_that_only_one_suite_has_is_said(suite, other):
     assert unlike(suite, other) == ["secrecy: the board has None, the bundle {'steps': 5}"]
 
 
+def test_a_table_that_former_versions_did_not_have_may_be_empty(suite, other):
+    other["strangers"] = []
+    assert unlike(suite, other) == []
+    other["strangers"] = [part("another")]
+    assert unlike(suite, other)
+
+
 def test_other_attacks_or_crosses_are_said(suite, other):
-    other["attacks"].append(part("blur", strengths=[1.0]))
+    del other["attacks"][1]
     other["crosses"] = []
+    assert [p.partition(":")[0] for p in unlike(suite, other)] == ["attacks", "crosses"]
+
+
+def test_further_attacks_come_with_all_methods(suite, other):
+    other["attacks"].append(part("blur", strengths=[1.0]))
+    other["crosses"].append({"model": "noise", "image": "blur"})
+    other["methods"].append(part("c"))
+    assert unlike(suite, other) == []
+    assert [a["label"] for a in merged(suite, other)["attacks"]] == ["jpeg", "noise", "blur"]
+    assert len(merged(suite, other)["crosses"]) == 2
+    assert more_attacks(suite, other) == {"blur"}
+    del other["methods"][0]
     assert [p.partition(":")[0] for p in unlike(suite, other)] == ["attacks", "crosses"]
 
 
@@ -123,6 +150,11 @@ def test_records_that_say_the_same_of_points_and_metrics_are_alike():
         reading("b", copies=0),
     ]
     assert unlike_records([reading("a")], others) == []
+
+
+def test_numbers_of_copies_are_left_to_the_suite_where_that_says_them():
+    assert unlike_records([reading("a")], [reading("b", copies=1)], copies=False) == []
+    assert unlike_records([reading("a")], [reading("b", version="2")], copies=False)
 
 
 @pytest.mark.parametrize(
