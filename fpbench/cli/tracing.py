@@ -196,12 +196,14 @@ def trace(
             on_read=looking("{} images read"),
         )
     if report is not None:
-        _hand_over(report, output, as_json=as_json, silent=json_lines)
+        _hand_over(report, output, trained.info.modality, as_json=as_json, silent=json_lines)
 
 
-def _hand_over(report: Report, output: Path | None, *, as_json: bool, silent: bool) -> None:
+def _hand_over(
+    report: Report, output: Path | None, modality: str, *, as_json: bool, silent: bool
+) -> None:
     if output is not None:
-        _write(report, output)
+        _write(report, output, modality)
     if as_json:
         click.echo(report.model_dump_json(indent=2))
     elif not silent:
@@ -237,11 +239,11 @@ def _active(registry: Registry, model: str, user: str) -> tuple[int, np.ndarray]
     raise SpecError([f"{user}: {text}; leave --again out to issue one"])
 
 
-def _write(report: Report, output: Path) -> None:
+def _write(report: Report, output: Path, modality: str) -> None:
     from fpbench.report.tracing import write_trace
     from fpbench.store.objects import write_text
 
-    write_trace(report.model_dump(mode="json"), output.with_suffix(".html"))
+    write_trace(report.model_dump(mode="json"), output.with_suffix(".html"), modality)
     write_text(output, report.model_dump_json(indent=2) + "\n")
 
 

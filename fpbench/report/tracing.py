@@ -10,43 +10,47 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from fpbench.plan.data import noun
 from fpbench.report.site import Pages, static
 from fpbench.store.objects import write_text
 
 _INLINE = {"style": "style.css", "script": "page.js"}
 
 
-def write_trace(report: Mapping[str, Any], output: Path) -> None:
+def write_trace(report: Mapping[str, Any], output: Path, modality: str = "image") -> None:
     """Write the page of a report, whole or not at all.
 
     Args:
         report: as `fpbench trace` writes it.
         output: the HTML file.
+        modality: of what was read.
     """
-    pages = _pages(output.parent, "Evidence of a trace", "trace")
+    pages = _pages(output.parent, "Evidence of a trace", "trace", modality)
     write_text(output, pages.text("trace.html.j2", back="", evidence="", **_verdicts(report)))
 
 
-def served_trace(report: Mapping[str, Any]) -> str:
+def served_trace(report: Mapping[str, Any], modality: str = "image") -> str:
     """The page of a report as `fpbench serve` answers with it: its JSON can be saved from there.
 
     Args:
         report: as `fpbench trace` writes it.
+        modality: of what was read.
     """
     evidence = base64.b64encode(json.dumps(report, indent=2).encode() + b"\n").decode()
-    pages = _served("Evidence of a trace")
+    pages = _served("Evidence of a trace", modality)
     return pages.text("trace.html.j2", back="./", evidence=evidence, **_verdicts(report))
 
 
-def served_form(most_images: int, most_mib: int, refused: str = "") -> str:
-    """The page on which images are handed in.
+def served_form(modality: str, most_images: int, most_mib: int, refused: str = "") -> str:
+    """The page on which samples are handed in.
 
     Args:
+        modality: of the samples.
         most_images: in one request.
         most_mib: of all of them.
         refused: why the last ones were not read; empty on the first visit.
     """
-    pages = _served("Whom do images lead to?")
+    pages = _served(f"Whom do {noun(modality)}s lead to?", modality)
     return pages.text("serve.html.j2", most_images=most_images, most_mib=most_mib, refused=refused)
 
 
@@ -64,13 +68,13 @@ def served_policy() -> str:
 
 
 @cache
-def _served(title: str) -> Pages:
-    return _pages(Path(), title, "serve")  # its templates are compiled once
+def _served(title: str, modality: str) -> Pages:
+    return _pages(Path(), title, "serve", modality)  # its templates are compiled once
 
 
-def _pages(folder: Path, title: str, where: str) -> Pages:
-    pages = Pages(folder)
-    pages.globals |= {"title": title, "where": where, "home": ""}
+def _pages(folder: Path, title: str, where: str, modality: str) -> Pages:
+    pages = Pages(folder, modality)
+    pages.globals |= {"title": title, "where": where, "home": "", "modality": modality}
     pages.globals["inline"] = {kind: static(name) for kind, name in _INLINE.items()}
     return pages
 

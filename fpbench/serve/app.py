@@ -72,7 +72,7 @@ def application(
 
     @app.get("/", response_class=HTMLResponse)
     async def form() -> str:
-        return served_form(MOST_IMAGES, limits.most_mib)
+        return served_form(desk.modality, MOST_IMAGES, limits.most_mib)
 
     @app.get("/health")
     async def health() -> dict[str, str]:
@@ -83,11 +83,13 @@ def application(
         upload = await _upload(request, token, limits)
         request.scope[NOTES].append(f"{len(upload.files)} images")
         report = (await desk.trace(upload.files, pool=upload.pool)).model_dump(mode="json")
-        return HTMLResponse(served_trace(report)) if _by_eye(request) else JSONResponse(report)
+        if _by_eye(request):
+            return HTMLResponse(served_trace(report, desk.modality))
+        return JSONResponse(report)
 
     def refuse(request: Request, refused: Refused) -> Response:
         request.scope[NOTES].append(refused.why)
-        return _refusal(request, refused, limits)
+        return _refusal(request, refused, limits, desk.modality)
 
     @app.exception_handler(Exception)
     async def refusing(request: Request, error: Exception) -> Response:
@@ -162,9 +164,9 @@ def _refused(error: Exception) -> Refused:
     return Refused(500, _FAULT, type(error).__name__)
 
 
-def _refusal(request: Request, refused: Refused, limits: Limits) -> Response:
+def _refusal(request: Request, refused: Refused, limits: Limits, modality: str) -> Response:
     if _by_eye(request):
-        page = served_form(MOST_IMAGES, limits.most_mib, refused.text)
+        page = served_form(modality, MOST_IMAGES, limits.most_mib, refused.text)
         answer: Response = HTMLResponse(page, refused.status)
     else:
         answer = JSONResponse({"error": refused.text}, refused.status)

@@ -25,6 +25,9 @@ class Desk:
 
     Neither images nor readings are kept.
 
+    Attributes:
+        modality: of what is read.
+
     Args:
         trained: who reads.
         model: what the registry calls it.
@@ -38,6 +41,7 @@ class Desk:
 
     def __init__(self, trained: TrainedMethod, model: str, place: str, false_rate: float) -> None:
         self._readers, self._model, self._false_rate = Readers(trained), model, false_rate
+        self.modality = trained.info.modality
         self._waiting = 0
         self._thread = ThreadPoolExecutor(1, "desk")  # a connection belongs to its thread
         try:

@@ -84,7 +84,7 @@ def test_evidence_holds_until_something_is_changed(desk, tmp_path, command):
     folder, report = saved(copy.sample(2), tmp_path / "images", 100), tmp_path / "report.json"
     assert trace("trace", folder, "--method", run, "-o", report)[0] == 0
     page = report.with_suffix(".html").read_text()
-    assert "<b>Бо</b>" in page
+    assert "<b><bdi>Бо</bdi></b>" in page
     assert "http" not in page.replace("http://www.w3.org", "")
     # The registry may grow, and a user may be revoked.
     assert command("users", "revoke", registry, "Бо", "--reason", "misuse")[0] == 0

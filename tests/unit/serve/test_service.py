@@ -71,7 +71,7 @@ def test_images_lead_to_users_and_the_evidence_holds(service):
         "/trace", headers={"Accept": "text/html,*/*"}, files=[*form.items(), files[1]]
     )
     assert page.status_code == 200
-    assert "<b>Бо</b>" in page.text
+    assert "<b><bdi>Бо</bdi></b>" in page.text
     kept = page.text.partition("base64,")[2].partition('"')[0]
     assert json.loads(base64.b64decode(kept))["pooled"] is True
     noise = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
