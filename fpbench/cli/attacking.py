@@ -59,10 +59,13 @@ def attack(
     draws there. Images keep their size, sounds their length, rate and channels. Attacks that are
     for sounds read sounds, all others images.
     """
+    from fpbench.api import MissingResource
     from fpbench.registry import load
     from fpbench.spec import read_attacks
 
     found = read_attacks(load(plugins), attacks)
+    if not folder.exists():
+        raise MissingResource(f"expected a folder or zip at {folder}, got nothing; name yours")
     import torch
 
     from fpbench.execute.folder import attack_folder

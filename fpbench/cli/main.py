@@ -302,6 +302,12 @@ def main() -> None:
         cli(standalone_mode=False)
     except click.ClickException as error:
         error.show()
+        if isinstance(error, click.NoSuchOption) and error.option_name in _BEFORE:
+            click.echo(
+                f"{error.option_name} stands before the command: fpbench {error.option_name} … "
+                f"{error.ctx.info_name if error.ctx else 'run'} …",
+                err=True,
+            )
         sys.exit(exits.USAGE)
     except click.exceptions.Abort:
         sys.exit(exits.INTERRUPTED)
@@ -333,6 +339,10 @@ def main() -> None:
 
         traceback.print_exc()
         sys.exit(exits.INTERNAL)
+
+
+_BEFORE = {"-p", "--plugin", "-P", "--without"}
+"""Options of all commands, which stand before the command."""
 
 
 def _catalogue(plugins: tuple[str, ...]) -> Catalogue:

@@ -134,6 +134,7 @@ def _execute(request: Request, runs: Path, name: str | None, how: How) -> None:
     jobs = how.jobs or default_jobs(request.device, len(plan.fits), request.devices)
     request = replace(request, jobs=jobs)
     folder = runs / (name or plan.suite.header.name)
+    _say_replaced(plan, folder)
     settings = Settings(
         cluster=cluster_named(how.executor, catalogue),
         command=_command(),
@@ -158,6 +159,31 @@ def _execute(request: Request, runs: Path, name: str | None, how: How) -> None:
         sys.exit(exits.CELLS_FAILED if summary.measured else exits.NOTHING_MEASURED)
     if not summary.measured:
         sys.exit(exits.NOTHING_MEASURED)
+
+
+def _say_replaced(plan: Plan, folder: Path) -> None:
+    """Which methods and attacks of an earlier run of that name its page will not have any more.
+
+    Its artefacts stay in the store, but whoever tries a method of his own beside one or two should
+    not lose the page of a whole suite without a word.
+    """
+    try:
+        before = json.loads((folder / "suite.json").read_text(encoding="utf-8"))
+        gone = [
+            label
+            for kind in ("methods", "attacks")
+            for label in (each["label"] for each in before[kind])
+            if label not in {each.label for each in getattr(plan.suite, kind)}
+        ]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return  # a first run, or a folder that is no run's
+    if gone:
+        more = f" and {len(gone) - 6} more" if len(gone) > 6 else ""
+        click.echo(
+            f"note: {folder} is written anew without {', '.join(map(str, gone[:6]))}{more}; what "
+            "was computed of them stays in the store. --name NAME makes a run beside it",
+            err=True,
+        )
 
 
 def say_remarks(plan: Plan) -> None:

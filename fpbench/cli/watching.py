@@ -29,7 +29,7 @@ def status(
     if as_json:
         click.echo(json.dumps(standing.as_json(), indent=2))
         return
-    for line in standing.lines(run):
+    for line in standing.lines(run, plugins):
         click.echo(line)
 
 

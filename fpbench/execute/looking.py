@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -17,6 +18,7 @@ from fpbench.execute.schedule import pending_stages
 from fpbench.plan import Cell, Kind, Stage
 from fpbench.plan.pending import share_pending
 from fpbench.plan.stages import cell_label, fit_label
+from fpbench.registry.catalogue import LEFT_OUT
 from fpbench.store import Leases, RecordLog
 from fpbench.store.leases import Holder
 
@@ -127,9 +129,20 @@ class Standing:
         """Plain data."""
         return {**asdict(self), "totals": self.totals}
 
-    def lines(self, run: str) -> list[str]:
-        """As text; `run` is what the user calls it."""
-        return [*self._matrix(), *self._now(), *self._open(), *self._failed(), self._next(run)]
+    def lines(self, run: str, plugins: Sequence[str] = ()) -> list[str]:
+        """As text; `run` is what the user calls it, with the plugins that he names."""
+        words = (
+            ("-P", name.removeprefix(LEFT_OUT)) if name.startswith(LEFT_OUT) else ("-p", name)
+            for name in plugins
+        )
+        program = shlex.join(["fpbench", *(word for pair in words for word in pair)])
+        return [
+            *self._matrix(),
+            *self._now(),
+            *self._open(),
+            *self._failed(),
+            self._next(run, program),
+        ]
 
     def _matrix(self) -> list[str]:
         shown = [name for name, number in self.totals.items() if number]
@@ -175,11 +188,11 @@ class Standing:
                 lines.append(f"    log: {each.log}")
         return lines
 
-    def _next(self, run: str) -> str:
+    def _next(self, run: str, program: str) -> str:
         if self.running:
-            return f"Next: wait; `fpbench status {run}` may be asked at any time"
+            return f"Next: wait; `{program} status {run}` may be asked at any time"
         if self.left or self.failures:
-            return f"Next: `fpbench retry {run}` does what failed or is pending"
+            return f"Next: `{program} retry {run}` does what failed or is pending"
         return "Next: nothing is pending"
 
 

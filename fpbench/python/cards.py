@@ -12,9 +12,11 @@ from pydantic import Field, ValidationError
 from fpbench.api import Component, Params, SampleInfo, SpecError, StoreError
 from fpbench.api.params import commands, local_names
 from fpbench.registry import Catalogue
+from fpbench.registry.catalogue import NOT_INSTALLED
 from fpbench.spec.model import component_json
 
 _MOST_BYTES = 2**20
+_IN_PLUGINS = "what is not installed is named in `plugins`"
 _NOWHERE = Path("not on this machine")
 Count = Annotated[int, Field(ge=1)]
 
@@ -139,7 +141,7 @@ def component_of(
     """
     who = f"{what}: {kind} {part.name}"
     if catalogue.get(f"{kind}s", part.name) is None:
-        unknown = catalogue.unknown(f"{kind}s", part.name).replace("with -p MODULE", "in `plugins`")
+        unknown = catalogue.unknown(f"{kind}s", part.name).replace(NOT_INSTALLED, _IN_PLUGINS)
         came = f"; it came with {part.distribution}" if part.distribution else ""
         raise SpecError([f"{what}: {unknown}{came}"])
     found = catalogue.component(f"{kind}s", part.name)

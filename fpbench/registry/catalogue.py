@@ -16,6 +16,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -43,6 +44,9 @@ from fpbench.api.errors import nearest
 from fpbench.registry.files import is_file, module_of
 
 LEFT_OUT = "no:"
+NOT_INSTALLED = "what is not installed is named before the command: fpbench -p MODULE or ./FILE.py"
+"""What ends a sentence about a name that is not there and like none that is."""
+_CLOSE = 0.75
 """Stands before the name of a plugin that is to be left out, among those that are to be loaded."""
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 """Of a component: words of lower case and digits, joined by hyphens."""
@@ -137,7 +141,7 @@ class Catalogue:
             return ""
         return (
             f"expected one {_one(kind)} '{name}', got {len(origins)}, from "
-            f"{' and from '.join(origins)}; uninstall all but one"
+            f"{' and from '.join(origins)}; uninstall all but one, or leave its -p out"
         )
 
     def disputes(self, *kinds: str) -> list[str]:
@@ -151,8 +155,9 @@ class Catalogue:
             return dispute
         singular = _one(kind)
         text = f"unknown {singular} '{name}'{nearest(name, self.names(kind))}"
-        if not text.endswith("?"):
-            text += "; what is not installed as a plugin is named with -p MODULE"
+        # A guess may be far off: the plugin that is meant is then one that nobody has named.
+        if not get_close_matches(name, self.names(kind), n=1, cutoff=_CLOSE):
+            text += f"; {NOT_INSTALLED}"
         for broken in self.unavailable:
             text += f" (plugin '{broken.plugin}' could not be loaded: {broken.error})"
         return text

@@ -168,6 +168,7 @@ def _index(board: Board, ranked: Mapping[Table, Scores], curves: list[Curves]) -
             for scores in ranked.values()
             for score in scores.values()
         ),
+        "ranked": any(s.rank for scores in ranked.values() for s in scores.values()),
         "samples_word": standings.tier_titles(board)["samples"].lower(),
         "verdict": verdict(board, ranked),
         "beside": beside.found(board, other) if (other := _beside(board)) else None,

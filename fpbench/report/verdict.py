@@ -65,25 +65,29 @@ def _places(placed: Mapping[str, MethodScore]) -> Iterable[str]:
             "compared with nothing."
         )
     else:
-        yield from _leaders({label: s for label, s in placed.items() if s.rank is not None})
-        yield from _ordered({label: s for label, s in placed.items() if s.rank is None})
+        ordered = {label: s for label, s in placed.items() if s.rank is None}
+        yield from _leaders({k: s for k, s in placed.items() if k not in ordered}, bool(ordered))
+        yield from _ordered(ordered)
 
 
-def _leaders(ranked: Mapping[str, MethodScore]) -> Iterable[str]:
+def _leaders(ranked: Mapping[str, MethodScore], others: bool) -> Iterable[str]:
+    """Who leads; where there are others, which have no rank, it is said of whom."""
     first = [label for label, s in ranked.items() if s.rank == 1]
     first.sort(key=lambda label: (-(ranked[label].value or 0), label))
     scored = [f"{label} ({show.share(ranked[label].value)})" for label in first]
     if len(ranked) < 2:
         return
     if len(first) == 1:
+        among = " of the methods with a rank" if others else ""
         yield (
-            f"{scored[0]} has the best score; every other ranked method is significantly below, "
-            "over trainings and copies."
+            f"{scored[0]} has the best score{among}; every other ranked method is significantly "
+            "below, over trainings and copies."
         )
     elif len(first) == len(ranked):
         yield f"No ranked method is significantly better than another: {join(scored)} are tied."
     else:
-        yield f"{join(scored)} share the first rank: no method is significantly better than any."
+        better = "ranked method" if others else "method"
+        yield f"{join(scored)} share the first rank: no {better} is significantly better than any."
 
 
 def _ordered(ordered: Mapping[str, MethodScore]) -> Iterable[str]:

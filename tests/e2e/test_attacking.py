@@ -97,4 +97,4 @@ def test_what_needs_a_suite_is_refused(command, tmp_path):
     assert "a.png: expected a name of its own without its suffix, got that of a.jpg" in err
     code, _, err = command("attack", tmp_path / "none", "-a", "jpeg", "-o", out)
     assert code == 7
-    assert "got nothing" in err
+    assert "none, got nothing; name yours" in err

@@ -158,6 +158,15 @@ def test_records_and_requests_of_a_newer_version_are_named(made, ask):
     assert ask("run")[0] == 0
 
 
+def test_a_run_that_is_written_anew_with_less_says_what_is_gone(made, command):
+    again = ("run", made / "suite.toml", "--runs", made, *HERE)
+    assert "written anew" not in command(*FAKES, *again)[2]
+    fewer = ("-m", "blind", "-a", "bypass")
+    assert "written anew" not in command(*FAKES, *again, *fewer, "--name", "mine")[2]
+    code, _, err = command(*FAKES, *again, *fewer)
+    assert (code, f"{made / 'small'} is written anew without perfect, jpeg;" in err) == (0, True)
+
+
 def test_without_its_plugin_a_run_is_read_and_nothing_of_it_dropped(made, command):
     kept = sorted((made / "store" / "objects").glob("*/*"))
     assert command("report", made / "small")[0] == 0

@@ -19,6 +19,12 @@ def test_what_run_takes_plan_takes_too():
     assert mine <= theirs
 
 
+@pytest.mark.parametrize("option", ["-p", "--plugin"])
+def test_a_plugin_that_is_named_behind_the_command_is_told_its_place(command, option):
+    code, _, err = command("run", option, "./mine.py", "quickstart")
+    assert (code, f"before the command: fpbench {option} … run …" in err) == (2, True)
+
+
 @pytest.mark.parametrize("hours", ["0", "-1", "nan", "inf", "soon"])
 @pytest.mark.parametrize("option", ["--stage-hours", "--max-hours"])
 def test_hours_that_are_no_limit_are_refused(command, suite_file, option, hours):

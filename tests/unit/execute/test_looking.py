@@ -28,6 +28,8 @@ def test_outcomes_are_counted_by_training(opened):
     assert standing.totals["done"] == 3
     assert (standing.running, standing.elsewhere) == ((), 0)
     assert "Next: `fpbench retry run`" in standing.lines("run")[-1]
+    named = standing.lines("run", ["./mine.py", "no:other"])[-1]
+    assert "Next: `fpbench -p ./mine.py -P other retry run`" in named
 
 
 def test_a_failure_comes_with_the_end_of_its_log_and_what_stands_behind(opened):

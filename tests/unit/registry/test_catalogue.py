@@ -195,7 +195,13 @@ def test_misspelt_extra_module_is_said():
 
 
 def test_unknown_names_come_with_the_nearest():
-    assert "did you mean 'jpeg'?" in load().unknown("attacks", "jpg")
+    assert load().unknown("attacks", "jpg").endswith("did you mean 'jpeg'?")
+
+
+def test_a_far_guess_comes_with_how_a_plugin_is_named():
+    said = load().unknown("attacks", "clip-weights")
+    assert "did you mean 'weight-noise'?" in said
+    assert said.endswith("fpbench -p MODULE or ./FILE.py")
 
 
 def test_observers_hear_of_finished_stages(monkeypatch):

@@ -221,7 +221,12 @@ def test_over_budget_is_marked(tmp_path):
 @pytest.mark.parametrize(("seeds", "ordered"), [((0,), True), ((0, 1), True), ((0, 1, 2), False)])
 def test_fewer_than_three_trainings_are_called_an_order(tmp_path, seeds, ordered):
     index = index_of(render(FakeRun(["alpha", "beta"], [JPEG], seeds=seeds), tmp_path))
-    assert ("an order by score, no ranks" in index.text) is ordered
+    assert ("an order by score, no ranks." in index.text) is ordered
+
+
+def test_the_order_is_said_of_those_that_train_where_others_have_ranks(tmp_path):
+    run = FakeRun(["alpha", "beta"], [JPEG], untrained=("alpha",))
+    assert "no ranks of methods that train." in index_of(render(run, tmp_path)).text
 
 
 @pytest.mark.parametrize(

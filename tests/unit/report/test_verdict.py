@@ -43,6 +43,18 @@ def test_the_best_is_named_where_ranks_say_so(tmp_path):
     assert "alpha (0.905) has the best score" in text
 
 
+def test_it_is_said_among_whom_the_best_is_where_others_have_no_rank(tmp_path):
+    rates = {"alpha": 0.2, "beta": 0.1, "trained": 0.9}
+
+    def right(method, seed, point, copy):
+        return rates[method] + 0.005 * (copy % 3)
+
+    run = FakeRun(["alpha", "beta", "trained"], right=right, untrained=("alpha", "beta"))
+    text = said(run, tmp_path)
+    assert "alpha (0.205) has the best score of the methods with a rank;" in text
+    assert "trained 0.905" in text
+
+
 def test_trainings_that_scatter_make_no_best(tmp_path):
     def right(method, seed, point, copy):
         return 0.5 + (0.02 if method == "alpha" else 0.0) + 0.1 * ((seed * 7 + len(method)) % 3)
