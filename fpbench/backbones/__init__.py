@@ -1,4 +1,4 @@
-"""Networks that published measures stand on: Inception for FID, KID and the like; LPIPS; CLIP.
+"""What published measures stand on: Inception for FID, KID and the like; LPIPS; CLIP; PESQ, STOI.
 
 Importing this package imports neither torch nor the libraries of the networks.
 """
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fpbench.backbones.clip import CaptionScores
     from fpbench.backbones.inception import InceptionFeatures
     from fpbench.backbones.perceptual import Net, Perceptual
+    from fpbench.backbones.speech import SpeechMeasure
     from fpbench.backbones.weights import Name
 
 __all__ = ["load"]
@@ -27,7 +28,8 @@ def load(
     device: torch.device,
     layer: Literal["64", "192", "768", "2048"] = "2048",
     precision: Literal["fp32", "bf16"] = "fp32",
-) -> InceptionFeatures | Perceptual | CaptionScores:
+    rate: int | None = None,
+) -> InceptionFeatures | Perceptual | CaptionScores | SpeechMeasure:
     """A published network with its weights.
 
     Args:
@@ -37,11 +39,17 @@ def load(
         device: Where it computes.
         layer: Of Inception.
         precision: Of Inception.
+        rate: Of sounds, samples a second.
 
     Raises:
         MissingResource: The library of the network is not installed.
         WrongWeights: The file is not of this network, or not finite.
     """
+    if name == "pesq" or name == "stoi":
+        from fpbench.backbones.speech import SpeechMeasure
+
+        assert rate is not None  # the plan asks for sounds
+        return SpeechMeasure(name, rate)
     if name in FOLDERS:
         from fpbench.backbones.clip import CaptionScores
 

@@ -21,6 +21,7 @@ from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Literal
 
 from fpbench.api import MissingResource, StageError
+from fpbench.backbones.speech import LIBRARIES, whereabouts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,6 +48,8 @@ Name = Literal[
     "clip-vit-base-patch16",
     "clip-vit-base-patch32",
     "clip-vit-large-patch14",
+    "pesq",
+    "stoi",
 ]
 
 FOLDERS: frozenset[Name] = frozenset(
@@ -133,7 +136,7 @@ CATALOGUE: Mapping[Name, WeightFile] = MappingProxyType(
 
 
 def find(name: Name, folder: Path | None = None, sha256: str | None = None) -> Path:
-    """The file of a network's weights, checked.
+    """The file of a network's weights, checked; of a measure without weights, its library's.
 
     Args:
         name: Of the network.
@@ -148,6 +151,8 @@ def find(name: Name, folder: Path | None = None, sha256: str | None = None) -> P
     folders = [place for place in (folder, hub_folder()) if place is not None]
     if name in FOLDERS:
         return _folder(name, folders, sha256)
+    if name in LIBRARIES:
+        return whereabouts(name)
     if sha256 is not None:
         return _pinned(name, folders, sha256.lower())
     return _published(CATALOGUE[name], folders)
@@ -156,8 +161,8 @@ def find(name: Name, folder: Path | None = None, sha256: str | None = None) -> P
 def fetch(name: Name, folder: Path | None = None) -> Path:
     """The published file, downloaded into torch.hub's folder unless it is there already.
 
-    Folders are never downloaded. The address is that of the library whose network it is, the
-    download torch.hub's.
+    Folders and libraries are never downloaded. The address is that of the library whose network it
+    is, the download torch.hub's.
 
     Args:
         name: Of the network.
@@ -170,7 +175,7 @@ def fetch(name: Name, folder: Path | None = None) -> Path:
     try:
         return find(name, folder)
     except MissingResource:
-        if name in FOLDERS:
+        if name in FOLDERS or name in LIBRARIES:
             raise
     weights = CATALOGUE[name]
     target, url = hub_folder() / weights.file, _url(weights)

@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fpbench.api import Host, Method, Modality, SampleInfo, SpecError
+from fpbench.backbones.speech import LIBRARIES, RATES
+from fpbench.builtin.audio.modality import Audio
 from fpbench.builtin.image.modality import Image
 from fpbench.plan.faults import Fault, asked
 from fpbench.plan.identity import identity
 from fpbench.plan.keys import trimmed
 from fpbench.plan.points import served
 from fpbench.registry import Catalogue
-from fpbench.spec import Suite, SuiteMethod
+from fpbench.spec import Backbone, Suite, SuiteMethod
 
 _NOUNS = {"image": "image", "audio": "sound"}
 _CURES = {
@@ -160,12 +162,19 @@ def _foreign(suite: Suite, info: SampleInfo, hosts: Mapping[str, Host[Any]]) -> 
         for who, component in served.items()
         if info.modality not in component.modalities
     ]
-    if suite.backbones and info.modality != Image.name:
-        found.append(
-            f"backbones: expected images, got {info.modality} of the dataset "
-            f"{suite.dataset.name}; take [[backbones]] away"
-        )
-    return found
+    return found + [why for backbone in suite.backbones if (why := _unheard(suite, backbone, info))]
+
+
+def _unheard(suite: Suite, backbone: Backbone, info: SampleInfo) -> str:
+    """Why a published measure has nothing to say of a data set; empty if it has."""
+    of = f"of the dataset {suite.dataset.name}; take its [[backbones]] table away"
+    wanted = Audio.name if backbone.use in LIBRARIES else Image.name
+    if info.modality != wanted:
+        return f"backbone {backbone.use}: expected {noun(wanted)}s, got {info.modality} {of}"
+    if backbone.use == "pesq" and info.rate not in RATES:
+        rates = " or ".join(f"{rate:,}" for rate in RATES)
+        return f"backbone pesq: expected {rates} samples a second, got {info.rate:,} {of}"
+    return ""
 
 
 def _objections(suite: Suite, info: SampleInfo, hosts: Mapping[str, Host[Any]]) -> dict[str, str]:

@@ -305,6 +305,9 @@ def fidelities(board: Board) -> Grid | None:
             head = f"CLIP score, {backbone['use'].removeprefix('clip-')}{other} ↑"
             columns[head] = ("clip-score", backbone["use"])
             continue
+        if backbone["use"] in ("pesq", "stoi"):
+            columns[f"{backbone['use'].upper()} ↑"] = ("imperceptibility", backbone["use"])
+            continue
         if backbone["use"] != "inception":
             head = f"{backbone['use'].replace('lpips-', 'LPIPS, ')}{other} ↓"
             columns[head] = ("imperceptibility", backbone["use"])

@@ -138,8 +138,8 @@ class Backbone(Params):
     """A published network whose features or distances are measured; its weights may be missing.
 
     Attributes:
-        use: "inception" for FID, KID, precision and recall; CLIP's for scores of captions; the
-            others for LPIPS.
+        use: "inception" for FID, KID, precision and recall; CLIP's for scores of captions; LPIPS of
+            three networks; of sounds "pesq" and "stoi", which have no weights.
         layer: of Inception; only 2048 gives what is called FID.
         sha256: digest of other weights than the published ones; numbers say so.
         precision: of Inception's arithmetic; bf16 moves FID by less than 1 %.
@@ -153,6 +153,8 @@ class Backbone(Params):
         "clip-vit-base-patch16",
         "clip-vit-base-patch32",
         "clip-vit-large-patch14",
+        "pesq",
+        "stoi",
     ]
     layer: Literal["64", "192", "768", "2048"] = "2048"
     sha256: Annotated[str | None, Field(pattern=r"^[0-9a-f]{64}$")] = None

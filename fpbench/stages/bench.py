@@ -170,7 +170,7 @@ class Bench:
             assert backbone.path is not None  # only what is there is asked for
             spec = backbone.spec
             self._networks[backbone.name] = load(
-                spec.use, backbone.path, self.device, spec.layer, spec.precision
+                spec.use, backbone.path, self.device, spec.layer, spec.precision, self.info.rate
             )
         return self._networks[backbone.name]
 

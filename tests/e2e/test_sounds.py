@@ -40,6 +40,8 @@ share = [0.5, 0.75]
 [[attacks]]
 use = "weight-noise"
 sigma = [0.3]
+[[backbones]]
+use = "stoi"
 [population]
 copies = 4
 images = 4
@@ -72,6 +74,11 @@ def test_sounds_are_measured_in_their_own_words_and_can_be_seen_and_heard(run, t
     assert found["sample"]["titles"]["distance"] == ["log-spectral distance", "dB"]
     assert value(records, "spoken-blocks", "none", "imperceptibility", "si-snr")["value"] < 10
     assert value(records, "spoken-blocks", "none", "frechet-proxy", "copies")["value"] > 0
+    short = value(records, "spoken-blocks", "none", "imperceptibility", "stoi")
+    assert (short["outcome"], short["reason"]) == (
+        Outcome.REFUSED,
+        "it is undefined for every sample",  # an eighth of a second holds too little speech
+    )
     assert json.loads((folder / "suite.json").read_text())["score"]["sample_budget"] == 8.0
     build_page(folder, tmp_path / "page")
     page = tmp_path / "page"

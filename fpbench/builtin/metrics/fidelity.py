@@ -27,14 +27,22 @@ if TYPE_CHECKING:
 
 
 def mean_row(columns: Sequence[Column], name: str, variant: str, most: float = 99.0) -> Row:
-    """Mean over copies of a per-image measure; identical images (infinite PSNR) count as 99 dB."""
+    """Mean over copies of a per-image measure; identical images (infinite PSNR) count as 99 dB.
+
+    What is undefined (nan) for an image says nothing of it: the mean is over the others.
+    """
     import numpy as np
 
     from fpbench import stats
 
-    per_copy = np.array([np.minimum(np.asarray(c[name], float), most).mean() for c in columns])
+    found = [np.minimum(np.asarray(c[name], float), most) for c in columns]
+    defined = [values[~np.isnan(values)] for values in found]
+    per_copy = np.array([values.mean() for values in defined if values.size])
+    images = sum(map(len, defined))
+    if not images:
+        return Row(variant, outcome=Outcome.REFUSED, reason="it is undefined for every sample")
+    undefined = sum(map(len, found)) - images
     interval = stats.mean(per_copy)
-    images = sum(len(c[name]) for c in columns)
     return Row(
         variant,
         interval.value,
@@ -44,7 +52,7 @@ def mean_row(columns: Sequence[Column], name: str, variant: str, most: float = 9
         n=images,
         clusters=len(per_copy),
         by_copy=list(per_copy),
-        detail=shared.few_copies(len(per_copy)),
+        detail=shared.few_copies(len(per_copy)) | ({"undefined": undefined} if undefined else {}),
     )
 
 
