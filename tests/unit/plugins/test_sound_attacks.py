@@ -89,7 +89,7 @@ def test_all_attacks_on_sounds_are_here():
         cls = catalogue().component("attacks", name)
         if issubclass(cls, SampleAttack) and cls.__module__.startswith("fpbench_sound"):
             assert cls.modalities == {"audio"}
-            assert name in CATALOGUE
+            assert name in CATALOGUE or name == "rnnoise"  # test_rnnoise.py
             assert cls.geometric == (name in MOVING)
 
 

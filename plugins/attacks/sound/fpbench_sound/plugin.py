@@ -6,6 +6,7 @@ from typing import Any
 
 from fpbench.api import Attack, hookimpl
 from fpbench_sound.compression import Aac, BitDepth, Mp3, MuLaw, Opus
+from fpbench_sound.denoising import RnNoise
 from fpbench_sound.filtering import (
     BandPass,
     Denoise,
@@ -32,6 +33,7 @@ def fpbench_attacks() -> list[type[Attack[Any]]]:
         Downsample,
         MeanFilter,
         Denoise,
+        RnNoise,
         MuLaw,
         BitDepth,
         Mp3,
