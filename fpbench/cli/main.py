@@ -43,6 +43,9 @@ from fpbench.cli.watching import logs, status
 if TYPE_CHECKING:
     from fpbench.registry import Catalogue
 
+_BEFORE = {"-p", "--plugin", "-P", "--without"}
+"""Options of all commands, which stand before the command."""
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="fpbench")
@@ -339,10 +342,6 @@ def main() -> None:
 
         traceback.print_exc()
         sys.exit(exits.INTERNAL)
-
-
-_BEFORE = {"-p", "--plugin", "-P", "--without"}
-"""Options of all commands, which stand before the command."""
 
 
 def _catalogue(plugins: tuple[str, ...]) -> Catalogue:

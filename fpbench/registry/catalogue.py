@@ -44,10 +44,10 @@ from fpbench.api.errors import nearest
 from fpbench.registry.files import is_file, module_of
 
 LEFT_OUT = "no:"
+"""Stands before the name of a plugin that is to be left out, among those that are to be loaded."""
 NOT_INSTALLED = "what is not installed is named before the command: fpbench -p MODULE or ./FILE.py"
 """What ends a sentence about a name that is not there and like none that is."""
 _CLOSE = 0.75
-"""Stands before the name of a plugin that is to be left out, among those that are to be loaded."""
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 """Of a component: words of lower case and digits, joined by hyphens."""
 
