@@ -1,4 +1,4 @@
-"""fpbench: a benchmark for fingerprints of generative image models.
+"""fpbench: a benchmark for fingerprints of generative models.
 
 From Python it is opened by `run`, `open_run`, `load` and `load_copy`; `help` of each says how.
 What they stand on is loaded when they are asked for: importing this loads neither torch nor pandas.

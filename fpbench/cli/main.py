@@ -67,7 +67,7 @@ _BEFORE = {"-p", "--plugin", "-P", "--without"}
 )
 @click.pass_context
 def cli(context: click.Context, plugins: tuple[str, ...], left_out: tuple[str, ...]) -> None:
-    """Measure fingerprints of generative image models.
+    """Measure fingerprints of generative models.
 
     Start with `fpbench run quickstart`.
     """
