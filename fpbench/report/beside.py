@@ -258,9 +258,9 @@ def _parts(rates: Rates) -> Mapping[str, stats.Sample]:
 
 
 def _judged(pair: tuple[Rates, Rates], test: stats.Comparison, p: float) -> str:
-    """What is said of a pair: "carries", "lost", "open", or "" where there is nothing to carry."""
+    """What is said of a pair: "carries", "lost", "open", or "none" where nothing is to carry."""
     if pair[1].value < REMOVED_BELOW:
-        return ""
+        return "none"
     if min(len(rates.by_copy) for rates in pair) < DECIDING_COPIES:
         return "open"
     if test.low >= -MARGIN:
@@ -271,11 +271,12 @@ def _judged(pair: tuple[Rates, Rates], test: stats.Comparison, p: float) -> str:
 def _sentences(
     pairs: Mapping[tuple[str, str], tuple[Rates, Rates]], judged: Mapping[tuple[str, str], str]
 ) -> list[str]:
-    """One for what carries over, one for what does not, one for what is open."""
+    """One for what carries over, what does not, what is open, and where nothing is to carry."""
     begins = {
         "carries": f"Carries over (a rate that is more than {MARGIN:g} smaller here is excluded)",
         "lost": "Does not carry over (a significantly smaller rate here)",
         "open": "Not decided",
+        "none": "Nothing to carry over (under one half there)",
     }
     said = []
     for outcome, begin in begins.items():

@@ -70,8 +70,10 @@ def test_what_few_copies_show_is_not_decided(tmp_path):
 
 def test_what_falls_there_carries_nothing_over(two):
     run = FakeRun(["alpha"], attacks=[NOISE], right=rates(alpha_noisy=0.1))
-    (said,) = two(run, run).carried
-    assert "trains nothing" not in said
+    carries, nothing = two(run, run).carried
+    assert "trains nothing" not in carries
+    assert nothing.startswith("Nothing to carry over (under one half there): against whoever holds")
+    assert "alpha (0.100 here, 0.100 there)" in nothing
 
 
 def test_methods_of_other_bits_or_labels_are_not_compared(tmp_path):
