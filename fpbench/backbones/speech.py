@@ -12,12 +12,13 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Literal
 
 from fpbench.api import MissingResource
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["LIBRARIES", "RATES", "SpeechMeasure", "whereabouts"]
 
@@ -76,7 +77,7 @@ class SpeechMeasure:
 
 
 def _mono(sounds: Any) -> NDArray[np.float32]:
-    mono: NDArray[np.float32] = sounds.cpu().numpy().mean(axis=1).astype(np.float32) / 2**15
+    mono: NDArray[np.float32] = sounds.cpu().numpy().mean(axis=1).astype("float32") / 2**15
     return mono
 
 

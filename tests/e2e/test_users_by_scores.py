@@ -173,7 +173,7 @@ def test_evidence_of_scores_is_computed_again(desk, run, tmp_path, command):
     asked = ("trace", folder, "--method", f"{run / 'run'}:keyed")
     assert at(*asked, "-o", report, *RATE)[0] == 0
     page = report.with_suffix(".html").read_text()
-    assert "<b>Bo</b>" in page
+    assert "<b><bdi>Bo</bdi></b>" in page
     assert " of 120 images of the host, " in page
     assert command("users", "revoke", registry, "Bo", "--reason", "misuse")[0] == 0
     issued(at, run, tmp_path, users=["Di"])
