@@ -104,14 +104,17 @@ def add_to_board(
             return Added(build_page(board, board / "page"), changed=False)
         if problems := _differences(bundle, board, submissions, entry, catalogue):
             raise _refused(problems, board, named, bundle, catalogue)
-        return _add(bundle, entry, board, catalogue, replace_checked=replace_checked)
+        _check_history(board, submissions, entry, replace_checked=replace_checked)
+        return _add(bundle, entry, board, submissions, catalogue)
 
 
 def _add(
-    bundle: Bundle, entry: Submission, board: Path, catalogue: Catalogue, *, replace_checked: bool
+    bundle: Bundle,
+    entry: Submission,
+    board: Path,
+    submissions: list[Submission],
+    catalogue: Catalogue,
 ) -> Added:
-    submissions = read_submissions(board)
-    _check_history(board, submissions, entry, replace_checked=replace_checked)
     stage = board.with_name(f".{board.name}.new")
     shutil.rmtree(stage, ignore_errors=True)
     try:

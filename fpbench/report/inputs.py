@@ -125,9 +125,9 @@ def read_inputs(folder: Path) -> Inputs:
     records = current(latest, suite)
     samples = _samples(folder / "samples")
     submissions = _submissions(folder / "submissions.json")
-    places = tuple(map(str, _json(folder / "submissions.json").get("places", [])))
+    places = _json(folder / "submissions.json").get("places")
     earlier = len(latest) - len(records)
-    return Inputs(folder, records, suite, samples, earlier, submissions, places)
+    return Inputs(folder, records, suite, samples, earlier, submissions, _texts(places))
 
 
 def current(latest: Mapping[str, tuple[Record, int]], suite: Record) -> list[Record]:
@@ -240,6 +240,10 @@ def _submissions(path: Path) -> tuple[Submission, ...]:
             f"{error}; take the file back from version control",
             path=str(path),
         ) from None
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list) else ()
 
 
 def _json(path: Path) -> Record:

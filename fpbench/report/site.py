@@ -162,6 +162,7 @@ class Pages:
 
 
 def _index(board: Board, ranked: Mapping[Table, Scores], curves: list[Curves]) -> dict[str, Any]:
+    other = beside.read_beside(board.inputs.folder)
     return {
         "ordered": any(
             score.placed and score.rank is None
@@ -171,7 +172,7 @@ def _index(board: Board, ranked: Mapping[Table, Scores], curves: list[Curves]) -
         "ranked": any(s.rank for scores in ranked.values() for s in scores.values()),
         "samples_word": standings.tier_titles(board)["samples"].lower(),
         "verdict": verdict(board, ranked),
-        "beside": beside.found(board, other) if (other := _beside(board)) else None,
+        "beside": beside.found(board, other) if other else None,
         "coverage": overview.coverage(board),
         "rankings": [_ranking(board, table, scores) for table, scores in ranked.items()],
         "elsewhere": standings.elsewhere(board),
@@ -189,10 +190,6 @@ def _index(board: Board, ranked: Mapping[Table, Scores], curves: list[Curves]) -
         "sheets": details.sample_sheets(board),
         "earlier": board.inputs.earlier,
     }
-
-
-def _beside(board: Board) -> beside.Beside | None:
-    return beside.read_beside(board.inputs.folder)
 
 
 def _ranking(board: Board, table: Table, scores: Scores) -> dict[str, Any]:

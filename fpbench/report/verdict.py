@@ -87,7 +87,9 @@ def _leaders(ranked: Mapping[str, MethodScore], others: bool) -> Iterable[str]:
         yield f"No ranked method is significantly better than another: {join(scored)} are tied."
     else:
         better = "ranked method" if others else "method"
-        yield f"{join(scored)} share the first rank: no {better} is significantly better than any."
+        yield (
+            f"{join(scored)} share the first rank: no {better} is significantly better than these."
+        )
 
 
 def _ordered(ordered: Mapping[str, MethodScore]) -> Iterable[str]:

@@ -161,7 +161,8 @@ def _head(resolved: Resolved, catalogue: Catalogue) -> Iterator[str]:
     yield f"#   {joining('BOARD', own)}"
     for place in own:
         how = "--set" if settable(place) else "a copy of this file"
-        yield f"# {place}: a place on your machine, which no board knows; name it with {how}."
+        named = " ".join(place.split())  # a label comes from a file: it must not end the comment
+        yield f"# {named}: a place on your machine, which no board knows; name it with {how}."
 
 
 def _tables(resolved: Resolved, catalogue: Catalogue) -> Iterator[str]:

@@ -112,3 +112,10 @@ def test_slugs_are_harmless_and_distinct():
     slugs = Slugs()
     made = [slugs.make(label) for label in ("A b", "a-b", "../..", "<script>", "日本", "a-b")]
     assert made == ["a-b", "a-b-2", "unnamed", "script", "unnamed-2", "a-b-3"]
+
+
+@pytest.mark.parametrize(("told", "read"), [('["host.file"]', ("host.file",)), ('"no list"', ())])
+def test_places_are_a_list_or_none(tmp_path, told, read):
+    FakeRun().write(tmp_path)
+    (tmp_path / "submissions.json").write_text(f'{{"places": {told}, "submissions": []}}')
+    assert read_inputs(tmp_path).places == read

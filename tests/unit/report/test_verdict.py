@@ -55,6 +55,15 @@ def test_it_is_said_among_whom_the_best_is_where_others_have_no_rank(tmp_path):
     assert "trained 0.905" in text
 
 
+def test_those_who_share_the_first_rank_are_not_said_to_be_as_good_as_all(tmp_path):
+    def right(method, seed, point, copy):
+        return (0.2 if method == "gamma" else 0.9) + 0.005 * ((copy + seed) % 3)
+
+    text = said(FakeRun(["alpha", "beta", "gamma"], seeds=(0, 1, 2), right=right), tmp_path)
+    assert "alpha (0.905) and beta (0.905) share the first rank: no method is significantly" in text
+    assert "better than these." in text
+
+
 def test_trainings_that_scatter_make_no_best(tmp_path):
     def right(method, seed, point, copy):
         return 0.5 + (0.02 if method == "alpha" else 0.0) + 0.1 * ((seed * 7 + len(method)) % 3)

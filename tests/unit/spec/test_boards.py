@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -150,14 +151,15 @@ def test_a_place_within_a_list_is_named_in_a_copy(resolved, tmp_path):
     resolved["attacks"] = [
         {
             **resolved["attacks"][-1],
-            "label": "redrawn",
+            "label": "redrawn\n[[attacks]]",
             "name": "regenerate",
             "version": load(()).component("attacks", "regenerate").version,
             "params": {"autoencoder": "vae"},
         }
     ]
     text = suite_text(board(tmp_path / "b", resolved), FAKES)
-    assert "# attacks redrawn.autoencoder: a place on your machine" in text
+    assert "# attacks redrawn [[attacks]].autoencoder: a place on your machine" in text
+    assert [each["label"] for each in tomllib.loads(text)["attacks"]] == ["redrawn\n[[attacks]]"]
     assert "name it with a copy of this file." in text
     assert "--set attacks" not in text
 
