@@ -170,6 +170,20 @@ def test_codes_are_learnt_and_images_stay(learnt, host, context):
     assert torch.stack(right).mean() > 0.85
 
 
+@pytest.mark.parametrize(("known", "share", "least"), [(0.7, 0.5, 0.3), (0.8, 0.9, 0.1)])
+def test_codes_are_as_faint_as_is_asked_for_once_they_are_found(known, share, least):
+    codes = torch.rand(4000, BITS, generator=torch.Generator().manual_seed(0)) > 0.5
+    asked = wouaf(shrink=True, faint_share=0.9, faintest=0.1).params
+    signs = training.signs_of(codes, known, asked, torch.Generator().manual_seed(1))
+    assert torch.equal(signs > 0, codes)
+    sizes = signs.abs()
+    assert torch.equal(sizes, sizes[:, :1].expand_as(sizes))
+    faint = sizes[:, 0][sizes[:, 0] < 1]
+    assert len(faint) / len(codes) == pytest.approx(share, abs=0.03)
+    assert faint.min() == pytest.approx(least, abs=0.01)
+    assert faint.mean() == pytest.approx((1 + least) / 2, abs=0.02)
+
+
 @pytest.mark.timeout(180)
 def test_the_code_is_in_the_weights_whatever_is_done_to_them(learnt, host, context):
     method, state = learnt

@@ -33,7 +33,9 @@ class WouafParams(Params):
         noise: most weight noise in training, relative to each tensor's deviation, uniform from 0.
         worst_case: whether that noise points where it harms the code most.
         drift: fine-tuned copies of the host whose weight differences are added in training.
-        shrink: whether half of the training codes are fainter, down to 0.3.
+        shrink: whether some of the training codes are fainter than they are folded.
+        faint_share: of these, once codes are found; before, of all codes at most half.
+        faintest: of these, relative to full; before codes are found none is fainter than 0.3.
         hardened: whether the reader trains on distorted samples: "mild" as other methods of
             fpbench, of sounds with shifts by up to 75 ms, too; or, of images, "published".
         latents: of the training: of the host's "prior", or encoded "photographs".
@@ -80,6 +82,8 @@ class WouafParams(Params):
     worst_case: bool = False
     drift: Annotated[int, Field(ge=0)] = 0
     shrink: bool = False
+    faint_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    faintest: Annotated[float, Field(gt=0, le=1)] = 0.3
     hardened: Literal["no", "mild", "published"] = "no"
     latents: Literal["prior", "photographs"] = "prior"
     likeness: Literal["host", "photograph"] = "host"

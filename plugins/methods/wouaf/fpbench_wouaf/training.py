@@ -38,7 +38,7 @@ from fpbench_wouaf.likeness import likeness_of
 if TYPE_CHECKING:
     from fpbench_wouaf.params import WouafParams
 
-__all__ = ["Carried", "behind", "carried", "fit", "folded", "opened", "read_with"]
+__all__ = ["Carried", "behind", "carried", "fit", "folded", "opened", "read_with", "signs_of"]
 
 _WHO = "method wouaf"
 _CHUNK = 32
@@ -273,8 +273,8 @@ class _Stage:
                     bank = self.bank(name, made, batch * min(_BANK, steps))
                 rows = torch.randint(len(bank.entry), (batch,), generator=run.rng("samples"))
                 codes = ctx.training_codes(batch, run.rng("codes"))
-                signs = self._signs(codes, run)
                 known = run.memory.get("accuracy", 0.5 if first else 0.95)
+                signs = signs_of(codes, known, p, run.rng("shrink"))
                 disturbance = drawn_for(run, known, self.drifts, p)
                 early = first and step < 0.57 * steps
                 firm = p.likeness_weight if early else p.final_weight
@@ -389,14 +389,6 @@ class _Stage:
     def _behind(self, images: Tensor) -> Tensor:
         return behind(self.host.generator, images)
 
-    def _signs(self, codes: Tensor, run: TrainingRun) -> Tensor:
-        """Codes as ±1, half of them fainter where that is asked for."""
-        signs = codes.float() * 2 - 1
-        if not self.params.shrink:
-            return signs
-        draws = torch.rand(2, len(codes), generator=run.rng("shrink")).to(signs)
-        return signs * torch.where(draws[0] < 0.5, 0.3 + 0.7 * draws[1], 1.0)[:, None]
-
     def _seen(self, images: Tensor, run: TrainingRun, piece: slice, batch: int) -> Tensor:
         """Samples as the reader meets them in training."""
         if self.params.hardened == "no":
@@ -414,6 +406,25 @@ class _Stage:
         if self.params.hardened == "mild":
             return soften(images, draws)
         return distortions.published(images, draws)
+
+
+def signs_of(codes: Tensor, known: float, params: WouafParams, rng: torch.Generator) -> Tensor:
+    """Codes (N, K) as ±1, some of them fainter where that is asked for.
+
+    Args:
+        codes: bool.
+        known: the running accuracy of the training.
+        params: settings.
+        rng: of the present step.
+    """
+    signs = codes.float() * 2 - 1
+    if not params.shrink:
+        return signs
+    share, least = params.faint_share, params.faintest
+    if known < _FOUND:  # codes that are too faint are never found
+        share, least = min(share, 0.5), max(least, 0.3)
+    draws = torch.rand(2, len(codes), generator=rng).to(signs)
+    return signs * torch.where(draws[0] < share, least + (1 - least) * draws[1], 1.0)[:, None]
 
 
 def behind(generator: Generator, images: Tensor) -> Tensor:
