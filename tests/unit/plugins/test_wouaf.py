@@ -170,11 +170,11 @@ def test_codes_are_learnt_and_images_stay(learnt, host, context):
     assert torch.stack(right).mean() > 0.85
 
 
-@pytest.mark.parametrize(("known", "share", "least"), [(0.7, 0.5, 0.3), (0.8, 0.9, 0.1)])
-def test_codes_are_as_faint_as_is_asked_for_once_they_are_found(known, share, least):
+@pytest.mark.parametrize(("late", "share", "least"), [(False, 0.5, 0.3), (True, 0.9, 0.1)])
+def test_codes_are_as_faint_as_is_asked_for_late_in_a_training(late, share, least):
     codes = torch.rand(4000, BITS, generator=torch.Generator().manual_seed(0)) > 0.5
     asked = wouaf(shrink=True, faint_share=0.9, faintest=0.1).params
-    signs = training.signs_of(codes, known, asked, torch.Generator().manual_seed(1))
+    signs = training.signs_of(codes, asked, torch.Generator().manual_seed(1), late=late)
     assert torch.equal(signs > 0, codes)
     sizes = signs.abs()
     assert torch.equal(sizes, sizes[:, :1].expand_as(sizes))

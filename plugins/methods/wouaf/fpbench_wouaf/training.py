@@ -274,9 +274,9 @@ class _Stage:
                 rows = torch.randint(len(bank.entry), (batch,), generator=run.rng("samples"))
                 codes = ctx.training_codes(batch, run.rng("codes"))
                 known = run.memory.get("accuracy", 0.5 if first else 0.95)
-                signs = signs_of(codes, known, p, run.rng("shrink"))
                 disturbance = drawn_for(run, known, self.drifts, p)
                 early = first and step < 0.57 * steps
+                signs = signs_of(codes, p, run.rng("shrink"), late=last and not early)
                 firm = p.likeness_weight if early else p.final_weight
                 # Half of the steps that may be disturbed are, and ask for no likeness.
                 firm *= 2 if may_be_disturbed(known, self.drifts, p) else 1
@@ -408,20 +408,20 @@ class _Stage:
         return distortions.published(images, draws)
 
 
-def signs_of(codes: Tensor, known: float, params: WouafParams, rng: torch.Generator) -> Tensor:
+def signs_of(codes: Tensor, params: WouafParams, rng: torch.Generator, *, late: bool) -> Tensor:
     """Codes (N, K) as ±1, some of them fainter where that is asked for.
 
     Args:
         codes: bool.
-        known: the running accuracy of the training.
         params: settings.
         rng: of the present step.
+        late: whether they may be fainter than those that a network still has to learn.
     """
     signs = codes.float() * 2 - 1
     if not params.shrink:
         return signs
     share, least = params.faint_share, params.faintest
-    if known < _FOUND:  # codes that are too faint are never found
+    if not late:
         share, least = min(share, 0.5), max(least, 0.3)
     draws = torch.rand(2, len(codes), generator=rng).to(signs)
     return signs * torch.where(draws[0] < share, least + (1 - least) * draws[1], 1.0)[:, None]
