@@ -34,8 +34,9 @@ class WouafParams(Params):
         worst_case: whether that noise points where it harms the code most.
         drift: fine-tuned copies of the host whose weight differences are added in training.
         shrink: whether some of the training codes are fainter than they are folded.
-        faint_share: of these; on quarters, or in the first half of a training, at most half.
-        faintest: of these, relative to full; on quarters, or in the first half, at least 0.3.
+        faint_share: of these, on whole samples; on quarters at most half are. Where there are no
+            quarters, the first 57 % of the steps take their place.
+        faintest: of these, relative to full, on whole samples; on quarters at least 0.3.
         hardened: whether the reader trains on distorted samples: "mild" as other methods of
             fpbench, of sounds with shifts by up to 75 ms, too; or, of images, "published".
         latents: of the training: of the host's "prior", or encoded "photographs".
