@@ -4,7 +4,8 @@
 
 Prints a table in Markdown: each method's bit accuracy where its own copies' images are so many
 decibels from what they were, with the difference to one method over the same users (paired
-t-interval, 95 %). Between strengths, a copy's accuracy is a straight line over its PSNR.
+t-interval, 95 %). Between strengths, a copy's accuracy is a straight line over its PSNR. Users
+whose copies no strength has taken so far are left out; a column says how many are there.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ STYLE = (
     "text{font:11px sans-serif;fill:#555}.grid{stroke:#ccc;stroke-width:.6;fill:none}"
     ".line{fill:none;stroke-width:1.8}.middle{text-anchor:middle}.end{text-anchor:end}"
 )
-_RATES = (("bit-accuracy", "bit accuracy"), ("attribution", "traced, N = 100"))
+_RATES = (("bit-accuracy", "bit accuracy"), ("attribution", "traced"))
+_WANTED = {("damage", "psnr"): "psnr"} | {(name, ""): name for name, _ in _RATES}
 _PSNR = (20.0, 40.0)
 
 
@@ -59,8 +61,7 @@ def read(board: Path, attack: str) -> dict[str, Curve]:
         model = (record["point"] or {}).get("model") or {}
         if model.get("label") != attack or record["outcome"] != "done":
             continue
-        wanted = {("damage", "psnr"): "psnr"} | {(name, ""): name for name, _ in _RATES}
-        name = wanted.get((record["metric"], record["variant"]))
+        name = _WANTED.get((record["metric"], record["variant"]))
         if name and record["by_copy"]:
             own = found.setdefault(record["method"]["label"], {}).setdefault(model["strength"], {})
             own.setdefault(name, []).extend(record["by_copy"])  # of further trainings, behind
@@ -126,13 +127,13 @@ def interval(values: np.ndarray) -> tuple[float, float]:
 
 def table(curves: dict[str, Curve], decibels: float, against: str) -> str:
     """Rows in Markdown, the best first."""
-    head = f"| method | bit accuracy at {decibels:g} dB | traced | minus {against} |"
+    head = f"| method | bit accuracy at {decibels:g} dB | traced | users | minus {against} |"
     rows = []
     for label, curve in curves.items():
         bits, traced = (curve.at(decibels, metric) for metric, _ in _RATES)
         known = ~np.isnan(bits)
         if not known.any():
-            rows.append((-1.0, f"| {label} | not reached | | |"))
+            rows.append((-1.0, f"| {label} | not reached | | 0 | |"))
             continue
         mean, half = interval(bits[known])
         beside = ""
@@ -141,10 +142,17 @@ def table(curves: dict[str, Curve], decibels: float, against: str) -> str:
         if label != against and both.sum() > 1:
             more, width = interval((bits - other)[both])
             beside = f"{more:+.3f} ± {width:.3f}"
-        rows.append(
-            (mean, f"| {label} | {mean:.3f} ± {half:.3f} | {traced[known].mean():.2f} | {beside} |")
+        cells = (
+            label,
+            f"{mean:.3f} ± {half:.3f}",
+            f"{traced[known].mean():.2f}",
+            f"{known.sum()} of {len(known)}",
+            beside,
         )
-    return "\n".join([head, "|---|---|---|---|", *(row for _, row in sorted(rows, reverse=True))])
+        rows.append((mean, f"| {' | '.join(cells)} |"))
+    return "\n".join(
+        [head, "|---|---|---|---|---|", *(row for _, row in sorted(rows, reverse=True))]
+    )
 
 
 @click.command()
