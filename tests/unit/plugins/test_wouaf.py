@@ -170,10 +170,12 @@ def test_codes_are_learnt_and_images_stay(learnt, host, context):
     assert torch.stack(right).mean() > 0.85
 
 
-@pytest.mark.parametrize(("late", "share", "least"), [(False, 0.5, 0.3), (True, 0.9, 0.1)])
-def test_codes_are_as_faint_as_is_asked_for_late_in_a_training(late, share, least):
+@pytest.mark.parametrize(
+    ("late", "share", "least", "power"), [(False, 0.5, 0.3, 1), (True, 0.9, 0.1, 2)]
+)
+def test_codes_are_as_faint_as_is_asked_for_late_in_a_training(late, share, least, power):
     codes = torch.rand(4000, BITS, generator=torch.Generator().manual_seed(0)) > 0.5
-    asked = wouaf(shrink=True, faint_share=0.9, faintest=0.1).params
+    asked = wouaf(shrink=True, faint_share=0.9, faintest=0.1, faint_power=2).params
     signs = training.signs_of(codes, asked, torch.Generator().manual_seed(1), late=late)
     assert torch.equal(signs > 0, codes)
     sizes = signs.abs()
@@ -181,7 +183,20 @@ def test_codes_are_as_faint_as_is_asked_for_late_in_a_training(late, share, leas
     faint = sizes[:, 0][sizes[:, 0] < 1]
     assert len(faint) / len(codes) == pytest.approx(share, abs=0.03)
     assert faint.min() == pytest.approx(least, abs=0.01)
-    assert faint.mean() == pytest.approx((1 + least) / 2, abs=0.02)
+    assert faint.mean() == pytest.approx(least + (1 - least) / (1 + power), abs=0.02)
+
+
+def test_a_decoder_may_move_at_a_rate_of_its_own_on_whole_samples(host, context):
+    fast, slow = (
+        wouaf(steps=2, cropped=0, whole_image_learning_rate=rate).fit(
+            host, Photographs(), context("rate", str(rate))
+        )
+        for rate in (None, 1e-12)
+    )
+    start = host.generator.steps["decoder"].state_dict()
+    for state, moves in ((fast, True), (slow, False)):
+        moved = max(float((state[f"network.{n}"] - w).abs().max()) for n, w in start.items())
+        assert (moved > 1e-6) is moves
 
 
 @pytest.mark.timeout(180)

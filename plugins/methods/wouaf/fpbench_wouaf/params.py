@@ -37,6 +37,8 @@ class WouafParams(Params):
         faint_share: of these, on whole samples; on quarters at most half are. Where there are no
             quarters, the first 57 % of the steps take their place.
         faintest: of these, relative to full, on whole samples; on quarters at least 0.3.
+        faint_power: of uniform draws between faintest and full, on whole samples; above 1 for more
+            of the faintest.
         hardened: whether the reader trains on distorted samples: "mild" as other methods of
             fpbench, of sounds with shifts by up to 75 ms, too; or, of images, "published".
         latents: of the training: of the host's "prior", or encoded "photographs".
@@ -54,6 +56,8 @@ class WouafParams(Params):
         batch: samples of a step on quarters, one code each.
         whole_batch: samples of a step on whole ones.
         image_learning_rate: of the network's own weights.
+        whole_image_learning_rate: of them on whole samples; None = the same. After a training on
+            quarters all rates are two fifths.
         code_learning_rate: of carrier and reader.
         weight_decay: of all of them.
         clip: largest norm of a gradient; 0 = any.
@@ -85,6 +89,7 @@ class WouafParams(Params):
     shrink: bool = False
     faint_share: Annotated[float, Field(gt=0, le=1)] = 0.5
     faintest: Annotated[float, Field(gt=0, le=1)] = 0.3
+    faint_power: Rate = 1.0
     hardened: Literal["no", "mild", "published"] = "no"
     latents: Literal["prior", "photographs"] = "prior"
     likeness: Literal["host", "photograph"] = "host"
@@ -99,6 +104,7 @@ class WouafParams(Params):
     batch: Annotated[int, Field(ge=2)] = 32
     whole_batch: Annotated[int, Field(ge=2)] = 16
     image_learning_rate: Rate = 3e-4
+    whole_image_learning_rate: Rate | None = None
     code_learning_rate: Rate = 2e-3
     weight_decay: Weight = 0.0
     clip: Weight = 5.0

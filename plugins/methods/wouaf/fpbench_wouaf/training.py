@@ -252,7 +252,10 @@ class _Stage:
             "carrier": model.carrier,
             "reader": eye,
         }
-        optimiser = _optimiser(model, eye, p, 1.0 if first else 0.4)
+        image_rate = p.image_learning_rate
+        if name == "whole" and p.whole_image_learning_rate is not None:
+            image_rate = p.whole_image_learning_rate
+        optimiser = _optimiser(model, eye, p, image_rate, 1.0 if first else 0.4)
         averages: dict[str, Average[Any]] = {key: Average(m) for key, m in modules.items()}
         alike = likeness_of(p, ctx.device, relative=self._is_sound)
         last = not first or steps == p.steps
@@ -420,11 +423,12 @@ def signs_of(codes: Tensor, params: WouafParams, rng: torch.Generator, *, late: 
     signs = codes.float() * 2 - 1
     if not params.shrink:
         return signs
-    share, least = params.faint_share, params.faintest
+    share, least, power = params.faint_share, params.faintest, params.faint_power
     if not late:
-        share, least = min(share, 0.5), max(least, 0.3)
+        share, least, power = min(share, 0.5), max(least, 0.3), 1.0
     draws = torch.rand(2, len(codes), generator=rng).to(signs)
-    return signs * torch.where(draws[0] < share, least + (1 - least) * draws[1], 1.0)[:, None]
+    faint = least + (1 - least) * draws[1].pow(power)
+    return signs * torch.where(draws[0] < share, faint, 1.0)[:, None]
 
 
 def behind(generator: Generator, images: Tensor) -> Tensor:
@@ -455,11 +459,13 @@ def _rate(step: int, steps: int, p: WouafParams, *, last: bool) -> float:
     return warm * warm_cosine(step - hold, steps - hold, low=low, warmup=1)
 
 
-def _optimiser(model: Carried, eye: nn.Module, p: WouafParams, rate: float) -> AdamW:
+def _optimiser(
+    model: Carried, eye: nn.Module, p: WouafParams, image_rate: float, factor: float
+) -> AdamW:
     own = [w for w in model.network.parameters() if w.requires_grad]
     groups = [
-        (own, p.image_learning_rate * rate),
-        ([*model.carrier.parameters(), *eye.parameters()], p.code_learning_rate * rate),
+        (own, image_rate * factor),
+        ([*model.carrier.parameters(), *eye.parameters()], p.code_learning_rate * factor),
     ]
     return AdamW(
         [{"params": params, "lr": peak, "peak": peak} for params, peak in groups if params],
