@@ -69,7 +69,7 @@ class Worker:
         self._slot = slot
         self._stage_s = stage_s
         self._process: subprocess.Popen[bytes] | None = None
-        self._asked = False
+        self._asked = self._killed = False
         self.on_progress: Callable[[int, int, str], None] = lambda done, total, text: None
 
     def run(self, key: str, skip: Collection[Place] = ()) -> list[Problem]:
@@ -77,6 +77,7 @@ class Worker:
 
         Raises:
             Died: its process ended; the next stage gets a new one.
+            Stopped: it saved and stopped as it was asked to, or was killed from here.
         """
         self._alive()
         at: Place | None = None
@@ -105,6 +106,8 @@ class Worker:
             if timer is not None:
                 timer.cancel()
         late = timed_out.is_set()
+        if self._killed and not late:
+            raise Stopped
         raise Died(self._last_words(key, late=late), None if late else at)
 
     def stop(self) -> None:
@@ -131,7 +134,7 @@ class Worker:
         if self._process is not None and self._process.poll() is None:
             return
         self.close()
-        self._asked = False
+        self._asked = self._killed = False
         their_in, our_out = os.pipe()
         our_in, their_out = os.pipe()
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
@@ -158,6 +161,7 @@ class Worker:
     def kill(self) -> None:
         """End the process at once, and whatever it has started."""
         if self._process is not None:
+            self._killed = True
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
