@@ -12,6 +12,7 @@ from typing import Any
 from fpbench.api import Executor
 from fpbench.plan import Graph, Kind, Plan, Stage
 from fpbench.plan.pending import is_done
+from fpbench.stages.interrupt import Stopped
 from fpbench.store import Leases, Store
 from fpbench.store.leases import Holder
 
@@ -130,7 +131,9 @@ class Schedule:
             for future in wait(running, timeout=_POLL_S, return_when=FIRST_COMPLETED)[0]:
                 key = running.pop(future)
                 self._leases.release(key)
-                self._ended(key, good=future.result())
+                # One that has saved and stopped leaves the others the time to save, too.
+                if not isinstance(future.exception(), Stopped):
+                    self._ended(key, good=future.result())
 
     def _say_waiting(self) -> None:
         """Once for each time that there is nothing else to do, tell who is waited for."""

@@ -9,6 +9,7 @@ from fpbench.builtin.local.executor import LocalExecutor, LocalParams
 from fpbench.execute import machine
 from fpbench.execute.schedule import Schedule
 from fpbench.plan import Kind, Stage
+from fpbench.stages.interrupt import Stopped
 from fpbench.store import Leases
 
 
@@ -107,6 +108,20 @@ def test_memory_decides_what_runs_beside_what(tmp_path):
 def test_nothing_more_is_started_once_halted(tmp_path):
     graph, run = stages(("a", "", 0), ("b", "", 0)), Log()
     assert walk(tmp_path, graph, run, halted=lambda: bool(run.order)) == ["a"]
+
+
+def test_a_stage_that_stopped_leaves_the_others_time_to_save(tmp_path):
+    both, saved = threading.Barrier(2), []
+
+    def run(key):
+        both.wait(30)
+        time.sleep(0.0 if key == "a" else 0.5)
+        saved.append(key)
+        raise Stopped
+
+    run.order = saved
+    graph = stages(("a", "", 0), ("b", "", 0), ("c", "", 0))
+    assert walk(tmp_path, graph, run, slots=2, halted=lambda: "a" in saved) == ["a", "b"]
 
 
 @pytest.mark.parametrize(
