@@ -158,15 +158,16 @@ class Context(ABC):
         """Steps of each training that are run where only their cost is asked for; None = all."""
         return None
 
-    def tried(self, name: str, steps: int, seconds: float) -> None:
+    def tried(self, name: str, steps: int, seconds: float, spent: float) -> None:
         """Keep what a step of a training takes, of which `trial_steps` were run.
 
         Args:
             name: of the training.
             steps: of the whole training.
             seconds: of one step, the first one left out.
+            spent: seconds of all that were run, the first one included.
         """
-        del name, steps, seconds
+        del name, steps, seconds, spent
 
     @abstractmethod
     def throughput(self, name: str, images: int, seconds: float) -> None:

@@ -104,6 +104,7 @@ class StageContext(Context):
         self._trial_steps = trial_steps
         self._weights = weights
         self.trials: dict[str, tuple[int, float]] = {}
+        self.tried_s = 0.0
         self.curves: dict[str, list[dict[str, float]]] = {}
         self.sheets: dict[str, np.ndarray] = {}
         self.rates: dict[str, dict[str, float]] = {}
@@ -282,9 +283,10 @@ class StageContext(Context):
         """See `Context.trial_steps`."""
         return self._trial_steps
 
-    def tried(self, name: str, steps: int, seconds: float) -> None:
+    def tried(self, name: str, steps: int, seconds: float, spent: float) -> None:
         """See `Context.tried`."""
         self.trials[name] = (steps, seconds)
+        self.tried_s += spent
 
     def throughput(self, name: str, images: int, seconds: float) -> None:
         """See `Context.throughput`."""

@@ -183,6 +183,5 @@ def _tried(
     with resources.Peak() as peak:
         state = check_state(f"{label}: fit", body(ctx))
     spent = time.monotonic() - started
-    in_steps = sum(each * min(ctx.trial_steps or 0, count) for count, each in ctx.trials.values())
     size = torch.cuda.max_memory_allocated(ctx.device) if cuda else peak.bytes
-    return state, Trial(label, dict(ctx.trials), max(0.0, spent - in_steps), times, size)
+    return state, Trial(label, dict(ctx.trials), max(0.0, spent - ctx.tried_s), times, size)

@@ -139,7 +139,7 @@ class TrainingRun:
             self._ctx.progress(self._next, self._steps, self._text())
         if trial is not None:
             each = (time.monotonic() - begun) / (last - 1) if begun else self._seconds
-            self._ctx.tried(self._name, self._steps, each)
+            self._ctx.tried(self._name, self._steps, each, self._seconds)
 
     def rng(self, purpose: str) -> torch.Generator:
         """A CPU generator for one purpose of the present step."""

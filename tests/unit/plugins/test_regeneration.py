@@ -3,6 +3,8 @@ import pytest
 import torch
 from fpbench_regeneration.plugin import Regenerate
 from pydantic import ValidationError
+from safetensors.torch import load_file, save_file
+from scipy.signal import resample_poly
 from skimage.metrics import peak_signal_noise_ratio
 from tiny_autoencoders import decoder_tensors, saved_chain
 
@@ -149,10 +151,88 @@ def test_latents_of_sounds_are_seven_levels_with_a_gradient():
     assert codec.encoder[0].weight.grad.abs().max() > 0
 
 
-def test_published_autoencoders_are_not_asked_of_sounds(tmp_path):
-    attack = Regenerate(Regenerate.Params(**saved_chain(tmp_path)))
-    assert "are of images" in attack.refuse(setting(SOUNDS)).reason
-    assert Regenerate(Regenerate.Params()).refuse(setting(SOUNDS)) is None
+def saved_codec(folder, kind, **changes):
+    """A tiny codec of one channel at 16 kHz as transformers saves it, and the model."""
+    transformers = pytest.importorskip("transformers", reason="the extra latent: no transformers")
+    torch.manual_seed(0)  # noqa: TID251 - initial weights of a test
+    settings = {"sampling_rate": 16000, "codebook_size": 16, "upsampling_ratios": [4, 2]}
+    if kind == "encodec":
+        settings |= {"num_filters": 4, "hidden_size": 16, "codebook_dim": 16}
+        settings |= {"num_lstm_layers": 1, "target_bandwidths": [8.0, 16.0]} | changes
+        model = transformers.EncodecModel(transformers.EncodecConfig(**settings))
+    else:
+        settings |= {"encoder_hidden_size": 8, "decoder_hidden_size": 16, "n_codebooks": 3}
+        settings |= {"downsampling_ratios": [2, 4]} | changes
+        model = transformers.DacModel(transformers.DacConfig(**settings))
+    model.save_pretrained(folder)
+    return str(folder), model.eval()
+
+
+# 2,000 frames a second of 4 bits: 8 kbit/s for each book of codes.
+@pytest.mark.parametrize("kind", ["encodec", "dac"])
+@pytest.mark.parametrize("bitrate", [9.0, None])
+def test_a_published_codec_of_sounds_is_called_at_its_rate(tmp_path, kind, bitrate):
+    place, model = saved_codec(tmp_path / kind, kind)
+    about = {"modality": Audio(NoParams()), "info": SOUNDS}
+    attack, ctx = of(tmp_path, about=about, autoencoder=place, bitrate=bitrate)
+    assert attack.refuse(setting(SOUNDS)) is None
+    said = speech(0, 18).reshape(9, 2, 1020)  # more than a batch of mono sounds
+    found = attack.apply(said, range(9), 1.0, ctx)
+    assert (found.dtype, found.shape) == (torch.int16, said.shape)
+
+    waves = resample_poly(said.double().numpy().reshape(18, 1, 1020) / 32768, 2, 1, axis=-1)
+    waves = torch.from_numpy(waves).float()  # 2,040 samples, 255 frames
+    with torch.no_grad():
+        if kind == "encodec":
+            codes = model.encode(waves, bandwidth=8.0 if bitrate else 16.0)
+            heard = model.decode(codes.audio_codes, codes.audio_scales).audio_values
+        else:
+            codes = model.encode(waves, n_quantizers=1 if bitrate else 3)
+            heard = model.decode(quantized_representation=codes.quantized_representation)
+            heard = heard.audio_values
+    back = resample_poly(heard.reshape(18, -1).double().numpy(), 1, 2, axis=-1)[:, :1020]
+    wanted = np.rint(back * 32768).clip(-32768, 32767).reshape(9, 2, -1)
+    apart = np.abs(found.numpy().astype(float)[..., : wanted.shape[-1]] - wanted)
+    assert np.median(apart) <= 1  # a code near the middle of two may go either way
+    assert np.abs(wanted).max() > 0
+    assert torch.equal(attack.apply(said[7:], [7, 8], 1.0, ctx), found[7:])
+    assert torch.equal(
+        attack.apply(found, range(9), 1.0, ctx), attack.apply(said, range(9), 2.0, ctx)
+    )
+
+
+def test_folders_that_hold_no_codec_are_refused_before_any_training(tmp_path):
+    place, _ = saved_codec(tmp_path / "codec", "encodec")
+
+    def refused(match, error=ContractError, **params):
+        with pytest.raises(error, match=match):
+            Regenerate(Regenerate.Params(**params)).refuse(setting(SOUNDS))
+
+    refused("expected config.json", autoencoder=str(tmp_path))
+    config = tmp_path / "codec" / "config.json"
+    good = config.read_text()
+    config.write_text(good.replace('"encodec"', '"bert"'))
+    refused(r"EncodecModel|encodec or dac.*'bert'", autoencoder=place)
+    config.write_text(good.replace('"audio_channels": 1', '"audio_channels": 2'))
+    refused("one channel", autoencoder=place)
+    config.write_text(good)
+    weights = tmp_path / "codec" / "model.safetensors"
+    whole = load_file(weights)
+    save_file(dict(list(whole.items())[1:]), weights, metadata={"format": "pt"})
+    about = {"modality": Audio(NoParams()), "info": SOUNDS}
+    with pytest.raises(ContractError, match="missing or left over: decoder"):
+        of(tmp_path, about=about, autoencoder=place)
+    weights.rename(tmp_path / "codec" / "pytorch_model.bin")
+    refused("expected model.safetensors.*may run programs", autoencoder=place)
+    with pytest.raises(MissingResource, match="hf download facebook/encodec_24khz"):
+        of(tmp_path, about=about, autoencoder=str(tmp_path / "none"))
+    assert Regenerate(Regenerate.Params(autoencoder="none")).refuse(setting(SOUNDS)) is None
+    noisy = Regenerate(Regenerate.Params(autoencoder="none", sigma=0.1))
+    assert "no latents" in noisy.refuse(setting(SOUNDS)).reason
+    coded = Regenerate(Regenerate.Params(autoencoder="none", bitrate=6))
+    assert "no bitrate" in coded.refuse(setting(IMAGES)).reason
+    with pytest.raises(ValidationError, match="`bitrate` belongs to a codec's folder"):
+        Regenerate.Params(bitrate=6)
 
 
 def test_what_the_adversary_holds_depends_on_where_it_comes_from(tmp_path):
@@ -182,7 +262,7 @@ def test_files_that_cannot_be_used_are_told_of(tmp_path):
     missing = Regenerate(Regenerate.Params(autoencoder=str(tmp_path / "none")))
     assert missing.refuse(setting(IMAGES)) is None
     with pytest.raises(MissingResource, match=r"attack regenerate: .*set autoencoder to another"):
-        missing.fit(Surface(missing.access, "regenerate"), None)
+        missing.fit(Surface(missing.access, "regenerate"), StageContext(CPU, (0,), Store(tmp_path)))
     alone = Regenerate(Regenerate.Params(autoencoder=places["autoencoder"]))
     with pytest.raises(ContractError, match="set encoder to its file"):
         alone.refuse(setting(IMAGES))
