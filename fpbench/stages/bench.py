@@ -5,7 +5,7 @@ A `Bench` lives in one process and keeps what it has loaded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -38,6 +38,8 @@ from fpbench.stages.place import Place
 from fpbench.stages.process import Visit, call
 from fpbench.stages.torch_switches import exact
 from fpbench.store import Store
+
+_REMEMBERED_BYTES = 256 << 20
 
 Drawn = tuple[int | str, int]
 """A drawn image: whose copy it is of, or what it is for, and its number."""
@@ -89,6 +91,7 @@ class Bench:
         self._seeds: dict[Drawn, int] = {}
         self.read_alone: set[int] = set()  # fits whose reader was seen to read images one by one
         self._networks: dict[str, Any] = {}
+        self._remembered: dict[Hashable, Tensor] = {}
 
     @cached_property
     def host(self) -> TrainedHost:
@@ -134,6 +137,16 @@ class Bench:
     def registered(self, fit: Fit) -> int:
         """How many users readings tell apart: the run's, or those of `stand_in`."""
         return self._registered.get(fit.index, len(self.plan.users(fit)))
+
+    def remembered(self, name: Hashable, make: Callable[[], Tensor]) -> Tensor:
+        """What `make` gives, kept under a name as long as there is room; nobody may change it."""
+        if name in self._remembered:
+            return self._remembered[name]
+        made = make()
+        held = sum(t.numel() * t.element_size() for t in self._remembered.values())
+        if held + made.numel() * made.element_size() <= _REMEMBERED_BYTES:
+            self._remembered[name] = made
+        return made
 
     def stand_in(self, fit: Fit, prepared: dict[str, Tensor], users: int) -> None:
         """Read for other users than the run's: so many, and what was prepared of them."""

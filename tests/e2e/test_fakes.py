@@ -8,8 +8,8 @@ from fpbench.api import Outcome
 from fpbench.builtin.codes.uniform import Uniform
 from fpbench.plan import Plan, issued_codes
 from fpbench.registry import load
-from fpbench.stages import boundary
-from fpbench.stages.reading import GeneratorReader
+from fpbench.stages import bench, boundary
+from fpbench.stages.reading import GeneratorReader, ImageReader
 from fpbench.store import Store
 from fpbench.testing.fakes import Perfect
 
@@ -160,6 +160,28 @@ def test_damage_grows_with_strength(done):
             value(records, "blind", a, "damage", "psnr")["value"]
             > value(records, "blind", b, "damage", "psnr")["value"]
         )
+
+
+def test_images_of_nobody_are_attacked_once_for_all_methods(run_suite, suite_file, monkeypatch):
+    from fpbench.store.records import content
+
+    attacked = []
+    attack = ImageReader._attacked
+
+    def seen(reader, point, *rest):
+        if reader._origin[0] in ("real", "host") and reader._model is None:
+            attacked.append((reader._origin[0], reader._fit.index, point.label))
+        return attack(reader, point, *rest)
+
+    monkeypatch.setattr(ImageReader, "_attacked", seen)
+    _, records, _ = run_suite(suite_file())
+    assert {each[:2] for each in attacked} == {("real", 0), ("host", 0)}
+    # The room for them is bounded; where there is none, every number is the same.
+    monkeypatch.setattr(bench, "_REMEMBERED_BYTES", 0)
+    attacked.clear()
+    _, fresh, _ = run_suite(suite_file(), folder="fresh", store="fresh")
+    assert {each[1] for each in attacked} > {0}
+    assert {k: content(r) for k, r in records.items()} == {k: content(r) for k, r in fresh.items()}
 
 
 def test_negatives_are_counted_and_attacked_alike(done):
