@@ -41,11 +41,12 @@ def check(who: str, place: str) -> Path:
             f"{who}: expected a codec of sounds ({' or '.join(CLASSES)}) in {folder.name}/"
             f"{CONFIG}, got {kind!r}; name the folder of such a model"
         )
-    if config.get("audio_channels", 1) != 1 or config.get("chunk_length_s"):
+    channels, chunk = config.get("audio_channels", 1), config.get("chunk_length_s")
+    if channels != 1 or chunk:
         raise ContractError(
-            f"{who}: expected a codec of one channel that takes sounds whole, got "
-            f"{folder.name} of {config.get('audio_channels', 1)} channels in chunks; name another, "
-            "as facebook/encodec_24khz"
+            f"{who}: expected a codec of one channel that takes sounds whole, got {folder.name} "
+            f"with audio_channels = {channels}, chunk_length_s = {chunk}; name another, as "
+            "facebook/encodec_24khz"
         )
     if not (folder / WEIGHTS).is_file():
         raise ContractError(
