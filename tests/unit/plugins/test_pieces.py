@@ -6,7 +6,6 @@ from fpbench_hidden.training import distort
 from fpbench_passive.classifier import augmented
 from fpbench_passive.params import DetectorParams
 from fpbench_scalable_gan.immunising import perturbed
-from fpbench_stable_signature.extracting import distort as harden
 
 from fpbench.api import TrainedHost
 from fpbench.api.context import Peers
@@ -18,6 +17,7 @@ from fpbench.stages.context import StageContext
 from fpbench.stages.images import SplitStream
 from fpbench.store import Store
 from fpbench.training import gan
+from fpbench.training.marks import distort as harden
 
 CPU = torch.device("cpu")
 BATCH = 24

@@ -19,7 +19,7 @@ from fpbench.nn.state import part, prefixed
 from fpbench.training import TrainingRun
 
 if TYPE_CHECKING:
-    from fpbench_stable_signature.networks import Extractor
+    from fpbench.nn.extractor import Extractor
     from fpbench_stable_signature.params import StableSignatureParams
 
 __all__ = ["assemble", "entries", "issue"]

@@ -344,9 +344,28 @@ class Separable(LowRank):
         return up, down.view(*down.shape, *[1] * (taps.dim() - 2)) * taps
 
 
+class Filter(LowRank):
+    """W + sum_k s[k] u[k] F[k]: rank one over outputs, with a whole filter F for each bit. Own.
+
+    What `Separable` has, with a shape of its own for each input; it costs the same in a batch.
+    """
+
+    title = "filter"
+
+    def __init__(
+        self, layers: Sequence[nn.Module], embedding: Embedding, bits: int, gain: float
+    ) -> None:
+        super().__init__(layers, embedding, bits, gain)
+        shapes = [_weight(layer).shape[1:] for layer in layers]
+        self.down = nn.ParameterList(
+            nn.functional.normalize(torch.randn(bits, shape.numel()), dim=1).view(bits, *shape)
+            for shape in shapes
+        )
+
+
 CARRIERS: dict[str, type[Carrier]] = {
     carrier.title: carrier
-    for carrier in (Amplitude, Demodulated, LowRank, Separable, Bias, Norm, Rotation)
+    for carrier in (Amplitude, Demodulated, LowRank, Separable, Filter, Bias, Norm, Rotation)
 }
 
 

@@ -47,9 +47,12 @@ class WouafParams(Params):
         final_weight: of it later on.
         perceptual: the file of weights for LPIPS in the place of the squared difference.
         perceptual_net: network of these weights.
-        reader: "small", or "resnet50" as published.
-        reader_channels: of the small one's first convolution; a quarter of those of a reader of
-            sounds.
+        reader: "small"; "resnet50" as published; or "extractor", which comes first: it learns to
+            read marks that an embedder puts on photographs, as in Stable Signature, and only then
+            to read the network's. It sees whole images alone, with `cropped` = 0.
+        reader_channels: of the small one's first convolution; of all of an extractor's; a quarter
+            of those of a reader of sounds.
+        extractor_steps: of an extractor's first training.
         steps: of training.
         cropped: share of them on quarters of the latents, which are a quarter of the work; the
             rest, or all where latents are no maps, is on whole samples.
@@ -59,6 +62,7 @@ class WouafParams(Params):
         whole_image_learning_rate: of them on whole samples; None = the same. After a training on
             quarters all rates are two fifths.
         code_learning_rate: of carrier and reader.
+        reader_learning_rate: of the reader; None = the same.
         weight_decay: of all of them.
         clip: largest norm of a gradient; 0 = any.
         cycle: steps after which the rates start again, as published; 0 = one cosine.
@@ -75,7 +79,14 @@ class WouafParams(Params):
 
     bits: Annotated[int, Field(ge=1, le=256)] = 32
     carrier: Literal[
-        "amplitude", "demodulated", "low-rank", "separable", "bias", "norm", "rotation"
+        "amplitude",
+        "demodulated",
+        "low-rank",
+        "separable",
+        "filter",
+        "bias",
+        "norm",
+        "rotation",
     ] = "amplitude"
     modulated: Literal["conv", "all"] = "all"
     layers: str = ""
@@ -97,8 +108,9 @@ class WouafParams(Params):
     final_weight: Weight = 60.0
     perceptual: Annotated[str, Local()] = ""
     perceptual_net: Literal["squeeze", "alex", "vgg"] = "vgg"
-    reader: Literal["small", "resnet50"] = "small"
+    reader: Literal["small", "resnet50", "extractor"] = "small"
     reader_channels: Annotated[int, Field(ge=8, multiple_of=8)] = 32
+    extractor_steps: Count = 600
     steps: Count = 860
     cropped: Annotated[float, Field(ge=0, le=1)] = 0.8
     batch: Annotated[int, Field(ge=2)] = 32
@@ -106,6 +118,7 @@ class WouafParams(Params):
     image_learning_rate: Rate = 3e-4
     whole_image_learning_rate: Rate | None = None
     code_learning_rate: Rate = 2e-3
+    reader_learning_rate: Rate | None = None
     weight_decay: Weight = 0.0
     clip: Weight = 5.0
     cycle: Annotated[int, Field(ge=0)] = 0
@@ -131,9 +144,11 @@ class WouafParams(Params):
             raise ValueError('likeness = "photograph" needs latents = "photographs"')
         if self.worst_case and not self.noise:
             raise ValueError("worst_case needs noise")
-        if self.reading == "weights" and self.carrier not in ("low-rank", "separable"):
+        if self.reader == "extractor" and self.cropped:
+            raise ValueError('reader = "extractor" needs cropped = 0: it reads whole images')
+        if self.reading == "weights" and self.carrier not in ("low-rank", "separable", "filter"):
             raise ValueError(
-                'reading = "weights" needs a carrier with directions of its own: "low-rank" or '
-                '"separable"'
+                'reading = "weights" needs a carrier with directions of its own: "low-rank", '
+                '"separable" or "filter"'
             )
         return self

@@ -87,17 +87,17 @@ class Wouaf(Method[WouafParams]):
     def objection(self, info: SampleInfo, users: int) -> str:
         """What is for images, or for sounds, alone; and sides must be multiples of 16.
 
-        The small reader sees an eighth of a half of an image.
+        The small reader sees an eighth of a half of an image, as an extractor does.
         """
         del users
         p = self.params
         if info.modality == "image":
             if p.searched:
                 return "expected sounds to search for their speed, got images; unset `searched`"
-            if p.reader == "small" and info.size % 16:
+            if p.reader != "resnet50" and info.size % 16:
                 return f"expected images whose side is a multiple of 16, got {info.size}"
             return ""
-        odd = {"reader": p.reader == "resnet50", "perceptual": bool(p.perceptual)}
+        odd = {"reader": p.reader != "small", "perceptual": bool(p.perceptual)}
         odd["hardened"] = p.hardened == "published"
         if any(odd.values()):
             return f"expected images for `{max(odd, key=lambda n: odd[n])}` so set, got sounds"

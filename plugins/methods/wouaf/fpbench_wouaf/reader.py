@@ -1,4 +1,4 @@
-"""The network that reads codes: small, of images or sounds, or a ResNet-50 as published."""
+"""The network that reads codes: small, a ResNet-50 as published, or one that comes first."""
 
 from __future__ import annotations
 
@@ -9,17 +9,24 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from fpbench.api import MissingResource
+from fpbench.api import Context, MissingResource, SampleStream
+from fpbench.nn.extractor import Embedder, Extractor
 from fpbench.nn.spectra import spectra
+from fpbench.nn.state import placed
+from fpbench.training.marks import fit_extractor
 
 if TYPE_CHECKING:
     from fpbench_wouaf.params import WouafParams
 
-__all__ = ["build", "enlarged"]
+__all__ = ["build", "enlarged", "read_first"]
 
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _FAINT = 1e-2  # of a sound's level, below which a bin says nothing
 _FRAME = 256  # samples of a frame of sounds
+# An extractor and its embedder: enough for 32 bits at 64 px.
+_DEPTH, _EMBEDDER_DEPTH, _PATCH, _PLACES = 4, 2, 2, 8
+_STRENGTH = 0.2  # most change of a value by a mark
+_MARKED, _MARKED_RATE, _WHITENED = 32, 2e-3, 4000
 _HALVINGS = 3  # from the image to the last map of the small reader: an eighth of the side
 
 
@@ -138,6 +145,14 @@ def build(shape: Sequence[int], params: WouafParams) -> nn.Module:
         return SoundReader(shape[0], params.bits, params.reader_channels)
     if params.reader == "resnet50":
         return ResNetReader(params.bits)
+    if params.reader == "extractor":
+        return Extractor(
+            bits=params.bits,
+            channels=params.reader_channels,
+            depth=_DEPTH,
+            patch=_PATCH,
+            places=_PLACES,
+        )
     return SmallReader(shape[-1], params.bits, params.reader_channels)
 
 
@@ -156,3 +171,35 @@ def enlarged(small: nn.Module, shape: Sequence[int], params: WouafParams) -> nn.
         state["out.weight"] = maps.flatten(1)
     large.load_state_dict(state)
     return large
+
+
+def read_first(
+    extractor: Extractor, samples: SampleStream, params: WouafParams, ctx: Context
+) -> Extractor:
+    """An extractor that has learnt to read marks on photographs.
+
+    Args:
+        extractor: untrained.
+        samples: the training split.
+        params: settings.
+        ctx: seeds, device and training codes.
+    """
+    with ctx.seeded("embedder"):
+        embedder = Embedder(
+            bits=params.bits,
+            channels=params.reader_channels,
+            depth=_EMBEDDER_DEPTH,
+            patch=_PATCH,
+            places=_PLACES,
+            strength=_STRENGTH,
+        )
+    return fit_extractor(
+        extractor,
+        placed(embedder, ctx.device),
+        samples,
+        ctx,
+        steps=params.extractor_steps,
+        batch=_MARKED,
+        learning_rate=_MARKED_RATE,
+        whitened=_WHITENED,
+    )

@@ -24,6 +24,7 @@ from fpbench.api import (
 )
 from fpbench.nn.distortions import soften
 from fpbench.nn.ema import Average, warmed_decay
+from fpbench.nn.extractor import Extractor
 from fpbench.nn.latents import drawn
 from fpbench.nn.losses import code_loss
 from fpbench.nn.schedule import set_rates, warm_cosine
@@ -114,6 +115,8 @@ def fit(host: TrainedHost, samples: SampleStream, params: WouafParams, ctx: Cont
     steps = round(params.steps * params.cropped) if stage.can_be_cut else 0
     with ctx.seeded("reader"):
         eye = placed(reader.build(_halved(shape) if steps else shape, params), ctx.device)
+    if isinstance(eye, Extractor):
+        eye = reader.read_first(eye, samples, params, ctx).requires_grad_(True)
     if steps:
         eye = stage.train("crops", model, eye, (steps, params.batch), first=True)
         with ctx.seeded("enlarged"):
@@ -285,6 +288,8 @@ class _Stage:
                 firm *= 2 if may_be_disturbed(known, self.drifts, p) else 1
                 # Nor does sound ask for any before: its errors are relative, and are seen at once.
                 firmness = _firmness(known, 0.0003 if self._is_sound else 0.003)
+                if isinstance(eye, Extractor):
+                    firmness = 1.0  # it says from the start where to go
                 right = []
                 for piece in run.pieces(batch):
                     own = rows[piece].to(ctx.device)
@@ -465,7 +470,8 @@ def _optimiser(
     own = [w for w in model.network.parameters() if w.requires_grad]
     groups = [
         (own, image_rate * factor),
-        ([*model.carrier.parameters(), *eye.parameters()], p.code_learning_rate * factor),
+        (list(model.carrier.parameters()), p.code_learning_rate * factor),
+        (list(eye.parameters()), (p.reader_learning_rate or p.code_learning_rate) * factor),
     ]
     return AdamW(
         [{"params": params, "lr": peak, "peak": peak} for params, peak in groups if params],

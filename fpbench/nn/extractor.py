@@ -1,4 +1,4 @@
-"""Embedder and extractor (Fernandez et al., ICCV 2023, sec. 4.1; after HiDDeN, Zhu et al. 2018)."""
+"""Embedder and extractor of marks (Fernandez et al., ICCV 2023, sec. 4.1; after HiDDeN, 2018)."""
 
 from __future__ import annotations
 
