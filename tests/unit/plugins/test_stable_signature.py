@@ -18,6 +18,7 @@ from fpbench.stages.context import StageContext
 from fpbench.stages.images import SplitStream
 from fpbench.store import Store
 from fpbench.testing.fakes import TinyHost
+from fpbench.training.marks import whiten
 
 CPU = torch.device("cpu")
 BITS, IMAGES = 8, 64
@@ -122,7 +123,7 @@ def test_whitening_is_that_of_the_principal_components_and_changes_one_layer(ima
         extractor = extracting.build(method().params).eval()
     before = {name: tensor.clone() for name, tensor in extractor.state_dict().items()}
     raw = extractor(to_float(some)).detach().double().numpy()
-    extracting.whiten(extractor, some.split(33))
+    whiten(extractor, some.split(33))
     found = extractor(to_float(some)).detach().double().numpy()
     changed = [k for k, t in extractor.state_dict().items() if not torch.equal(t, before[k])]
     assert changed == ["out.weight", "out.bias"]

@@ -29,6 +29,7 @@ from fpbench.backbones.weights import WrongWeights
 from fpbench.nn.draws import Draws
 from fpbench.nn.generator import ChainGenerator, Tail
 from fpbench.nn.image_quality import psnr
+from fpbench.nn.state import part
 from fpbench.nn.weights import fused
 from fpbench.stages.context import StageContext
 from fpbench.store import Store
@@ -168,6 +169,24 @@ def test_codes_are_learnt_and_images_stay(learnt, host, context):
         right.append(((logits > 0) == code).float().mean())
         assert psnr(images, before).mean() > 20
     assert torch.stack(right).mean() > 0.85
+
+
+def test_a_reader_that_comes_first_lets_the_decoder_stay_as_it_is(host, context):
+    first = {"reader": "extractor", "extractor_steps": 20, "reader_learning_rate": 1e-12}
+    method = wouaf(carrier="filter", gain=1e-3, frozen=True, cropped=0, steps=2, **first)
+    state = method.fit(host, Photographs(), context("first"))
+    decoder = host.generator.steps["decoder"].state_dict()
+    assert all(torch.equal(state[f"network.{name}"], w) for name, w in decoder.items())
+    eye = reader.build(Photographs.info.shape, method.params)
+    eye.load_state_dict(part(state, "reader"))
+    said = eye(to_float(Photographs().read(range(128)))).detach()
+    # It was whitened on photographs before the decoder carried anything.
+    assert torch.allclose(said.mean(0), torch.zeros(BITS), atol=1e-3)
+    assert torch.allclose(said.var(0, correction=0), torch.ones(BITS), atol=1e-2)
+    latents = host.generator.prior(range(40))
+    own = copies_of(method, state, host, context, CODES[:1])[0]
+    # Codes are silent at first, and likeness is asked for from the first step.
+    assert psnr(own.sample(latents), host.generator.sample(latents)).mean() > 35
 
 
 @pytest.mark.parametrize(
@@ -392,6 +411,7 @@ def test_a_perceptual_loss_is_lpips_with_the_weights_that_are_named(tmp_path):
 def test_what_cannot_be_is_refused(host, context):
     for params, said in (
         ({"reading": "weights"}, "directions of its own"),
+        ({"reader": "extractor"}, "needs cropped = 0"),
         ({"likeness": "photograph"}, 'needs latents = "photographs"'),
         ({"worst_case": True}, "needs noise"),
         ({"layers": "("}, "regular expression"),
