@@ -112,7 +112,9 @@ def drawn(curves: dict[str, Curve], title: str) -> str:
         at = (52 + 162 * column, 288 + 16 * row)
         parts.append(svg.text(at[0] + 14, at[1], label))
         colour = COLOURS[number % len(COLOURS)]
-        parts.append(f'<rect x="{at[0]}" y="{at[1] - 9}" width="10" height="10" fill="{colour}"/>')
+        dashes = ' stroke-dasharray="5 3"' if number >= len(COLOURS) else ""
+        way = f"M{at[0] - 6} {at[1] - 4}h16"
+        parts.append(f'<path class="line" stroke="{colour}"{dashes} d="{way}"/>')
     height = 296 + 16 * ((len(curves) - 1) // 4)
     told = "Lines of means over copies; the table beside has the numbers."
     figure = svg.figure(700, height, "damage", title, told, parts)
