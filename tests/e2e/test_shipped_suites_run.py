@@ -45,7 +45,14 @@ NARROW = {
     "invisible-watermark": {},
     "blind-watermark": {},
     "latent-diffusion": {"images": 24, "components": 16, "sampling_steps": 2},
-    "wouaf": {"bits": 8, "steps": 2, "batch": 4, "whole_batch": 4, "embedding_dim": 8},
+    "wouaf": {
+        "bits": 8,
+        "steps": 2,
+        "batch": 4,
+        "whole_batch": 4,
+        "extractor_steps": 2,
+        "embedding_dim": 8,
+    },
     "gaussian-shading": {"bits": 8, "measured": 64, "least_accuracy": 0.0},
     "decentralized": {
         "keys": 16,
