@@ -187,6 +187,9 @@ def test_a_reader_that_comes_first_lets_the_decoder_stay_as_it_is(host, context)
     own = copies_of(method, state, host, context, CODES[:1])[0]
     # Codes are silent at first, and likeness is asked for from the first step.
     assert psnr(own.sample(latents), host.generator.sample(latents)).mean() > 35
+    few = SampleInfo.of_images(SIZE, {"train": BITS})
+    assert f"got {BITS} for {BITS} bits" in method.objection(few, 1)
+    assert method.objection(Photographs.info, 1) == ""
 
 
 @pytest.mark.parametrize(

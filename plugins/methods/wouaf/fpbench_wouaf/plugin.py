@@ -85,7 +85,7 @@ class Wouaf(Method[WouafParams]):
         return Needs(memory_gib=3.0)
 
     def objection(self, info: SampleInfo, users: int) -> str:
-        """What is for images, or for sounds, alone; and sides must be multiples of 16.
+        """What is for images, or for sounds, alone; sides that divide; images to whiten on.
 
         The small reader sees an eighth of a half of an image, as an extractor does.
         """
@@ -96,6 +96,11 @@ class Wouaf(Method[WouafParams]):
                 return "expected sounds to search for their speed, got images; unset `searched`"
             if p.reader != "resnet50" and info.size % 16:
                 return f"expected images whose side is a multiple of 16, got {info.size}"
+            if p.reader == "extractor" and info.counts["train"] <= p.bits:
+                return (
+                    f"expected more images than bits to whiten an extractor on, got "
+                    f"{info.counts['train']} for {p.bits} bits; give the data set more"
+                )
             return ""
         odd = {"reader": p.reader != "small", "perceptual": bool(p.perceptual)}
         odd["hardened"] = p.hardened == "published"
