@@ -5,7 +5,7 @@ Fernandez et al., ICCV 2023 (Stable Signature), sec. 4.1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ from fpbench.nn.losses import code_loss
 from fpbench.nn.schedule import adam, set_rates, warm_cosine
 from fpbench.training.run import TrainingRun
 
-__all__ = ["distort", "fit_extractor", "whiten"]
+__all__ = ["distort", "fit_extractor", "photographs", "whiten"]
 
 _CHUNK = 256  # images read at a time
 
@@ -35,22 +35,20 @@ def fit_extractor(
     steps: int,
     batch: int,
     learning_rate: float,
-    whitened: int,
 ) -> Extractor:
     """Both learn until codes that one puts on photographs are read by the other.
 
     Args:
-        extractor: logits (N, K) of images in [-1, 1].
+        extractor: logits (N, K) of images in [-1, 1]; K may be more than the bits of a code.
         embedder: marked images of images in [-1, 1] and codes (N, K); it is of no use later.
         images: the training split.
         ctx: seeds, device and codes.
         steps: of training.
         batch: images of a step.
         learning_rate: Adam's.
-        whitened: clean images, at most, on which the extractor's outputs are whitened.
 
     Returns:
-        The extractor with its averaged weights, whitened, in eval mode.
+        The extractor with its averaged weights, in eval mode; not yet whitened.
     """
     learning = [*embedder.parameters(), *extractor.parameters()]
     optimiser = adam([(learning, learning_rate)], betas=(0.9, 0.99))
@@ -69,7 +67,7 @@ def fit_extractor(
             set_rates(optimiser, warm_cosine(step, steps, low=0.05))
             chosen = torch.randint(len(images), (batch,), generator=run.rng("images"))
             covers = to_float(images.read(chosen.numpy()))
-            codes = ctx.training_codes(batch, run.rng("codes"))
+            codes = _codes(batch, extractor.out.out_features, run.rng("codes"), ctx)
             right = []
             for piece in run.pieces(batch):
                 with run.autocast():
@@ -88,13 +86,17 @@ def fit_extractor(
             run.memory["accuracy"] = 0.95 * run.memory.get("accuracy", 0.5) + 0.05 * accuracy
             run.expect("the training codes' bit accuracy", run.memory["accuracy"], 0.6, after=0.5)
             run.log(accuracy=accuracy)
-    chosen = torch.randperm(len(images), generator=ctx.rng("whitened"))[:whitened]
-    whiten(average.module, (images.read(some.numpy()) for some in torch.split(chosen, _CHUNK)))
     return average.module
 
 
+def photographs(images: SampleStream, count: int, ctx: Context) -> Iterator[Tensor]:
+    """So many uint8 images at most, drawn without replacement, in batches, to whiten on."""
+    chosen = torch.randperm(len(images), generator=ctx.rng("whitened"))[:count]
+    return (images.read(some.numpy()) for some in torch.split(chosen, _CHUNK))
+
+
 @torch.no_grad()
-def whiten(extractor: Extractor, images: Iterable[Tensor]) -> None:
+def whiten(extractor: Extractor, images: Iterable[Tensor], kept: slice = slice(None)) -> None:
     """Makes logits of clean images centred, of unit variance and uncorrelated, in place.
 
     The whitening (paper, sec. 4.1, "Whitening of the watermark extractor") is linear, and becomes
@@ -103,7 +105,9 @@ def whiten(extractor: Extractor, images: Iterable[Tensor]) -> None:
 
     Args:
         extractor: in eval mode.
-        images: uint8, in batches ``(N, 3, H, W)``; more images than bits.
+        images: uint8, in batches ``(N, 3, H, W)``; more images than outputs.
+        kept: of the components, from the one along which images vary least to that along which
+            they vary most; the others are no outputs any longer.
     """
     logits = torch.cat([extractor(to_float(some)).double() for some in images])
     mean = logits.mean(0)
@@ -111,9 +115,21 @@ def whiten(extractor: Extractor, images: Iterable[Tensor]) -> None:
     values, vectors = torch.linalg.eigh(centred.T @ centred / len(logits))
     peaks = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
     components = vectors * peaks.sign() / values.clamp_min(1e-6 * values[-1]).sqrt()
-    out = extractor.out
-    out.weight.copy_(components.T @ out.weight.double())
-    out.bias.copy_(components.T @ (out.bias.double() - mean))
+    components = components[:, kept]
+    out, learns = extractor.out, extractor.out.weight.requires_grad
+    weight = components.T @ out.weight.double()
+    bias = components.T @ (out.bias.double() - mean)
+    out.weight = nn.Parameter(weight.to(out.weight), requires_grad=learns)
+    out.bias = nn.Parameter(bias.to(out.bias), requires_grad=learns)
+    out.out_features = len(weight)
+
+
+def _codes(count: int, bits: int, rng: torch.Generator, ctx: Context) -> Tensor:
+    """(count, bits) of training codes, side by side where one is too short."""
+    codes = ctx.training_codes(count, rng)
+    while codes.shape[1] < bits:
+        codes = torch.cat([codes, ctx.training_codes(count, rng)], 1)
+    return codes[:, :bits]
 
 
 def distort(images: Tensor, draws: Draws) -> Tensor:

@@ -11,7 +11,7 @@ from fpbench.api import Context, SampleStream, State
 from fpbench.api.images import to_float
 from fpbench.nn.extractor import Embedder, Extractor
 from fpbench.nn.state import filled, part, placed, prefixed
-from fpbench.training.marks import fit_extractor
+from fpbench.training.marks import fit_extractor, photographs, whiten
 
 if TYPE_CHECKING:
     from fpbench_stable_signature.params import StableSignatureParams
@@ -59,8 +59,8 @@ def fit(images: SampleStream, params: StableSignatureParams, ctx: Context) -> St
         steps=params.steps,
         batch=params.batch,
         learning_rate=params.learning_rate,
-        whitened=params.whitened,
     )
+    whiten(trained, photographs(images, params.whitened, ctx))
     return prefixed({"extractor": trained})
 
 

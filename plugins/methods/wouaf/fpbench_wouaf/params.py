@@ -53,6 +53,11 @@ class WouafParams(Params):
         reader_channels: of the small one's first convolution; of all of an extractor's; a quarter
             of those of a reader of sounds.
         extractor_steps: of an extractor's first training.
+        extractor_marks: bits of the marks of that training, more than `bits` to leave some out;
+            None = as many. Of its whitened outputs a middle run becomes the reader's, by how much
+            images without a code vary along them.
+        whitened_on: these images: "photographs" as in Stable Signature, or what the "host" and the
+            copies of `drift` draw.
         steps: of training.
         cropped: share of them on quarters of the latents, which are a quarter of the work; the
             rest, or all where latents are no maps, is on whole samples.
@@ -63,6 +68,8 @@ class WouafParams(Params):
             quarters all rates are two fifths.
         code_learning_rate: of carrier and reader.
         reader_learning_rate: of the reader; None = the same.
+        reader_from: training's bit accuracy below which the reader stays as it is: one that comes
+            first then does not meet the network half way.
         weight_decay: of all of them.
         clip: largest norm of a gradient; 0 = any.
         cycle: steps after which the rates start again, as published; 0 = one cosine.
@@ -111,6 +118,8 @@ class WouafParams(Params):
     reader: Literal["small", "resnet50", "extractor"] = "small"
     reader_channels: Annotated[int, Field(ge=8, multiple_of=8)] = 32
     extractor_steps: Count = 600
+    extractor_marks: Annotated[int, Field(ge=1, le=1024)] | None = None
+    whitened_on: Literal["photographs", "host"] = "photographs"
     steps: Count = 860
     cropped: Annotated[float, Field(ge=0, le=1)] = 0.8
     batch: Annotated[int, Field(ge=2)] = 32
@@ -119,6 +128,7 @@ class WouafParams(Params):
     whole_image_learning_rate: Rate | None = None
     code_learning_rate: Rate = 2e-3
     reader_learning_rate: Rate | None = None
+    reader_from: Annotated[float, Field(ge=0, le=1)] = 0.0
     weight_decay: Weight = 0.0
     clip: Weight = 5.0
     cycle: Annotated[int, Field(ge=0)] = 0
@@ -144,6 +154,13 @@ class WouafParams(Params):
             raise ValueError('likeness = "photograph" needs latents = "photographs"')
         if self.worst_case and not self.noise:
             raise ValueError("worst_case needs noise")
+        if self.reader != "extractor" and (self.extractor_marks or self.whitened_on == "host"):
+            raise ValueError('extractor_marks and whitened_on need reader = "extractor"')
+        if self.extractor_marks is not None and self.extractor_marks < self.bits:
+            raise ValueError(
+                f"expected extractor_marks of at least bits = {self.bits}, got "
+                f"{self.extractor_marks}"
+            )
         if self.reader == "extractor" and self.cropped:
             raise ValueError('reader = "extractor" needs cropped = 0: it reads whole images')
         if self.reading == "weights" and self.carrier not in ("low-rank", "separable", "filter"):

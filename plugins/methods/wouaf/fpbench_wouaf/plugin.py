@@ -96,10 +96,11 @@ class Wouaf(Method[WouafParams]):
                 return "expected sounds to search for their speed, got images; unset `searched`"
             if p.reader != "resnet50" and info.size % 16:
                 return f"expected images whose side is a multiple of 16, got {info.size}"
-            if p.reader == "extractor" and info.counts["train"] <= p.bits:
+            marks = p.extractor_marks or p.bits
+            if p.reader == "extractor" and info.counts["train"] <= marks:
                 return (
                     f"expected more images than bits to whiten an extractor on, got "
-                    f"{info.counts['train']} for {p.bits} bits; give the data set more"
+                    f"{info.counts['train']} for {marks} bits; give the data set more"
                 )
             return ""
         odd = {"reader": p.reader != "small", "perceptual": bool(p.perceptual)}

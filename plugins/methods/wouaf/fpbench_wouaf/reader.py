@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,12 +13,14 @@ from fpbench.api import Context, MissingResource, SampleStream
 from fpbench.nn.extractor import Embedder, Extractor
 from fpbench.nn.spectra import spectra
 from fpbench.nn.state import placed
-from fpbench.training.marks import fit_extractor
+from fpbench.training.marks import fit_extractor, photographs, whiten
 
 if TYPE_CHECKING:
     from fpbench_wouaf.params import WouafParams
 
-__all__ = ["build", "enlarged", "read_first"]
+__all__ = ["WHITENED", "build", "enlarged", "read_first"]
+
+WHITENED = 4000  # images at most that an extractor's outputs are whitened on
 
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _FAINT = 1e-2  # of a sound's level, below which a bin says nothing
@@ -26,7 +28,8 @@ _FRAME = 256  # samples of a frame of sounds
 # An extractor and its embedder: enough for 32 bits at 64 px.
 _DEPTH, _EMBEDDER_DEPTH, _PATCH, _PLACES = 4, 2, 2, 8
 _STRENGTH = 0.2  # most change of a value by a mark
-_MARKED, _MARKED_RATE, _WHITENED = 32, 2e-3, 4000
+_MARKED, _MARKED_RATE = 32, 2e-3
+_SKIPPED = 2 / 3  # of the outputs that are too many, those along which images vary least
 _HALVINGS = 3  # from the image to the last map of the small reader: an eighth of the side
 
 
@@ -146,13 +149,7 @@ def build(shape: Sequence[int], params: WouafParams) -> nn.Module:
     if params.reader == "resnet50":
         return ResNetReader(params.bits)
     if params.reader == "extractor":
-        return Extractor(
-            bits=params.bits,
-            channels=params.reader_channels,
-            depth=_DEPTH,
-            patch=_PATCH,
-            places=_PLACES,
-        )
+        return _extractor(params.bits, params)
     return SmallReader(shape[-1], params.bits, params.reader_channels)
 
 
@@ -174,26 +171,37 @@ def enlarged(small: nn.Module, shape: Sequence[int], params: WouafParams) -> nn.
 
 
 def read_first(
-    extractor: Extractor, samples: SampleStream, params: WouafParams, ctx: Context
+    samples: SampleStream,
+    params: WouafParams,
+    ctx: Context,
+    unmarked: Iterable[Tensor] | None = None,
 ) -> Extractor:
-    """An extractor that has learnt to read marks on photographs.
+    """An extractor that has learnt to read marks on photographs, whitened.
+
+    Where it has learnt more marks than a code has bits, a middle run of its components is kept.
+    Along those with the largest variance a mark has to be loud to be read; along those with the
+    smallest, decoders draw nothing, and what they were made to draw is gone after a few steps of
+    fine-tuning.
 
     Args:
-        extractor: untrained.
         samples: the training split.
         params: settings.
         ctx: seeds, device and training codes.
+        unmarked: uint8 images to whiten on; None = photographs of the training split.
     """
+    marks = params.extractor_marks or params.bits
+    with ctx.seeded("reader"):
+        extractor = placed(_extractor(marks, params), ctx.device)
     with ctx.seeded("embedder"):
         embedder = Embedder(
-            bits=params.bits,
+            bits=marks,
             channels=params.reader_channels,
             depth=_EMBEDDER_DEPTH,
             patch=_PATCH,
             places=_PLACES,
             strength=_STRENGTH,
         )
-    return fit_extractor(
+    trained = fit_extractor(
         extractor,
         placed(embedder, ctx.device),
         samples,
@@ -201,5 +209,18 @@ def read_first(
         steps=params.extractor_steps,
         batch=_MARKED,
         learning_rate=_MARKED_RATE,
-        whitened=_WHITENED,
+    )
+    first = round(_SKIPPED * (marks - params.bits))
+    seen = photographs(samples, WHITENED, ctx) if unmarked is None else unmarked
+    whiten(trained, seen, slice(first, first + params.bits))
+    return trained.requires_grad_(True)
+
+
+def _extractor(bits: int, params: WouafParams) -> Extractor:
+    return Extractor(
+        bits=bits,
+        channels=params.reader_channels,
+        depth=_DEPTH,
+        patch=_PATCH,
+        places=_PLACES,
     )

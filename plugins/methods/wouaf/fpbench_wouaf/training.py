@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,7 @@ __all__ = ["Carried", "behind", "carried", "fit", "folded", "opened", "read_with
 
 _WHO = "method wouaf"
 _CHUNK = 32
+_BATCH_UNMARKED = 128
 _BANK = 32  # batches that a bank of samples holds
 _FOUND = 0.75  # training accuracy from which on codes count as found
 _SHIFT_S = 0.075  # that sounds are moved by at most in a robust training
@@ -113,10 +114,12 @@ def fit(host: TrainedHost, samples: SampleStream, params: WouafParams, ctx: Cont
 
     shape = samples.info.shape
     steps = round(params.steps * params.cropped) if stage.can_be_cut else 0
-    with ctx.seeded("reader"):
-        eye = placed(reader.build(_halved(shape) if steps else shape, params), ctx.device)
-    if isinstance(eye, Extractor):
-        eye = reader.read_first(eye, samples, params, ctx).requires_grad_(True)
+    if params.reader == "extractor":
+        unmarked = stage.unmarked() if params.whitened_on == "host" else None
+        eye: nn.Module = reader.read_first(samples, params, ctx, unmarked)
+    else:
+        with ctx.seeded("reader"):
+            eye = placed(reader.build(_halved(shape) if steps else shape, params), ctx.device)
     if steps:
         eye = stage.train("crops", model, eye, (steps, params.batch), first=True)
         with ctx.seeded("enlarged"):
@@ -227,6 +230,22 @@ class _Stage:
             images.append(shown)
         return _Bank(torch.cat(entries), torch.cat(images))
 
+    @torch.no_grad()
+    def unmarked(self) -> Iterator[Tensor]:
+        """uint8 images (N, 3, H, W) without a code, in batches: the host's and its tuned copies'.
+
+        What codes have to be told from, and what fine-tuning adds to it.
+        """
+        own = copy.deepcopy(self.target)
+        before = {name: value.clone() for name, value in own.named_parameters()}
+        moved: list[Mapping[str, Tensor]] = [{}, *self.drifts]
+        for number in range(reader.WHITENED // _BATCH_UNMARKED):
+            move = moved[number % len(moved)]
+            for name, value in own.named_parameters():
+                value.copy_(before[name] + move[name] if name in move else before[name])
+            entry, _ = self._entry(_BATCH_UNMARKED, self.ctx.rng("unmarked", number))
+            yield self.ctx.modality.to_file(self._behind(own(entry)))
+
     def train(
         self,
         name: str,
@@ -273,13 +292,15 @@ class _Stage:
             batch=batch,
         ) as run:
             for step in run:
+                known = run.memory.get("accuracy", 0.5 if first else 0.95)
                 set_rates(optimiser, _rate(step, steps, p, last=last))
+                if known < p.reader_from:
+                    optimiser.param_groups[-1]["lr"] = 0.0
                 if made != step // (_BANK * _USES):
                     made = step // (_BANK * _USES)
                     bank = self.bank(name, made, batch * min(_BANK, steps))
                 rows = torch.randint(len(bank.entry), (batch,), generator=run.rng("samples"))
                 codes = ctx.training_codes(batch, run.rng("codes"))
-                known = run.memory.get("accuracy", 0.5 if first else 0.95)
                 disturbance = drawn_for(run, known, self.drifts, p)
                 early = first and step < 0.57 * steps
                 signs = signs_of(codes, p, run.rng("shrink"), late=last and not early)
