@@ -133,6 +133,18 @@ def test_whitening_is_that_of_the_principal_components_and_changes_one_layer(ima
     np.testing.assert_allclose(overlap, np.eye(BITS), atol=0.02)
 
 
+def test_of_whitened_components_those_that_are_asked_for_are_kept(images):
+    some = images.read(range(100))
+    with torch.random.fork_rng():
+        torch.default_generator.manual_seed(0)
+        whole, cut = (extracting.build(method().params).eval() for _ in range(2))
+    cut.load_state_dict(whole.state_dict())
+    whiten(whole, [some])
+    whiten(cut, [some], slice(2, 5))
+    seen = to_float(some)
+    torch.testing.assert_close(cut(seen), whole(seen)[:, 2:5])
+
+
 def test_copies_read_as_their_own_code_and_draw_what_the_host_draws(host, fitted, issued):
     latents = host.generator.prior(range(IMAGES))
     unmarked = host.generator.sample(latents)

@@ -33,6 +33,7 @@ from fpbench.nn.state import part
 from fpbench.nn.weights import fused
 from fpbench.stages.context import StageContext
 from fpbench.store import Store
+from fpbench.training.marks import whiten
 
 CPU = torch.device("cpu")
 SIZE, BITS = 32, 4
@@ -190,6 +191,50 @@ def test_a_reader_that_comes_first_lets_the_decoder_stay_as_it_is(host, context)
     few = SampleInfo.of_images(SIZE, {"train": BITS})
     assert f"got {BITS} for {BITS} bits" in method.objection(few, 1)
     assert method.objection(Photographs.info, 1) == ""
+
+
+def test_of_more_marks_than_bits_some_are_kept_by_what_the_host_and_its_tuned_copies_draw(
+    host, context, monkeypatch
+):
+    met = []
+
+    def remembered(extractor, images, kept):
+        images = list(images)
+        met.append((extractor.out.out_features, torch.cat(images), kept))
+        whiten(extractor, images, kept)
+
+    monkeypatch.setattr(reader, "whiten", remembered)
+    monkeypatch.setattr(reader, "WHITENED", 384)
+    first = {"reader": "extractor", "extractor_steps": 20, "extractor_marks": 3 * BITS}
+    method = wouaf(
+        carrier="filter", frozen=True, cropped=0, steps=2, drift=1, whitened_on="host", **first
+    )
+    state = method.fit(host, Photographs(), context("marks"))
+    [(outputs, images, kept)] = met
+    assert outputs == 3 * BITS
+    assert (kept.start, kept.stop - kept.start) == (round(4 / 3 * BITS), BITS)
+    assert state["reader.out.weight"].shape[0] == BITS
+    # The first batch is of the host's own images, the second of a copy that was tuned.
+    own, tuned = images[:128], images[128:256]
+    eye = reader.build(Photographs.info.shape, method.params)
+    assert own.shape == tuned.shape == (128, *Photographs.info.shape)
+    assert images.dtype == torch.uint8
+    assert not torch.equal(own.float().mean((0, 2, 3)), tuned.float().mean((0, 2, 3)))
+    assert eye.out.out_features == BITS
+
+
+def test_a_reader_waits_until_codes_can_be_read(host, context):
+    first = {"reader": "extractor", "extractor_steps": 20, "reader_learning_rate": 0.1}
+    settings = {"carrier": "filter", "frozen": True, "cropped": 0, "steps": 2, **first}
+    waits = wouaf(reader_from=0.99, **settings).fit(host, Photographs(), context("waits"))
+    learns = wouaf(**settings).fit(host, Photographs(), context("waits"))
+    said = [reader.build(Photographs.info.shape, wouaf(**settings).params) for _ in (waits, learns)]
+    clean = to_float(Photographs().read(range(128)))
+    for eye, state in zip(said, (waits, learns), strict=True):
+        eye.load_state_dict(part(state, "reader"))
+    variances = [eye(clean).detach().var(0, correction=0) for eye in said]
+    assert torch.allclose(variances[0], torch.ones(BITS), atol=1e-2)
+    assert not torch.allclose(variances[1], torch.ones(BITS), atol=1e-2)
 
 
 @pytest.mark.parametrize(
@@ -415,6 +460,9 @@ def test_what_cannot_be_is_refused(host, context):
     for params, said in (
         ({"reading": "weights"}, "directions of its own"),
         ({"reader": "extractor"}, "needs cropped = 0"),
+        ({"extractor_marks": 96}, 'need reader = "extractor"'),
+        ({"whitened_on": "host"}, 'need reader = "extractor"'),
+        ({"reader": "extractor", "cropped": 0, "extractor_marks": 7}, "of at least bits = 32, got"),
         ({"likeness": "photograph"}, 'needs latents = "photographs"'),
         ({"worst_case": True}, "needs noise"),
         ({"layers": "("}, "regular expression"),
