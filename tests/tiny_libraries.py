@@ -18,10 +18,10 @@ def patterns(bits, height, width):
     half = at * 2 * bits // len(at) % 2 * 2 - 1
     return np.where(at * bits // len(at) == np.arange(bits)[:, None], half, 0).astype(float)
 
-def mark(image, code):
+def mark(image, code, loudness=1.0):
     signs = np.array([1.0 if int(bit) else -1.0 for bit in code])
     change = (signs @ patterns(len(signs), *image.shape[:2])).reshape(*image.shape[:2], 1)
-    return image * 0.5 + 64 + 40 * change
+    return image * 0.5 + 64 + 40 * loudness * change
 
 def read(image, bits):
     grey = image.astype(float).mean(axis=2).ravel()
@@ -32,15 +32,15 @@ import numpy as np
 from contrast import mark, read
 
 class NAME:
-    def __init__(self, watermarks=(), wmLen=8):
-        self.bits, self.length = watermarks, wmLen
+    def __init__(self, watermarks=(), wmLen=8, scales=(0, 36, 36)):
+        self.bits, self.length, self.loudness = watermarks, wmLen, scales[1] / 36
 
     @classmethod
     def loadModel(cls):
         cls.loaded = True
 
     def encode(self, bgr):
-        return mark(bgr, self.bits).round().astype(np.uint8)
+        return mark(bgr, self.bits, self.loudness).round().astype(np.uint8)
 
     def decode(self, bgr):
         return read(bgr, self.length) > 0
@@ -51,7 +51,13 @@ from contrast import mark, read
 
 print("Welcome to the library")
 
+class Core:
+    d1, d2 = 36, 20
+
 class WaterMark:
+    def __init__(self):
+        self.bwm_core = Core()
+
     def read_img(self, img):
         if os.path.exists("die"):
             os._exit(3)
@@ -61,7 +67,8 @@ class WaterMark:
         self.code = code
 
     def embed(self):
-        return mark(self.img, self.code)
+        assert self.bwm_core.d2 / self.bwm_core.d1 == 20 / 36
+        return mark(self.img, self.code, self.bwm_core.d1 / 36)
 
     def extract(self, embed_img, wm_shape, mode):
         return read(embed_img, wm_shape) > 0

@@ -40,7 +40,7 @@ def opened(tmp_path):
 
     def of(name, **params):
         cls = METHODS[name]
-        params |= make(name, tmp_path)
+        params |= {} if cls.environment.found() else make(name, tmp_path)
         method = cls(cls.Params(**params))
         programs.append(method.program(lambda: None))
         return method, programs[-1]
@@ -82,6 +82,27 @@ def test_images_reach_a_library_as_it_wants_them(opened, name, params):
     if name != "videoseal":
         assert set(np.unique(read)) == {-1, 1}
     assert program.ask("read", made.bits, (marked[:0],), "float32", (0, made.bits)).size == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        *(("invisible-watermark", {"variant": v}) for v in ("dwt-dct", "dwt-dct-svd", "rivagan")),
+        ("blind-watermark", {}),
+    ],
+)
+def test_a_mark_is_as_loud_as_is_asked_for(opened, name, params):
+    made, program = opened(name, **params)
+    _, fainter = opened(name, strength=0.5, **params)
+    images = np.random.default_rng(3).integers(0, 256, (3, 3, 48, 48), np.uint8)
+    code = np.random.default_rng(4).integers(0, 2, made.bits).astype(bool)
+    ask = ("mark", made.bits, (images, code), "uint8", images.shape)
+    full, half = program.ask(*ask).astype(float), fainter.ask(*ask).astype(float)
+    without = (images + full) / 2 if params.get("variant") == "rivagan" else images * 0.5 + 64
+    wanted = 0 if params.get("variant") == "rivagan" else 20
+    assert abs(np.abs(half - without) - wanted).max() <= 1
+    read = fainter.ask("read", made.bits, (half.astype(np.uint8),), "float32", (3, made.bits))
+    assert ((read > 0) == code).all()
 
 
 def test_a_library_that_dies_says_so_and_other_versions_are_refused(opened, place):

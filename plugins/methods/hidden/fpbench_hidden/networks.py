@@ -28,12 +28,18 @@ class Embedder(nn.Module):
         bits: Length of a code, K.
         channels: Channels of every block.
         strength: Largest change of a value, on images in [-1, 1].
+        scaled: Whether the change is multiplied by a buffer, ``loudness``, which is 1 at first.
     """
 
-    def __init__(self, *, bits: int, channels: int, strength: float) -> None:
+    loudness: Tensor
+
+    def __init__(self, *, bits: int, channels: int, strength: float, scaled: bool = False) -> None:
         super().__init__()
         self.width = channels
         self.strength = strength
+        if scaled:
+            self.register_buffer("loudness", torch.ones(()))
+        self.scaled = scaled
         self.spread = nn.Linear(bits, channels * _CODE_SIZE**2)
         nn.init.normal_(self.spread.weight, std=bits**-0.5)
         nn.init.zeros_(self.spread.bias)
@@ -51,7 +57,8 @@ class Embedder(nn.Module):
         planes = self.spread(signs).view(-1, self.width, _CODE_SIZE, _CODE_SIZE)
         planes = functional.interpolate(planes, size=x.shape[2:], mode="nearest")
         residual = self.after(torch.cat([planes, self.before(x), x], 1))
-        return images + self.strength * functional.pixel_shuffle(torch.tanh(residual), 2)
+        change = self.strength * functional.pixel_shuffle(torch.tanh(residual), 2)
+        return images + (self.loudness * change if self.scaled else change)
 
     def channels(self) -> tuple[Channels, ...]:
         """Its hidden channels; see `fpbench.nn.channels`."""

@@ -21,7 +21,7 @@ _PUBLISHED = {
     "steps": 166_667,  # 200 epochs of 10,000 photographs
     "learning_rate": 1e-3,
 }
-_OF_SMALL = ("strength", "reader_channels", "likeness_weight")
+_OF_SMALL = ("strength", "reader_channels", "likeness_weight", "likeness_db")
 _OF_PAPER = (
     "crop",
     "halved",
@@ -52,6 +52,8 @@ class HiddenParams(Params):
         steps: training steps.
         learning_rate: Adam's, for all networks; "paper" never lowers it.
         likeness_weight: in "small", of the squared change of the image, once codes can be read.
+        likeness_db: in "small", PSNR that marked photographs shall have on average: after training
+            the change is multiplied by what gives training photographs this; None = as trained.
         crop: in "paper", side of the random squares that training cuts out of photographs, at
             their own size, pixels; published 128.
         halved: in "paper", share of the steps, the first ones, on squares of half that side, a
@@ -85,6 +87,7 @@ class HiddenParams(Params):
     steps: Count = 300
     learning_rate: Rate = 2e-3
     likeness_weight: Weight = 35.0
+    likeness_db: Rate | None = None
     crop: Annotated[int, Field(ge=16, multiple_of=16)] = 128
     halved: Annotated[float, Field(ge=0, le=1)] = 0.0
     noise: Literal[

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from fpbench.api import Context, SampleStream, State
-from fpbench.api.images import quantise, to_float
+from fpbench.api.images import quantise, to_float, to_uint8
 from fpbench.nn.distortions import blur, crop_resize, jpeg, paste
 from fpbench.nn.draws import Draws, dealt
 from fpbench.nn.ema import Average, warmed_decay
 from fpbench.nn.equalised import lifted
+from fpbench.nn.image_quality import psnr
 from fpbench.nn.losses import code_loss
 from fpbench.nn.reader import Reader
 from fpbench.nn.schedule import adam, set_rates, warm_cosine
@@ -25,12 +26,20 @@ if TYPE_CHECKING:
 
     from fpbench_hidden.params import HiddenParams
 
-__all__ = ["build", "build_reader", "distort", "extract", "fit", "restore"]
+_MEASURED = 128  # photographs by which loudness is set
+_LOUDEST = 16.0
+
+__all__ = ["build", "build_reader", "distort", "extract", "fit", "restore", "scale"]
 
 
 def build(params: HiddenParams) -> Embedder:
     """The untrained embedder."""
-    return Embedder(bits=params.bits, channels=params.channels, strength=params.strength)
+    return Embedder(
+        bits=params.bits,
+        channels=params.channels,
+        strength=params.strength,
+        scaled=params.likeness_db is not None,
+    )
 
 
 def build_reader(image_size: int, params: HiddenParams) -> Reader:
@@ -108,7 +117,33 @@ def fit(
             run.expect("the training codes' bit accuracy", accuracy, 0.6, after=0.5)
             run.log(accuracy=accuracy)
 
+    if params.likeness_db is not None:
+        trained = averages["embedder"].module
+        assert isinstance(trained, Embedder)
+        scale(trained, images, params.likeness_db, ctx)
     return prefixed({name: average.module for name, average in averages.items()})
+
+
+@torch.no_grad()
+def scale(embedder: Embedder, images: SampleStream, decibels: float, ctx: Context) -> None:
+    """Sets `loudness` so that photographs, marked and rounded, have this PSNR on average.
+
+    Args:
+        embedder: in place; it has the buffer.
+        images: the training split.
+        decibels: wanted.
+        ctx: seeds, device and training codes.
+    """
+    rng = ctx.rng("loudness")
+    chosen = torch.randint(len(images), (_MEASURED,), generator=rng).numpy()
+    covers = images.read(chosen)
+    codes = ctx.training_codes(_MEASURED, rng)
+    low, high = 0.0, _LOUDEST
+    for _ in range(16):
+        embedder.loudness.fill_((low + high) / 2)
+        found = float(psnr(to_uint8(embedder(to_float(covers), codes)), covers).mean())
+        middle = float(embedder.loudness)
+        low, high = (middle, high) if found > decibels else (low, middle)
 
 
 def restore(weights: State, params: HiddenParams, device: torch.device) -> Embedder:

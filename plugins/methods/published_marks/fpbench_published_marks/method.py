@@ -80,10 +80,12 @@ class LibraryMethod(ProgramMethod[P]):
         from fpbench.nn.foreign import Program
 
         place = getattr(self.params, "weights", "")
+        strength = getattr(self.params, "strength", 1.0)
         asked = {
             "module": self.module,
             "variant": getattr(self.params, "variant", ""),
             "weights": str(Path(place).resolve()) if place else "",
+            "options": {} if strength == 1 else {"strength": strength},
             "pins": self.environment.pins,
         }
         # -E, -s: nothing of fpbench's own environment gets in. -B: nothing is written beside it.

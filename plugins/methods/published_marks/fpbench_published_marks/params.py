@@ -10,6 +10,7 @@ from fpbench.api import Params
 from fpbench.api.params import Local
 
 Bits = Annotated[int, Field(ge=1, le=4096)]
+Strength = Annotated[float, Field(gt=0, le=16)]
 Weights = Annotated[str, Local()]
 
 
@@ -29,11 +30,14 @@ class InvisibleWatermarkParams(LibraryParams):
     Attributes:
         variant: "dwt-dct", "dwt-dct-svd" or "rivagan".
         bits: length of a code, K; RivaGAN's is 32.
+        strength: of the mark, relative to the library's own: of the steps to which coefficients are
+            rounded, which reader and embedder share, or of RivaGAN's change of the image.
         timeout_s: seconds that an answer may take, the first one with the start.
     """
 
     variant: Literal["dwt-dct", "dwt-dct-svd", "rivagan"] = "dwt-dct"
     bits: Bits = 32
+    strength: Strength = 1.0
 
     @model_validator(mode="after")
     def _as_trained(self) -> Self:
@@ -43,14 +47,17 @@ class InvisibleWatermarkParams(LibraryParams):
 
 
 class BlindWatermarkParams(LibraryParams):
-    """The length of a code.
+    """The length of a code, and how loud it is.
 
     Attributes:
         bits: K.
+        strength: of the mark, relative to the library's own: of the steps to which singular values
+            are rounded, which reader and embedder share.
         timeout_s: seconds that an answer may take, the first one with the start.
     """
 
     bits: Bits = 32
+    strength: Strength = 1.0
 
 
 class TrustMarkParams(LibraryParams):

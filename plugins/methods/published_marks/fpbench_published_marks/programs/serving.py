@@ -1,8 +1,8 @@
 """The other side of `fpbench.nn.foreign`: runs in the environment of a library.
 
 Needs numpy and what the environment was made of, nothing of fpbench. Its argument is JSON: the
-`module` beside this file to answer with, its `variant`, the folder of its `weights`, and the `pins`
-that the environment must be made of.
+`module` beside this file to answer with, its `variant`, the folder of its `weights`, what else it
+takes as `options`, and the `pins` that the environment must be made of.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def main() -> NoReturn:
     os.dup2(2, 1)  # libraries greet on the standard output
     asked = json.loads(sys.argv[1])
     _expect(asked["pins"])
-    mark, read = import_module(asked["module"]).opened(asked["variant"], asked["weights"])
+    module = import_module(asked["module"])
+    mark, read = module.opened(asked["variant"], asked["weights"], **asked["options"])
     questions: queue.Queue[Any] = queue.Queue()
     threading.Thread(target=_listen, args=(questions,), daemon=True).start()
     while True:

@@ -6,27 +6,36 @@ BGR and gives bits without a degree: +1 and -1.
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
 
 
-def opened(variant: str, weights: str) -> tuple[Any, Any]:
+def opened(variant: str, weights: str, strength: float = 1.0) -> tuple[Any, Any]:
     """How to mark (N, 3, H, W) uint8 images with a code (K,), and to read K logits of each."""
     del weights  # RivaGAN's come with the library
     kind = _kind(variant)
+    steps: dict[str, Any] = {}
+    if variant != "rivagan" and strength != 1:
+        own = inspect.signature(kind).parameters["scales"].default
+        steps["scales"] = [strength * scale for scale in own]
 
     def mark(images: np.ndarray, code: np.ndarray) -> np.ndarray:
         marked = np.empty_like(images)
-        encoder = kind([int(bit) for bit in code], len(code))
+        encoder = kind([int(bit) for bit in code], len(code), **steps)
         for place, image in zip(marked, images, strict=True):
             bgr = np.ascontiguousarray(image[::-1].transpose(1, 2, 0))
-            place[...] = encoder.encode(bgr).transpose(2, 0, 1)[::-1]
+            made = encoder.encode(bgr.copy())
+            if variant == "rivagan" and strength != 1:
+                louder = bgr + strength * (made.astype(float) - bgr)
+                made = np.rint(louder).clip(0, 255)
+            place[...] = made.transpose(2, 0, 1)[::-1]
         return marked
 
     def read(images: np.ndarray, bits: int) -> np.ndarray:
         logits = np.empty((len(images), bits), np.float32)
-        decoder = kind([], bits)
+        decoder = kind([], bits, **steps)
         for place, image in zip(logits, images, strict=True):
             bgr = np.ascontiguousarray(image[::-1].transpose(1, 2, 0))
             place[...] = np.where(decoder.decode(bgr), 1, -1)
