@@ -72,7 +72,7 @@ NARROW = {
 # Where they are asked for at all.
 LESS = {
     "perceptual": "",
-    "reader": "small",
+    "extractor_marks": 12,
     "drift": 2,
     "photographs": 16,
     "tuned": 2,
@@ -157,6 +157,8 @@ def narrow(entry):
     """Two steps of whatever has a budget, and a few channels."""
     entry |= NARROW[entry["use"]]
     entry |= {name: value for name, value in LESS.items() if name in entry}
+    if entry.get("reader") == "resnet50":
+        entry["reader"] = "small"
     if entry.get("architecture") == "stylegan2":
         entry |= FULL
     if entry.get("pair_steps"):
