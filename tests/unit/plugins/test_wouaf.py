@@ -362,38 +362,6 @@ def test_the_worst_noise_harms_more_than_any_random_one():
     assert loss_under(worst=True) > max(*random, calm)
 
 
-def test_where_it_is_mixed_half_of_each_batch_meets_disturbed_weights(host, context, monkeypatch):
-    monkeypatch.setattr(disturbing, "_KNOWN", 0.0)
-    met = []
-
-    def remembered(network, disturbance, reading):
-        met.append(disturbance is not None)
-        return disturbing.disturbed(network, disturbance, reading)
-
-    monkeypatch.setattr(training, "disturbed", remembered)
-    settings = {"carrier": "separable", "noise": 0.2, "cropped": 0, "steps": 6}
-    wouaf(mixed=True, **settings).fit(host, Photographs(), context("mixed"))
-    assert met == [False, True] * 6
-    met.clear()
-    wouaf(**settings).fit(host, Photographs(), context("mixed"))
-    assert len(met) == 6
-    assert set(met) == {False, True}
-
-
-def test_the_shape_of_directions_has_a_rate_of_its_own(host, context):
-    settings = {"carrier": "separable", "cropped": 0, "steps": 2}
-    still = wouaf(shape_learning_rate=1e-12, **settings).fit(host, Photographs(), context("shape"))
-    moves = wouaf(**settings).fit(host, Photographs(), context("shape"))
-    with context("shape").seeded("carrier"):
-        drawn = training.carried(
-            copy.deepcopy(host.generator.steps["decoder"]), wouaf(**settings).params
-        )
-    for name, weight in drawn.carrier.state_dict().items():
-        shape = name.split(".")[0] in ("down", "taps")
-        assert torch.allclose(still[f"carrier.{name}"], weight, atol=1e-9) == shape, name
-        assert not torch.equal(moves[f"carrier.{name}"], weight), name
-
-
 def test_drift_is_what_fine_tuning_does(host, context):
     moves = disturbing.drifts(host, Photographs(), WouafParams(drift=2), context("drift"))
     assert len(moves) == 8  # two copies at four marks each
