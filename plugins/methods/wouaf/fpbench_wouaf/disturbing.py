@@ -51,22 +51,19 @@ class Disturbance:
 
 
 def may_be_disturbed(known: float, moves: Sequence[Weights], params: WouafParams) -> bool:
-    """Whether weights are disturbed now, for one sample of two: once codes can be read."""
+    """Whether weights are disturbed in half of the steps now: once codes can be read."""
     return known >= _KNOWN and bool(params.noise or moves)
 
 
 def drawn_for(
     run: TrainingRun, known: float, moves: Sequence[Weights], params: WouafParams
 ) -> Disturbance | None:
-    """The disturbance of the present step; none before codes are read.
-
-    None either in about every second step, unless half of each batch is disturbed.
-    """
+    """The disturbance of the present step: none in every second one, nor before codes are read."""
     if not may_be_disturbed(known, moves, params):
         return None
     rng = run.rng("disturbance")
     often, noise, share = torch.rand(3, generator=rng).tolist()
-    if often < 0.5 and not params.mixed:
+    if often < 0.5:
         return None
     seed = int(torch.randint(2**62, (1,), generator=rng))
     drift = moves[int(torch.randint(len(moves), (1,), generator=rng))] if moves else {}

@@ -33,8 +33,6 @@ class WouafParams(Params):
         noise: most weight noise in training, relative to each tensor's deviation, uniform from 0.
         worst_case: whether that noise points where it harms the code most.
         drift: fine-tuned copies of the host whose weight differences are added in training.
-        mixed: whether weights are disturbed for half of each batch, or for all of every second one.
-            What asks for loud codes and what asks for likeness then meet in one step, and settle.
         shrink: whether some of the training codes are fainter than they are folded.
         faint_share: of these, on whole samples; on quarters at most half are. Where there are no
             quarters, the first 57 % of the steps take their place.
@@ -69,8 +67,6 @@ class WouafParams(Params):
         whole_image_learning_rate: of them on whole samples; None = the same. After a training on
             quarters all rates are two fifths.
         code_learning_rate: of carrier and reader.
-        shape_learning_rate: of what a carrier's directions look like, from inputs on: not of how
-            far outputs go; None = the same.
         reader_learning_rate: of the reader; None = the same.
         reader_from: training's bit accuracy below which the reader stays as it is: one that comes
             first then does not meet the network half way.
@@ -108,7 +104,6 @@ class WouafParams(Params):
     noise: Weight = 0.0
     worst_case: bool = False
     drift: Annotated[int, Field(ge=0)] = 0
-    mixed: bool = False
     shrink: bool = False
     faint_share: Annotated[float, Field(gt=0, le=1)] = 0.5
     faintest: Annotated[float, Field(gt=0, le=1)] = 0.3
@@ -132,7 +127,6 @@ class WouafParams(Params):
     image_learning_rate: Rate = 3e-4
     whole_image_learning_rate: Rate | None = None
     code_learning_rate: Rate = 2e-3
-    shape_learning_rate: Rate | None = None
     reader_learning_rate: Rate | None = None
     reader_from: Annotated[float, Field(ge=0, le=1)] = 0.0
     weight_decay: Weight = 0.0

@@ -33,13 +33,7 @@ from fpbench.nn.state import part, placed, prefixed
 from fpbench.training import TrainingRun
 from fpbench_wouaf import distortions, reader, searching
 from fpbench_wouaf.carriers import CARRIERS, Carrier, Embedding, layers_of
-from fpbench_wouaf.disturbing import (
-    Disturbance,
-    disturbed,
-    drawn_for,
-    drifts,
-    may_be_disturbed,
-)
+from fpbench_wouaf.disturbing import disturbed, drawn_for, drifts, may_be_disturbed
 from fpbench_wouaf.likeness import likeness_of
 
 if TYPE_CHECKING:
@@ -300,7 +294,8 @@ class _Stage:
             for step in run:
                 known = run.memory.get("accuracy", 0.5 if first else 0.95)
                 set_rates(optimiser, _rate(step, steps, p, last=last))
-                _hold(optimiser.param_groups[-1], known, p)
+                if known < p.reader_from:
+                    optimiser.param_groups[-1]["lr"] = 0.0
                 if made != step // (_BANK * _USES):
                     made = step // (_BANK * _USES)
                     bank = self.bank(name, made, batch * min(_BANK, steps))
@@ -310,7 +305,7 @@ class _Stage:
                 early = first and step < 0.57 * steps
                 signs = signs_of(codes, p, run.rng("shrink"), late=last and not early)
                 firm = p.likeness_weight if early else p.final_weight
-                # Half of what may be disturbed is, and asks for no likeness.
+                # Half of the steps that may be disturbed are, and ask for no likeness.
                 firm *= 2 if may_be_disturbed(known, self.drifts, p) else 1
                 # Nor does sound ask for any before: its errors are relative, and are seen at once.
                 firmness = _firmness(known, 0.0003 if self._is_sound else 0.003)
@@ -318,23 +313,20 @@ class _Stage:
                     firmness = 1.0  # it says from the start where to go
                 right = []
                 for piece in run.pieces(batch):
-                    hits = []
-                    for own, changed in _halves(piece, disturbance, p):
-                        chosen = rows[own].to(ctx.device)
-                        entry, shown = bank.entry[chosen], bank.images[chosen]
-                        reading = partial(
-                            self._read, model, eye, run, own, batch, entry, signs[own], codes[own]
-                        )
-                        with disturbed(model.network, changed, reading):
-                            images, logits, loss = reading()
-                            # Likeness is asked of the weights as they are.
-                            unlike = loss.new_zeros(()) if changed else alike(images, shown)
-                            run.backward(loss + firm * firmness * unlike, own, batch)
-                        hits.append(((logits > 0) == codes[own]).float())
-                        run.log(reading=loss.detach())
-                        if not changed:
-                            run.log(likeness=unlike.detach())
-                    right.append(torch.cat(hits).mean())
+                    own = rows[piece].to(ctx.device)
+                    entry, shown = bank.entry[own], bank.images[own]
+                    reading = partial(
+                        self._read, model, eye, run, piece, batch, entry, signs[piece], codes[piece]
+                    )
+                    with disturbed(model.network, disturbance, reading):
+                        images, logits, loss = reading()
+                        # Likeness is asked of the weights as they are.
+                        unlike = loss.new_zeros(()) if disturbance else alike(images, shown)
+                        run.backward(loss + firm * firmness * unlike, piece, batch)
+                    right.append(((logits > 0) == codes[piece]).float().mean())
+                    run.log(reading=loss.detach())
+                    if not disturbance:
+                        run.log(likeness=unlike.detach())
                 run.update(optimiser, clip=p.clip)
                 accuracy = 0.9 * known + 0.1 * run.mean(right, batch)
                 run.memory["accuracy"] = accuracy
@@ -482,22 +474,6 @@ def _firmness(known: float, first: float) -> float:
     return min(1.0, max(0.05, 0.05 + 0.95 * (known - 0.85) / 0.13))
 
 
-def _halves(
-    piece: slice, disturbance: Disturbance | None, p: WouafParams
-) -> list[tuple[slice, Disturbance | None]]:
-    """Which weights a piece of a batch meets: the same all of it, or one half the network's own."""
-    if disturbance is None or not p.mixed:
-        return [(piece, disturbance)]
-    middle = (piece.start + piece.stop) // 2
-    return [(slice(piece.start, middle), None), (slice(middle, piece.stop), disturbance)]
-
-
-def _hold(reader_group: dict[str, Any], known: float, p: WouafParams) -> None:
-    """Leaves the reader as it is until codes can be read, where that is asked for."""
-    if known < p.reader_from:
-        reader_group["lr"] = 0.0
-
-
 def _rate(step: int, steps: int, p: WouafParams, *, last: bool) -> float:
     if p.cycle:
         return warm_cosine(step % p.cycle, p.cycle, low=0.0, warmup=1)
@@ -515,7 +491,7 @@ def _optimiser(
     own = [w for w in model.network.parameters() if w.requires_grad]
     groups = [
         (own, image_rate * factor),
-        *((params, peak * factor) for params, peak in _of_carrier(model.carrier, p)),
+        (list(model.carrier.parameters()), p.code_learning_rate * factor),
         (list(eye.parameters()), (p.reader_learning_rate or p.code_learning_rate) * factor),
     ]
     return AdamW(
@@ -524,17 +500,6 @@ def _optimiser(
         weight_decay=p.weight_decay,
         fused=True,
     )
-
-
-def _of_carrier(carrier: Carrier, p: WouafParams) -> list[tuple[list[nn.Parameter], float]]:
-    """Its parameters, and their rate."""
-    if p.shape_learning_rate is None:
-        return [(list(carrier.parameters()), p.code_learning_rate)]
-    shapes: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
-    for name, weight in carrier.named_parameters():
-        (shapes if name.split(".")[0] in ("down", "taps") else others).append(weight)
-    return [(shapes, p.shape_learning_rate), (others, p.code_learning_rate)]
 
 
 def _quarters(
