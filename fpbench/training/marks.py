@@ -21,7 +21,7 @@ from fpbench.nn.losses import code_loss
 from fpbench.nn.schedule import adam, set_rates, warm_cosine
 from fpbench.training.run import TrainingRun
 
-__all__ = ["distort", "fit_extractor", "photographs", "whiten"]
+__all__ = ["codes_of", "distort", "fit_extractor", "photographs", "whiten"]
 
 _CHUNK = 256  # images read at a time
 
@@ -67,7 +67,7 @@ def fit_extractor(
             set_rates(optimiser, warm_cosine(step, steps, low=0.05))
             chosen = torch.randint(len(images), (batch,), generator=run.rng("images"))
             covers = to_float(images.read(chosen.numpy()))
-            codes = _codes(batch, extractor.out.out_features, run.rng("codes"), ctx)
+            codes = codes_of(batch, extractor.out.out_features, run.rng("codes"), ctx)
             right = []
             for piece in run.pieces(batch):
                 with run.autocast():
@@ -124,8 +124,8 @@ def whiten(extractor: Extractor, images: Iterable[Tensor], kept: slice = slice(N
     out.out_features = len(weight)
 
 
-def _codes(count: int, bits: int, rng: torch.Generator, ctx: Context) -> Tensor:
-    """(count, bits) of training codes, side by side where one is too short."""
+def codes_of(count: int, bits: int, rng: torch.Generator, ctx: Context) -> Tensor:
+    """(count, bits) bool: training codes, side by side where one is too short."""
     codes = ctx.training_codes(count, rng)
     while codes.shape[1] < bits:
         codes = torch.cat([codes, ctx.training_codes(count, rng)], 1)

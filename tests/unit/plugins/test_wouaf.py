@@ -6,7 +6,7 @@ import warnings
 import pytest
 import torch
 from fpbench_model_change.plugin import PermuteChannels, WeightNoise
-from fpbench_wouaf import distortions, disturbing, reader, release, training
+from fpbench_wouaf import distortions, disturbing, reader, release, sparing, training
 from fpbench_wouaf.likeness import likeness_of
 from fpbench_wouaf.params import WouafParams
 from fpbench_wouaf.plugin import Wouaf
@@ -221,6 +221,82 @@ def test_of_more_marks_than_bits_some_are_kept_by_what_the_host_and_its_tuned_co
     assert images.dtype == torch.uint8
     assert not torch.equal(own.float().mean((0, 2, 3)), tuned.float().mean((0, 2, 3)))
     assert eye.out.out_features == BITS
+
+
+@pytest.mark.parametrize("carrier", ["low-rank", "separable", "filter"])
+def test_a_carrier_without_some_bits_is_one_where_they_are_silent(host, context, carrier):
+    network = copy.deepcopy(host.generator.steps["decoder"])
+    with context("carrier").seeded("carrier"):
+        model = training.carried(network, wouaf(carrier=carrier).params)
+        entry = torch.randn(2, 4, 8, 8)
+    signs = torch.tensor([[1.0, 0, -1, 0], [-1, 0, -1, 0]])
+    with torch.no_grad():
+        before = model(entry, signs)
+        model.carrier.keep(torch.tensor([0, 2]))
+        assert torch.allclose(model(entry, signs[:, [0, 2]]), before, atol=1e-6)
+    assert all(w.requires_grad for w in model.carrier.parameters())
+
+
+def test_bits_that_tuned_copies_lose_are_the_spare_ones(host, context, monkeypatch):
+    scores = torch.tensor([0.5, 0.9, 0.6, 0.9, 0.7, 0.8])
+    met = []
+
+    def known(model, eye, *rest):
+        met.append((copy.deepcopy(model), copy.deepcopy(eye)))
+        return scores
+
+    monkeypatch.setattr(training.sparing, "lasting", known)
+    first = {"reader": "extractor", "extractor_steps": 20, "extractor_marks": 3 * BITS}
+    rates = {"code_learning_rate": 1e-9, "reader_learning_rate": 1e-9}
+    method = wouaf(
+        carrier="filter", frozen=True, cropped=0, steps=4, spare_bits=2, **first, **rates
+    )
+    state = method.fit(host, Photographs(), context("spare"))
+    [(model, eye)] = met
+    kept = [1, 3, 4, 5]
+    assert eye.out.out_features == BITS + 2
+    assert torch.allclose(state["reader.out.weight"], eye.out.weight[kept], atol=1e-6)
+    assert torch.allclose(state["carrier.up.1"], model.carrier.up[1][:, kept], atol=1e-6)
+    assert torch.allclose(state["carrier.down.1"], model.carrier.down[1][kept], atol=1e-6)
+    copies = copies_of(method, state, host, context, CODES[:2])
+    latents = host.generator.prior(range(8))
+    assert not torch.equal(*(own.sample(latents) for own in copies))
+
+
+def test_what_lasts_is_read_of_pairs_that_are_tuned_as_the_public_may(host, context, monkeypatch):
+    tuned = []
+
+    def finetune(state, generator, images, rate, marks, ctx):
+        tuned.append((generator, len(images), rate, marks))
+        return [(marks[-1], generator)]
+
+    ctx = context("lasting")
+    with ctx.seeded("carrier"):
+        model = training.carried(
+            copy.deepcopy(host.generator.steps["decoder"]), wouaf(carrier="filter").params
+        )
+        hidden = torch.randn(BITS, 3)
+    before = copy.deepcopy(model.network.state_dict())
+
+    class Eye(nn.Module):
+        """The first bit is always True, others are signs of mixed colours."""
+
+        out = nn.Linear(1, BITS)
+
+        def forward(self, images):
+            said = images.mean((2, 3)) @ hidden.T
+            return torch.cat([said[:, :1] * 0 + 1, said[:, 1:]], 1)
+
+    monkeypatch.setattr(host.component, "finetune", finetune)
+    found = sparing.lasting(model, Eye(), host, Photographs(), ctx)
+    assert found[0] == 0.5  # as often wrong as right
+    assert [one[1:] for one in tuned] == [(128, 1e-4, (50,))] * 4
+    # Two copies of a pair stand on both sides of the host.
+    for left, right in ((0, 2), (1, 3)):
+        ends = [tuned[i][0].steps["decoder"][3].weight for i in (left, right)]
+        assert torch.allclose(sum(ends) / 2, before["3.weight"], atol=1e-6)
+        assert not torch.equal(*ends)
+    assert all(torch.equal(before[name], w) for name, w in model.network.state_dict().items())
 
 
 def test_a_reader_waits_until_codes_can_be_read(host, context):
@@ -458,11 +534,20 @@ def test_a_perceptual_loss_is_lpips_with_the_weights_that_are_named(tmp_path):
 
 def test_what_cannot_be_is_refused(host, context):
     for params, said in (
-        ({"reading": "weights"}, "directions of its own"),
+        ({"reading": "weights"}, "directions of their own"),
         ({"reader": "extractor"}, "needs cropped = 0"),
         ({"extractor_marks": 96}, 'need reader = "extractor"'),
         ({"whitened_on": "host"}, 'need reader = "extractor"'),
-        ({"reader": "extractor", "cropped": 0, "extractor_marks": 7}, "of at least bits = 32, got"),
+        (
+            {"reader": "extractor", "cropped": 0, "extractor_marks": 7},
+            r"of at least bits \+ spare_bits = 32, got 7",
+        ),
+        ({"spare_bits": 8}, 'need reader = "extractor"'),
+        ({"reader": "extractor", "cropped": 0, "spare_bits": 8}, "spare_bits need a carrier whose"),
+        (
+            {"reader": "extractor", "cropped": 0, "spare_bits": 8, "extractor_marks": 39},
+            r"of at least bits \+ spare_bits = 40, got 39",
+        ),
         ({"likeness": "photograph"}, 'needs latents = "photographs"'),
         ({"worst_case": True}, "needs noise"),
         ({"layers": "("}, "regular expression"),

@@ -303,6 +303,11 @@ class LowRank(Carrier):
         """(O, K) and (K, I), or (K, I, k, k), of a layer."""
         return self.up[index], self.down[index]
 
+    def keep(self, bits: Tensor) -> None:
+        """Leave nothing but the directions of some bits, by number, in this order."""
+        self.up = nn.ParameterList(up.detach()[:, bits] for up in self.up)
+        self.down = nn.ParameterList(down.detach()[bits] for down in self.down)
+
     @torch.no_grad()
     def tensors(self, index: int, layer: nn.Module) -> Tensor:
         """(K, O, I, ...): what each bit adds to the weight of a layer."""
@@ -337,6 +342,11 @@ class Separable(LowRank):
             )
             for shape in shapes
         )
+
+    def keep(self, bits: Tensor) -> None:
+        """See `LowRank`."""
+        super().keep(bits)
+        self.taps = nn.ParameterList(taps.detach()[bits] for taps in self.taps)
 
     def directions(self, index: int) -> tuple[Tensor, Tensor]:
         """See `LowRank`."""

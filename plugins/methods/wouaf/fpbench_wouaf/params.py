@@ -58,6 +58,8 @@ class WouafParams(Params):
             images without a code vary along them.
         whitened_on: these images: "photographs" as in Stable Signature, or what the "host" and the
             copies of `drift` draw.
+        spare_bits: that the first part of the training learns beside those of a code; then those
+            that the owner's own fine-tuned copies lose most are left out.
         steps: of training.
         cropped: share of them on quarters of the latents, which are a quarter of the work; the
             rest, or all where latents are no maps, is on whole samples.
@@ -120,6 +122,7 @@ class WouafParams(Params):
     extractor_steps: Count = 600
     extractor_marks: Annotated[int, Field(ge=1, le=1024)] | None = None
     whitened_on: Literal["photographs", "host"] = "photographs"
+    spare_bits: Annotated[int, Field(ge=0)] = 0
     steps: Count = 860
     cropped: Annotated[float, Field(ge=0, le=1)] = 0.8
     batch: Annotated[int, Field(ge=2)] = 32
@@ -156,16 +159,28 @@ class WouafParams(Params):
             raise ValueError("worst_case needs noise")
         if self.reader != "extractor" and (self.extractor_marks or self.whitened_on == "host"):
             raise ValueError('extractor_marks and whitened_on need reader = "extractor"')
-        if self.extractor_marks is not None and self.extractor_marks < self.bits:
+        learnt = self.bits + self.spare_bits
+        if self.extractor_marks is not None and self.extractor_marks < learnt:
             raise ValueError(
-                f"expected extractor_marks of at least bits = {self.bits}, got "
+                f"expected extractor_marks of at least bits + spare_bits = {learnt}, got "
                 f"{self.extractor_marks}"
             )
+        if self.spare_bits and self.reader != "extractor":
+            raise ValueError('spare_bits need reader = "extractor"')
         if self.reader == "extractor" and self.cropped:
             raise ValueError('reader = "extractor" needs cropped = 0: it reads whole images')
-        if self.reading == "weights" and self.carrier not in ("low-rank", "separable", "filter"):
-            raise ValueError(
-                'reading = "weights" needs a carrier with directions of its own: "low-rank", '
-                '"separable" or "filter"'
-            )
+        self._own_directions()
         return self
+
+    def _own_directions(self) -> None:
+        """What needs a bit's direction to be its own."""
+        if self.carrier not in ("low-rank", "separable", "filter"):
+            for wanted, asked in (
+                ('reading = "weights" needs', self.reading == "weights"),
+                ("spare_bits need", self.spare_bits > 0),
+            ):
+                if asked:
+                    raise ValueError(
+                        f'{wanted} a carrier whose bits have directions of their own: "low-rank", '
+                        '"separable" or "filter"'
+                    )

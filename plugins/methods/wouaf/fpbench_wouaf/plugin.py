@@ -96,7 +96,7 @@ class Wouaf(Method[WouafParams]):
                 return "expected sounds to search for their speed, got images; unset `searched`"
             if p.reader != "resnet50" and info.size % 16:
                 return f"expected images whose side is a multiple of 16, got {info.size}"
-            marks = p.extractor_marks or p.bits
+            marks = p.extractor_marks or p.bits + p.spare_bits
             if p.reader == "extractor" and info.counts["train"] <= marks:
                 return (
                     f"expected more images than bits to whiten an extractor on, got "

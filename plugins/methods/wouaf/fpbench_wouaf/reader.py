@@ -181,7 +181,7 @@ def read_first(
     Where it has learnt more marks than a code has bits, a middle run of its components is kept.
     Along those with the largest variance a mark has to be loud to be read; along those with the
     smallest, decoders draw nothing, and what they were made to draw is gone after a few steps of
-    fine-tuning.
+    fine-tuning. Spare ones are those below the run that would else be kept.
 
     Args:
         samples: the training split.
@@ -189,7 +189,8 @@ def read_first(
         ctx: seeds, device and training codes.
         unmarked: uint8 images to whiten on; None = photographs of the training split.
     """
-    marks = params.extractor_marks or params.bits
+    bits = params.bits + params.spare_bits
+    marks = params.extractor_marks or bits
     with ctx.seeded("reader"):
         extractor = placed(_extractor(marks, params), ctx.device)
     with ctx.seeded("embedder"):
@@ -210,9 +211,9 @@ def read_first(
         batch=_MARKED,
         learning_rate=_MARKED_RATE,
     )
-    first = round(_SKIPPED * (marks - params.bits))
+    first = max(0, round(_SKIPPED * (marks - params.bits)) - params.spare_bits)
     seen = photographs(samples, WHITENED, ctx) if unmarked is None else unmarked
-    whiten(trained, seen, slice(first, first + params.bits))
+    whiten(trained, seen, slice(first, first + bits))
     return trained.requires_grad_(True)
 
 

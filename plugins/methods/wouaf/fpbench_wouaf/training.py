@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +31,8 @@ from fpbench.nn.schedule import set_rates, warm_cosine
 from fpbench.nn.sound_distortions import disturb, shift
 from fpbench.nn.state import part, placed, prefixed
 from fpbench.training import TrainingRun
-from fpbench_wouaf import distortions, reader, searching
+from fpbench.training.marks import codes_of
+from fpbench_wouaf import distortions, reader, searching, sparing
 from fpbench_wouaf.carriers import CARRIERS, Carrier, Embedding, layers_of
 from fpbench_wouaf.disturbing import disturbed, drawn_for, drifts, may_be_disturbed
 from fpbench_wouaf.likeness import likeness_of
@@ -41,12 +42,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Carried", "behind", "carried", "fit", "folded", "opened", "read_with", "signs_of"]
 
+Eye = TypeVar("Eye", bound=nn.Module)
+
 _WHO = "method wouaf"
 _CHUNK = 32
 _BATCH_UNMARKED = 128
 _BANK = 32  # batches that a bank of samples holds
 _FOUND = 0.75  # training accuracy from which on codes count as found
 _SHIFT_S = 0.075  # that sounds are moved by at most in a robust training
+_WITH_SPARE = 0.5  # of the steps
 _USES = 16  # how often a sample serves, with other codes, before the bank is made anew
 
 
@@ -107,10 +111,11 @@ def fit(host: TrainedHost, samples: SampleStream, params: WouafParams, ctx: Cont
     generator = host.generator
     target = copy.deepcopy(generator.steps[generator.output]).eval().requires_grad_(False)
     network = copy.deepcopy(target).requires_grad_(not params.frozen)
+    wide = params.model_copy(update={"bits": params.bits + params.spare_bits})
     with ctx.seeded("carrier"):
-        model = carried(network, params)
+        model = carried(network, wide)
     model.carrier.to(ctx.device)
-    stage = _Stage(host, samples, target, drifts(host, samples, params, ctx), params, ctx)
+    stage = _Stage(host, samples, target, drifts(host, samples, params, ctx), wide, ctx)
 
     shape = samples.info.shape
     steps = round(params.steps * params.cropped) if stage.can_be_cut else 0
@@ -120,7 +125,13 @@ def fit(host: TrainedHost, samples: SampleStream, params: WouafParams, ctx: Cont
     else:
         with ctx.seeded("reader"):
             eye = placed(reader.build(_halved(shape) if steps else shape, params), ctx.device)
-    if steps:
+    if params.spare_bits and isinstance(eye, Extractor):
+        steps = round(params.steps * _WITH_SPARE)
+        eye = stage.train("spare", model, eye, (steps, params.whole_batch), first=True)
+        lasts = sparing.lasting(model, eye, host, samples, ctx.branch("lasting"))
+        sparing.keep(model, eye, lasts, params.bits)
+        stage = replace(stage, params=params)
+    elif steps:
         eye = stage.train("crops", model, eye, (steps, params.batch), first=True)
         with ctx.seeded("enlarged"):
             eye = placed(reader.enlarged(eye, shape, params), ctx.device)
@@ -250,15 +261,15 @@ class _Stage:
         self,
         name: str,
         model: Carried,
-        eye: nn.Module,
+        eye: Eye,
         size: tuple[int, int],
         *,
         first: bool,
-    ) -> nn.Module:
+    ) -> Eye:
         """Some steps of so many samples each; the model then has its averaged weights.
 
         Args:
-            name: of the training, "crops" or "whole".
+            name: of the training, "crops", "spare" or "whole".
             model: learns.
             eye: the reader; it learns.
             size: number of steps, and samples of each.
@@ -275,9 +286,11 @@ class _Stage:
             "reader": eye,
         }
         image_rate = p.image_learning_rate
-        if name == "whole" and p.whole_image_learning_rate is not None:
+        if name != "crops" and p.whole_image_learning_rate is not None:
             image_rate = p.whole_image_learning_rate
-        optimiser = _optimiser(model, eye, p, image_rate, 1.0 if first else 0.4)
+        # What was learnt on quarters is changed with care; what was learnt with spare bits is not.
+        slower = 1.0 if first or p.spare_bits else 0.4
+        optimiser = _optimiser(model, eye, p, image_rate, slower)
         averages: dict[str, Average[Any]] = {key: Average(m) for key, m in modules.items()}
         alike = likeness_of(p, ctx.device, relative=self._is_sound)
         last = not first or steps == p.steps
@@ -300,7 +313,7 @@ class _Stage:
                     made = step // (_BANK * _USES)
                     bank = self.bank(name, made, batch * min(_BANK, steps))
                 rows = torch.randint(len(bank.entry), (batch,), generator=run.rng("samples"))
-                codes = ctx.training_codes(batch, run.rng("codes"))
+                codes = codes_of(batch, p.bits, run.rng("codes"), ctx)
                 disturbance = drawn_for(run, known, self.drifts, p)
                 early = first and step < 0.57 * steps
                 signs = signs_of(codes, p, run.rng("shrink"), late=last and not early)
@@ -336,7 +349,7 @@ class _Stage:
                 run.log(accuracy=accuracy)
         for key in ("network", "carrier"):
             modules[key].load_state_dict(averages[key].module.state_dict())
-        averaged: nn.Module = averages["reader"].module
+        averaged: Eye = averages["reader"].module
         return averaged.requires_grad_(True)
 
     def _read(
