@@ -35,6 +35,7 @@ from fpbench.api import (
 )
 from fpbench.plan import AttackPoint, Fit, PlannedBackbone, Stage, Want
 from fpbench.plan.plan import CHUNK
+from fpbench.plan.points import learns_method
 from fpbench.stages import boundary
 from fpbench.stages.bench import Bench, Drawn, attack_root, chunks, images_of
 from fpbench.stages.checks import (
@@ -589,14 +590,12 @@ class ImageReader:
             return images
         attack, bench = point.attack.component, self._bench
         assert isinstance(attack, SampleAttack)
-        if (
-            self._model is not None
-            or self._origin not in _SHARED_ORIGINS
-            or bench.plan.prepared_key(self._fit, point.attack, attack)
-        ):
+        if self._model is not None or self._origin not in _SHARED_ORIGINS or learns_method(attack):
             return self._attacked(point, attack, images, indices)
         # Every method's reader meets the same; a codec takes longer over a sound than most readers.
-        shared = (self._origin, point.attack.label, point.strength, *indices[[0, -1]].tolist())
+        learnt = bench.plan.prepared_key(None, point.attack, attack)
+        which = (point.attack.label, point.strength, learnt)
+        shared = (self._origin, *which, *indices[[0, -1]].tolist())
         return bench.remembered(shared, lambda: self._attacked(point, attack, images, indices))
 
     def _attacked(

@@ -6,6 +6,7 @@ import pytest
 from rows import value
 
 from fpbench.api import Outcome
+from fpbench.stages.reading import ImageReader
 
 BARE = [
     ('[[attacks]]\nuse = "jpeg"\nquality = [90, 50]\n', ""),
@@ -23,7 +24,17 @@ BARE = [
 def test_an_attack_learns_once_whatever_the_methods(run_suite, suite_file, tmp_path, monkeypatch):
     said = tmp_path / "learnt.txt"
     monkeypatch.setenv("FPBENCH_LEARNT", str(said))
+    attacked = set()
+    attack = ImageReader._attacked
+
+    def seen(reader, point, *rest):
+        if reader._origin[0] in ("real", "host"):  # images of nobody
+            attacked.add((point.attack.label, reader._fit.index))
+        return attack(reader, point, *rest)
+
+    monkeypatch.setattr(ImageReader, "_attacked", seen)
     _, records, _ = run_suite(suite_file(*BARE), plugins=("learners",))
+    assert {fit for label, fit in attacked if label == "grey"} == {0}
     assert sorted(said.read_text().split()) == ["greedy", "grey"]
     whole = value(records, "perfect", "grey 1", "bit-accuracy")["value"]
     half = value(records, "perfect", "grey 0.5", "bit-accuracy")["value"]
