@@ -55,7 +55,8 @@ class Wouaf(Method[WouafParams]):
         "the host's image, and most steps see quarters of the latents; the reader is small and "
         "trained from scratch; latents come from the host's prior. Parameters set each of these "
         "as published: mapping, perceptual, likeness, latents, reader, hardened, cycle; of the "
-        "robust training every image has its own draws. Carriers but amplitude are not WOUAF's.",
+        "robust training every image has its own draws. Carriers but amplitude, a reader that "
+        "learns before the network does (as in Stable Signature) and spare bits are not WOUAF's.",
         bibtex="@inproceedings{kim2024wouaf,\n"
         "  title = {{WOUAF}: Weight Modulation for User Attribution and Fingerprinting in "
         "Text-to-Image Diffusion Models},\n"
