@@ -73,6 +73,7 @@ NARROW = {
 LESS = {
     "perceptual": "",
     "extractor_marks": 12,
+    "spare_bits": 2,
     "drift": 2,
     "photographs": 16,
     "tuned": 2,
