@@ -12,6 +12,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from fpbench.nn.equalised import EqualLinear
 from fpbench.nn.modulation import Affine
 
-__all__ = ["CARRIERS", "Carrier", "Embedding", "LowRank", "layers_of"]
+__all__ = ["CARRIERS", "Carried", "Carrier", "Embedding", "LowRank", "layers_of"]
 
 _NORMS = (nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d)
 _CONVS = {nn.Conv1d.forward: nn.functional.conv1d, nn.Conv2d.forward: nn.functional.conv2d}
@@ -371,6 +372,27 @@ class Filter(LowRank):
             nn.functional.normalize(torch.randn(bits, shape.numel()), dim=1).view(bits, *shape)
             for shape in shapes
         )
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A network with the layers that carry codes, and their carrier.
+
+    Attributes:
+        network: the output step.
+        carrier: of codes.
+        layers: of the network, in the carrier's order.
+    """
+
+    network: nn.Module
+    carrier: Carrier
+    layers: Sequence[nn.Module]
+
+    def __call__(self, entry: Any, signs: Tensor) -> Tensor:
+        """Images of what enters the step, sample n with code n: s (N, K)."""
+        with self.carrier.around(self.layers, self.carrier(signs)):
+            images: Tensor = self.network(entry)
+        return images
 
 
 CARRIERS: dict[str, type[Carrier]] = {

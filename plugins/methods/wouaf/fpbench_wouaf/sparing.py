@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from fpbench.api import Context, SampleStream, TrainedHost
+from fpbench.nn.extractor import Extractor
 from fpbench.nn.latents import drawn
 from fpbench.training.marks import codes_of
-from fpbench_wouaf.carriers import LowRank
-
-if TYPE_CHECKING:
-    from fpbench.nn.extractor import Extractor
-    from fpbench_wouaf.training import Carried
+from fpbench_wouaf.carriers import Carried, LowRank
 
 __all__ = ["keep", "lasting"]
 

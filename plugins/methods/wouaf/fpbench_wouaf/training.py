@@ -33,14 +33,14 @@ from fpbench.nn.state import part, placed, prefixed
 from fpbench.training import TrainingRun
 from fpbench.training.marks import codes_of
 from fpbench_wouaf import distortions, reader, searching, sparing
-from fpbench_wouaf.carriers import CARRIERS, Carrier, Embedding, layers_of
+from fpbench_wouaf.carriers import CARRIERS, Carried, Embedding, layers_of
 from fpbench_wouaf.disturbing import disturbed, drawn_for, drifts, may_be_disturbed
 from fpbench_wouaf.likeness import likeness_of
 
 if TYPE_CHECKING:
     from fpbench_wouaf.params import WouafParams
 
-__all__ = ["Carried", "behind", "carried", "fit", "folded", "opened", "read_with", "signs_of"]
+__all__ = ["behind", "carried", "fit", "folded", "opened", "read_with", "signs_of"]
 
 Eye = TypeVar("Eye", bound=nn.Module)
 
@@ -52,27 +52,6 @@ _FOUND = 0.75  # training accuracy from which on codes count as found
 _SHIFT_S = 0.075  # that sounds are moved by at most in a robust training
 _WITH_SPARE = 0.5  # of the steps
 _USES = 16  # how often a sample serves, with other codes, before the bank is made anew
-
-
-@dataclass(frozen=True)
-class Carried:
-    """A network with the layers that carry codes, and their carrier.
-
-    Attributes:
-        network: the output step.
-        carrier: of codes.
-        layers: of the network, in the carrier's order.
-    """
-
-    network: nn.Module
-    carrier: Carrier
-    layers: Sequence[nn.Module]
-
-    def __call__(self, entry: Any, signs: Tensor) -> Tensor:
-        """Images of what enters the step, sample n with code n: s (N, K)."""
-        with self.carrier.around(self.layers, self.carrier(signs)):
-            images: Tensor = self.network(entry)
-        return images
 
 
 def carried(network: nn.Module, params: WouafParams) -> Carried:
