@@ -252,6 +252,7 @@ def test_bits_that_tuned_copies_lose_are_the_spare_ones(host, context, monkeypat
         carrier="filter", frozen=True, cropped=0, steps=4, spare_bits=2, **first, **rates
     )
     state = method.fit(host, Photographs(), context("spare"))
+    assert Offer.FINETUNE in method.asks  # a host that cannot is refused before any training
     [(model, eye)] = met
     kept = [1, 3, 4, 5]
     assert eye.out.out_features == BITS + 2

@@ -20,12 +20,12 @@ from fpbench.training import TrainingRun
 if TYPE_CHECKING:
     from fpbench_wouaf.params import WouafParams
 
-__all__ = ["Disturbance", "disturbed", "drawn_for", "drifts", "may_be_disturbed", "moves"]
+__all__ = ["TUNING_IMAGES", "TUNING_RATE", "Disturbance", "disturbed", "drawn_for", "drifts", "may_be_disturbed", "moves"]
 
 _KNOWN = 0.9  # training accuracy from which on weights are disturbed
 _LEAST_SHARE = 0.3  # of a drift that is added
-_TUNING_IMAGES = 128
-_TUNING_RATE = 1e-4
+TUNING_IMAGES = 128
+TUNING_RATE = 1e-4
 _TUNING_MARKS = (3, 10, 30, 100)
 
 Weights = Mapping[str, Tensor]
@@ -136,7 +136,7 @@ def drifts(
     found: list[Weights] = []
     for number in range(params.drift):
         rng = ctx.rng("drift photographs", number)
-        chosen = torch.randperm(len(samples), generator=rng)[:_TUNING_IMAGES].numpy()
+        chosen = torch.randperm(len(samples), generator=rng)[:TUNING_IMAGES].numpy()
         own = ctx.branch("drift", number)
         found += moves(host, host.generator, samples.read(chosen), _TUNING_MARKS, own)
     return found
@@ -156,7 +156,7 @@ def moves(
     """
     output = generator.output
     before = {name: w.detach() for name, w in generator.steps[output].named_parameters()}
-    tuned = host.component.finetune(host.state, generator, photographs, _TUNING_RATE, marks, ctx)
+    tuned = host.component.finetune(host.state, generator, photographs, TUNING_RATE, marks, ctx)
     return [
         {n: w.detach() - before[n] for n, w in after.steps[output].named_parameters()}
         for _, after in tuned

@@ -73,7 +73,7 @@ class Wouaf(Method[WouafParams]):
         self.asks = frozenset({Offer.WEIGHTS})
         if params.latents == "photographs":
             self.asks |= {Offer.ENCODE}
-        if params.drift or params.reading == "retrained":
+        if params.drift or params.spare_bits or params.reading == "retrained":
             self.asks |= {Offer.FINETUNE}
 
     @property

@@ -12,12 +12,12 @@ from fpbench.nn.extractor import Extractor
 from fpbench.nn.latents import drawn
 from fpbench.training.marks import codes_of
 from fpbench_wouaf.carriers import Carried, LowRank
+from fpbench_wouaf.disturbing import TUNING_IMAGES, TUNING_RATE
 
 __all__ = ["keep", "lasting"]
 
 _PAIRS = 2
-_IMAGES = 128  # that a copy is tuned on
-_RATE, _STEPS = 1e-4, 50
+_STEPS = 50  # of a tuning
 _READ = 64  # samples of each tuned copy
 
 
@@ -44,10 +44,10 @@ def lasting(
         own.carrier.fold(own.layers, [setting[0] for setting in settings])
         generator = host.generator.replace(host.generator.output, own.network.eval())
         rng = ctx.rng("lasting photographs", number)
-        chosen = torch.randperm(len(samples), generator=rng)[:_IMAGES].numpy()
+        chosen = torch.randperm(len(samples), generator=rng)[:TUNING_IMAGES].numpy()
         branch = ctx.branch("lasting", number)
         [(_, tuned)] = host.component.finetune(
-            host.state, generator, samples.read(chosen), _RATE, (_STEPS,), branch
+            host.state, generator, samples.read(chosen), TUNING_RATE, (_STEPS,), branch
         )
         with torch.no_grad():
             latents = drawn(host, _READ, samples, rng, ctx.device)
