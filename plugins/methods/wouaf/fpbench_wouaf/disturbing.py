@@ -20,7 +20,16 @@ from fpbench.training import TrainingRun
 if TYPE_CHECKING:
     from fpbench_wouaf.params import WouafParams
 
-__all__ = ["TUNING_IMAGES", "TUNING_RATE", "Disturbance", "disturbed", "drawn_for", "drifts", "may_be_disturbed", "moves"]
+__all__ = [
+    "TUNING_IMAGES",
+    "TUNING_RATE",
+    "Disturbance",
+    "disturbed",
+    "drawn_for",
+    "drifts",
+    "may_be_disturbed",
+    "moves",
+]
 
 _KNOWN = 0.9  # training accuracy from which on weights are disturbed
 _LEAST_SHARE = 0.3  # of a drift that is added
