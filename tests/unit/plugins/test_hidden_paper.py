@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from fpbench_hidden import layout, paper_noise
+from fpbench_hidden import layout, paper, paper_noise
 from fpbench_hidden.paper import firmness, fit
 from fpbench_hidden.paper_networks import Adversary, Extractor, PaperEmbedder
 from fpbench_hidden.plugin import Hidden
@@ -263,6 +263,27 @@ def test_likeness_is_asked_for_as_bits_are_read_or_at_once_as_published():
     known = (0.5, 0.83, 0.875, 0.95, 1.0)
     assert [firmness(k, 0.02) for k in known] == pytest.approx([0.02, 0.2, 0.5, 1, 1])
     assert [firmness(k, 1.0) for k in known] == [1] * 5
+
+
+def test_rates_fall_to_nothing_over_the_last_steps_where_asked_to(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(paper, "set_rates", lambda optimiser, factor: seen.append(factor))
+    params = Hidden.Params(**{**TINY, "steps": 4}, least_firmness=0.5)
+    fit(images_of(), params, context(tmp_path / "published"))
+    assert seen == [1.0] * 8  # both optimisers at every step
+    seen.clear()
+    fit(images_of(), params.model_copy(update={"cooled": 0.5}), context(tmp_path / "cooled"))
+    assert seen == pytest.approx([1.0] * 4 + [2 / 3] * 2 + [1 / 3] * 2)
+
+
+def test_likeness_has_its_full_weight_while_rates_fall(tmp_path):
+    def trained(**settings):
+        params = Hidden.Params(**{**TINY, "steps": 2}, learning_rate=1e-3, **settings)
+        return fit(images_of(), params, context(tmp_path / str(len(settings)), key="35" * 32))
+
+    # Cooled from the first step on, it does not matter what share of its weight it began with.
+    cooled, firm = trained(cooled=1.0, least_firmness=0.1), trained(cooled=1.0)
+    assert all(torch.equal(tensor, firm[name]) for name, tensor in cooled.items())
 
 
 def test_published_settings_come_with_the_architecture_and_others_are_refused_with_it():

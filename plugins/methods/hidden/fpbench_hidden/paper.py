@@ -14,7 +14,7 @@ from torch.nn import functional
 from fpbench.api import Context, ContractError, MissingResource, SampleStream, State
 from fpbench.api.images import to_float
 from fpbench.nn.equalised import lifted
-from fpbench.nn.schedule import adam
+from fpbench.nn.schedule import adam, set_rates
 from fpbench.nn.state import opened, part, placed, prefixed
 from fpbench.training import TrainingRun
 from fpbench_hidden import layout, paper_noise
@@ -68,7 +68,11 @@ def fit(images: SampleStream, params: HiddenParams, ctx: Context) -> State:
             codes = ctx.training_codes(batch, run.rng("codes"))
             layer = _layer(step, layers, params, run)
             known = run.memory.get("accuracy", 0.5)
-            weight = params.image_weight * firmness(known, params.least_firmness)
+            warmth = _warmth(step, params)
+            set_rates(pair, warmth)
+            set_rates(against, warmth)
+            firm = 1.0 if warmth < 1 else firmness(known, params.least_firmness)
+            weight = params.image_weight * firm
             right = []
             for piece in run.pieces(batch):
                 cover, code = covers[piece], codes[piece]
@@ -160,6 +164,11 @@ def _layer(
     if read or 2 * step >= params.steps:
         run.memory["noisy"] = 1.0  # and stays so
     return layers[step % len(layers)] if "noisy" in run.memory else paper_noise.identity
+
+
+def _warmth(step: int, params: HiddenParams) -> float:
+    """The factor of the learning rate at a step: 1, below 1 and falling to 0 over the last ones."""
+    return min(1.0, (params.steps - step) / (params.cooled * params.steps + 1))
 
 
 def _adversarial(adversary: Adversary, cover: Tensor, marked: Tensor) -> tuple[Tensor, Tensor]:

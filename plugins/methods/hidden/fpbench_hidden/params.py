@@ -25,6 +25,7 @@ _OF_SMALL = ("strength", "reader_channels", "likeness_weight", "likeness_db")
 _OF_PAPER = (
     "crop",
     "halved",
+    "cooled",
     "noise",
     "message_weight",
     "image_weight",
@@ -59,6 +60,8 @@ class HiddenParams(Params):
         halved: in "paper", share of the steps, the first ones, on squares of half that side, a
             quarter of the work: early on, what is learnt depends on steps more than on pixels. 0
             as published.
+        cooled: in "paper", share of the steps, the last ones, over which the learning rate falls to
+            0 on a line and likeness has its full weight. 0 as published.
         noise: in "paper", what training does to marked images: one layer of the paper with its
             strength there ("crop" keeps .035 of the area, "cropout" and "dropout" .3 of the marks,
             "gaussian-blur" has a deviation of 2 pixels, "jpeg-mask" keeps 25 coefficients of luma
@@ -90,6 +93,7 @@ class HiddenParams(Params):
     likeness_db: Rate | None = None
     crop: Annotated[int, Field(ge=16, multiple_of=16)] = 128
     halved: Annotated[float, Field(ge=0, le=1)] = 0.0
+    cooled: Annotated[float, Field(ge=0, le=1)] = 0.0
     noise: Literal[
         "identity",
         "crop",
