@@ -5,7 +5,15 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from click.testing import CliRunner
+from fpbench_hidden.paper_networks import Extractor, PaperEmbedder
+from PIL import Image
+from safetensors.torch import save_file
+
+from fpbench.nn.state import prefixed
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
@@ -40,3 +48,30 @@ def test_rates_at_equal_damage_are_those_of_copies_that_were_damaged_so_far(tmp_
     assert found[:2] == pytest.approx([0.6, 0.9])
     assert math.isnan(found[2])
     assert "| one | 0.750 ± 1.906 | 0.42 | 2 of 3 |" in drawing.table(curves, 26.0, "other")
+
+
+def test_a_model_of_hidden_is_measured_under_the_layers_of_its_paper(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPTS)
+    measuring = importlib.import_module("hidden_layers")
+    with torch.random.fork_rng():
+        embedder, extractor = PaperEmbedder(bits=4, channels=8), Extractor(bits=4, channels=8)
+    with torch.no_grad():  # marked images are black, and what is read is always 1, 1, 0, 0
+        embedder.final_layer.weight.zero_()
+        embedder.final_layer.bias.fill_(-1.0)
+        extractor.linear.weight.zero_()
+        extractor.linear.bias.copy_(torch.tensor([1.0, 1.0, 0.0, 0.0]))
+    save_file(prefixed({"embedder": embedder, "reader": extractor}), tmp_path / "one.safetensors")
+    rng = np.random.default_rng(0)
+    for number in range(8):
+        pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    change, wrong = measuring.measure(tmp_path / "one.safetensors", torch.full((6, 3, 32, 32), 255))
+    assert change == pytest.approx(4.0)  # from white to black
+    codes = torch.rand(6, 4, generator=torch.Generator().manual_seed(0)) < 0.5
+    expected = (codes != torch.tensor([True, True, False, False])).float().mean(1)
+    assert list(wrong) == [*measuring.LAYERS, "JPEG 50"]
+    assert all(torch.equal(shares, expected) for shares in wrong.values())
+    given = [str(tmp_path / "one.safetensors"), str(tmp_path), "--size", "32", "--count", "6"]
+    told = CliRunner().invoke(measuring.main, given, catch_exceptions=False)
+    assert "| identity | " in told.output
+    assert "| 0.0009 |" in told.output
