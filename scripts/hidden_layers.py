@@ -53,6 +53,9 @@ def measure(weights: Path, photographs: Tensor, seed: int = 0) -> tuple[float, d
     """
     with safe_open(weights, framework="pt") as file:
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+    for name in state:
+        if name.endswith(layout.COUNTER):  # a bundle has no tensors without axes
+            state[name] = state[name].reshape(())
     sizes = {
         "bits": len(state["reader.linear.bias"]),
         "channels": len(state["reader.layers.0.layers.0.bias"]),

@@ -257,6 +257,10 @@ def test_layers_wait_for_readable_bits_and_squares_grow_where_asked_to(tmp_path,
     params = params.model_copy(update={"noise_from": 0.0, "halved": 0.75})
     fit(images_of(), params, context(tmp_path / "at once"))
     assert seen == [(BATCH, 3, 16, 16)] * 3 + [(BATCH, 3, 32, 32)]
+    seen.clear()
+    params = params.model_copy(update={"quartered": 0.25})
+    fit(images_of(), params, context(tmp_path / "in three"))
+    assert [size for *_, size in seen] == [8, 16, 16, 32]
 
 
 def test_likeness_is_asked_for_as_bits_are_read_or_at_once_as_published():
@@ -301,6 +305,8 @@ def test_published_settings_come_with_the_architecture_and_others_are_refused_wi
         Hidden.Params(noise="crop")
     with pytest.raises(ValidationError, match='strength needs architecture = "small"'):
         Hidden.Params(architecture="paper", strength=0.1)
+    with pytest.raises(ValidationError, match="a multiple of 32, got 48"):
+        Hidden.Params(architecture="paper", crop=48, quartered=0.5)
 
 
 def test_images_smaller_than_the_squares_of_the_training_are_refused():

@@ -63,8 +63,7 @@ def fit(images: SampleStream, params: HiddenParams, ctx: Context) -> State:
         for step in run:
             chosen = torch.randint(len(images), (batch,), generator=run.rng("images")).numpy()
             places = run.draws("crops", slice(batch), batch)
-            side = params.crop // 2 if step < params.halved * params.steps else params.crop
-            covers = to_float(paper_noise.crop(images.read(chosen), side, places))
+            covers = to_float(paper_noise.crop(images.read(chosen), _side(step, params), places))
             codes = ctx.training_codes(batch, run.rng("codes"))
             layer = _layer(step, layers, params, run)
             known = run.memory.get("accuracy", 0.5)
@@ -164,6 +163,13 @@ def _layer(
     if read or 2 * step >= params.steps:
         run.memory["noisy"] = 1.0  # and stays so
     return layers[step % len(layers)] if "noisy" in run.memory else paper_noise.identity
+
+
+def _side(step: int, params: HiddenParams) -> int:
+    """Of the squares of a step, pixels."""
+    if step < params.quartered * params.steps:
+        return params.crop // 4
+    return params.crop // 2 if step < params.halved * params.steps else params.crop
 
 
 def _warmth(step: int, params: HiddenParams) -> float:

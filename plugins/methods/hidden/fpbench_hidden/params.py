@@ -24,6 +24,7 @@ _PUBLISHED = {
 _OF_SMALL = ("strength", "reader_channels", "likeness_weight", "likeness_db")
 _OF_PAPER = (
     "crop",
+    "quartered",
     "halved",
     "cooled",
     "noise",
@@ -57,9 +58,12 @@ class HiddenParams(Params):
             the change is multiplied by what gives training photographs this; None = as trained.
         crop: in "paper", side of the random squares that training cuts out of photographs, at
             their own size, pixels; published 128.
-        halved: in "paper", share of the steps, the first ones, on squares of half that side, a
-            quarter of the work: early on, what is learnt depends on steps more than on pixels. 0
-            as published.
+        quartered: in "paper", share of the steps, the first ones, on squares of a quarter of that
+            side, a sixteenth of the work: early on, what is learnt depends on steps more than on
+            pixels. 0 as published.
+        halved: in "paper", share of the steps, counted with these, on squares of half that side. 0
+            as published. The last steps should see squares as large as the images: what is read at
+            the borders of small ones is worth less in larger ones.
         cooled: in "paper", share of the steps, the last ones, over which the learning rate falls to
             0 on a line and likeness has its full weight. 0 as published.
         noise: in "paper", what training does to marked images: one layer of the paper with its
@@ -92,6 +96,7 @@ class HiddenParams(Params):
     likeness_weight: Weight = 35.0
     likeness_db: Rate | None = None
     crop: Annotated[int, Field(ge=16, multiple_of=16)] = 128
+    quartered: Annotated[float, Field(ge=0, le=1)] = 0.0
     halved: Annotated[float, Field(ge=0, le=1)] = 0.0
     cooled: Annotated[float, Field(ge=0, le=1)] = 0.0
     noise: Literal[
@@ -125,4 +130,6 @@ class HiddenParams(Params):
             if getattr(self, name) != type(self).model_fields[name].default:
                 other = "paper" if small else "small"
                 raise ValueError(f'{name} needs architecture = "{other}"')
+        if self.quartered and self.crop % 32:
+            raise ValueError(f"quartered needs a crop that is a multiple of 32, got {self.crop}")
         return self

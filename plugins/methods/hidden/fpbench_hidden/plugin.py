@@ -71,8 +71,9 @@ _PAPER = Card(
     "coefficients in zigzag order, where that code cuts a square; cropout keeps the marks inside "
     "the square, as the paper says, and not outside. Batch normalisation sees a piece of a batch "
     "where one is cut, or dealt to devices, and a copy uses its running statistics. The extractor "
-    "learns from unrounded images and is measured on 8-bit ones. `halved`, `cooled`, "
-    "`least_firmness` and `noise_from` are not the paper's; as they come, they do nothing.",
+    "learns from unrounded images and is measured on 8-bit ones. `quartered`, "
+    "`halved`, `cooled`, `least_firmness` and `noise_from` are not the paper's; as they come, they "
+    "do nothing.",
     bibtex=_BIBTEX,
 )
 
