@@ -3,10 +3,11 @@
     python scripts/hidden_layers.py hidden.safetensors photographs.zip --size 128
 
 The file holds embedder and extractor: a public checkpoint as `python -m fpbench_hidden.converting`
-makes it, or what `fpbench export --weights` puts into a bundle. Photographs are the first ones of
-the test split, which no training of a suite has seen. Prints a table in Markdown: the share of bits
-that are read wrong once a layer has been over a marked photograph, with the standard error over
-photographs, and what the public logs say of a model that was trained on that layer alone.
+makes it, or what a run has trained, objects/*/KEY/main/arrays.safetensors of its store. Photographs
+are the first ones of the test split: no more than a suite has there, its trainings have not seen
+them. Prints a table in Markdown: the share of bits that are read wrong once a layer has been over
+a marked photograph, with the standard error over photographs, and what the public logs say of a
+model that was trained on that layer alone.
 """
 
 from __future__ import annotations
@@ -54,8 +55,13 @@ def measure(weights: Path, photographs: Tensor, seed: int = 0) -> tuple[float, d
     with safe_open(weights, framework="pt") as file:
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
     for name in state:
-        if name.endswith(layout.COUNTER):  # a bundle has no tensors without axes
+        if name.endswith(layout.COUNTER):  # a store has no tensors without axes
             state[name] = state[name].reshape(())
+    if not {"reader.linear.bias", "reader.layers.0.layers.0.bias"} <= state.keys():
+        raise click.ClickException(
+            f"expected embedder.* and reader.* of HiDDeN as published in {weights.name}, got "
+            "others; convert a checkpoint with python -m fpbench_hidden.converting"
+        )
     sizes = {
         "bits": len(state["reader.linear.bias"]),
         "channels": len(state["reader.layers.0.layers.0.bias"]),

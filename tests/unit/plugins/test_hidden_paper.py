@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from fpbench_hidden import layout, paper, paper_noise
+from fpbench_hidden import layout, paper_noise
 from fpbench_hidden.paper import firmness, fit
 from fpbench_hidden.paper_networks import Adversary, Extractor, PaperEmbedder
 from fpbench_hidden.plugin import Hidden
@@ -271,7 +271,9 @@ def test_likeness_is_asked_for_as_bits_are_read_or_at_once_as_published():
 
 def test_rates_fall_to_nothing_over_the_last_steps_where_asked_to(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(paper, "set_rates", lambda optimiser, factor: seen.append(factor))
+    monkeypatch.setattr(
+        "fpbench_hidden.paper.set_rates", lambda optimiser, factor: seen.append(factor)
+    )
     params = Hidden.Params(**{**TINY, "steps": 4}, least_firmness=0.5)
     fit(images_of(), params, context(tmp_path / "published"))
     assert seen == [1.0] * 8  # both optimisers at every step
