@@ -62,8 +62,8 @@ class HiddenParams(Params):
             side, a sixteenth of the work: early on, what is learnt depends on steps more than on
             pixels. 0 as published.
         halved: in "paper", share of the steps, counted with these, on squares of half that side. 0
-            as published. The last steps should see squares as large as the images: what is read at
-            the borders of small ones is worth less in larger ones.
+            as published. The last steps should see squares as large as the images: an extractor
+            that has seen small ones alone reads larger images worse.
         cooled: in "paper", share of the steps, the last ones, over which the learning rate falls to
             0 on a line and likeness has its full weight. 0 as published.
         noise: in "paper", what training does to marked images: one layer of the paper with its
